@@ -1,0 +1,106 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Rooms and their direction of imports: DESIGN §8. MeshModel <- ProxyCore <- ProxyRuntime <- weft-proxy;
+// the control plane and the agent never import the proxy.
+
+extension Target.Dependency {
+  static func nio(_ product: String) -> Self { .product(name: product, package: "swift-nio") }
+  static let argumentParser = Self.product(name: "ArgumentParser", package: "swift-argument-parser")
+  static let logging = Self.product(name: "Logging", package: "swift-log")
+  static let protobuf = Self.product(name: "SwiftProtobuf", package: "swift-protobuf")
+  static let yams = Self.product(name: "Yams", package: "Yams")
+  static let x509 = Self.product(name: "X509", package: "swift-certificates")
+  static let crypto = Self.product(name: "Crypto", package: "swift-crypto")
+  static let asn1 = Self.product(name: "SwiftASN1", package: "swift-asn1")
+  static let hashTrees = Self.product(name: "HashTreeCollections", package: "swift-collections")
+  static let deques = Self.product(name: "DequeModule", package: "swift-collections")
+  static let hpack = Self.product(name: "NIOHPACK", package: "swift-nio-http2")
+}
+
+let package = Package(
+  name: "weft",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "weft", targets: ["weft"]),
+    .executable(name: "weft-agent", targets: ["weft-agent"]),
+    .executable(name: "weft-proxy", targets: ["weft-proxy"]),
+    .executable(name: "weft-control", targets: ["weft-control"]),
+    .executable(name: "weft-lab", targets: ["weft-lab"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // C shims: what Swift can't call directly.
+    .target(name: "CLinux"),
+    .target(name: "CLibbpf", linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
+    .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+
+    // Values and decisions: no I/O.
+    .target(name: "MeshModel"),
+    .target(
+      name: "ProxyCore",
+      dependencies: ["MeshModel", .hpack, .hashTrees, .deques, .nio("NIOCore")]),
+
+    // The data plane.
+    .target(
+      name: "ProxyRuntime",
+      dependencies: ["ProxyCore", "DiscoveryAPI", "CLinux", "COpenSSL", .deques]),
+
+    // The control plane and what carries it.
+    .target(name: "Identity", dependencies: ["MeshModel", .x509, .crypto, .asn1]),
+    .target(name: "DiscoveryAPI", dependencies: ["MeshModel", .protobuf]),
+    .target(
+      name: "Discovery",
+      dependencies: [
+        "DiscoveryAPI", "Identity", .logging, .deques,
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport"),
+        .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+      ]),
+    .target(
+      name: "ControlPlane", dependencies: ["MeshModel", "Discovery", "DiscoveryAPI", "Identity", "CLinux", .yams, .logging]),
+
+    // The node.
+    .target(name: "Capture", dependencies: ["MeshModel", "CLibbpf", "CLinux"]),
+    .target(
+      name: "AgentCore",
+      dependencies: [
+        "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
+        .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+      ]),
+    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+
+    // Programs, thin.
+    .executableTarget(name: "weft", dependencies: ["Capture", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .executableTarget(name: "weft-agent", dependencies: ["AgentCore", .argumentParser, .logging]),
+    .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
+    .executableTarget(name: "weft-control", dependencies: ["ControlPlane", .argumentParser, .logging]),
+    .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
+
+    .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
+    .testTarget(name: "ProxyCoreTests", dependencies: ["ProxyCore"]),
+    .testTarget(name: "ProxyRuntimeTests", dependencies: ["ProxyRuntime"]),
+    .testTarget(name: "IdentityTests", dependencies: ["Identity"]),
+    .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryAPI"]),
+    .testTarget(name: "ControlPlaneTests", dependencies: ["ControlPlane"]),
+    .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
+    .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore"]),
+    .testTarget(name: "LabTests", dependencies: ["Lab"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

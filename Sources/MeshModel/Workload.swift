@@ -1,0 +1,76 @@
+/// A pod (or an address named by hand in an EndpointSlice) as the data plane sees it.
+public struct Workload: Hashable, Sendable, Identifiable {
+  /// Unique in the mesh and stable over the workload's life; `namespace/name` for a pod found in files,
+  /// the Pod's UID in Kubernetes. 1 to 253 bytes.
+  public var id: String
+  public var namespace: String
+  public var name: String
+  public var serviceAccount: String
+  /// The node that it is scheduled on; empty for an address outside the cluster.
+  public var node: String
+  /// At most one address per family.
+  public var addresses: [IPAddress]
+  /// Whether the mesh captures this workload, and hence whether peers reach it by HBONE.
+  public var isMeshed: Bool
+  /// Unready workloads get no new connections through a Service.
+  public var isReady: Bool
+  public var failMode: FailMode
+  /// Ports that the kubelet probes from the node's own address, in plaintext also under STRICT.
+  public var probePorts: [UInt16]
+  /// The name before the Service's in DNS (`hostname.subdomain.namespace.svc…`); empty if none.
+  public var hostname: String
+  /// The Services that select this workload.
+  public var memberships: [Membership]
+
+  public struct Membership: Hashable, Sendable {
+    public var service: ServiceKey
+    /// The workload's port for each of the Service's ports.
+    public var ports: [PortMapping]
+
+    public init(service: ServiceKey, ports: [PortMapping]) {
+      self.service = service
+      self.ports = ports
+    }
+  }
+
+  public struct PortMapping: Hashable, Sendable {
+    public var servicePort: UInt16
+    public var targetPort: UInt16
+
+    public init(servicePort: UInt16, targetPort: UInt16) {
+      self.servicePort = servicePort
+      self.targetPort = targetPort
+    }
+  }
+
+  /// What happens to connections while no proxy serves the workload.
+  public enum FailMode: UInt8, Hashable, Sendable {
+    /// No proxy, no connection.
+    case closed
+    /// Connections pass unredirected once the node's heartbeat is stale.
+    case open
+  }
+
+  public init(
+    id: String, namespace: String, name: String, serviceAccount: String, node: String, addresses: [IPAddress],
+    isMeshed: Bool, isReady: Bool = true, failMode: FailMode = .closed, probePorts: [UInt16] = [],
+    hostname: String = "", memberships: [Membership] = []
+  ) {
+    self.id = id
+    self.namespace = namespace
+    self.name = name
+    self.serviceAccount = serviceAccount
+    self.node = node
+    self.addresses = addresses
+    self.isMeshed = isMeshed
+    self.isReady = isReady
+    self.failMode = failMode
+    self.probePorts = probePorts
+    self.hostname = hostname
+    self.memberships = memberships
+  }
+
+  public func identity(in trustDomain: TrustDomain) -> SPIFFEID? {
+    SPIFFEID(trustDomain: trustDomain, namespace: namespace, serviceAccount: serviceAccount)
+  }
+}
