@@ -13,18 +13,20 @@ public struct IPAddress: Hashable, Sendable {
 
   /// - Parameter v4: the address in host order: `0x7f00_0001` is 127.0.0.1.
   public init(v4: UInt32) {
-    family = .v4
-    high = 0
-    low = UInt64(v4)
+    self.init(family: .v4, high: 0, low: UInt64(v4))
+  }
+
+  private init(family: Family, high: UInt64, low: UInt64) {
+    self.family = family
+    self.high = high
+    self.low = low
   }
 
   public init(v6High: UInt64, v6Low: UInt64) {
     if v6High == 0, v6Low >> 32 == 0xffff {
       self.init(v4: UInt32(truncatingIfNeeded: v6Low))
     } else {
-      family = .v6
-      high = v6High
-      low = v6Low
+      self.init(family: .v6, high: v6High, low: v6Low)
     }
   }
 

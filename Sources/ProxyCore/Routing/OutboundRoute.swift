@@ -1,0 +1,78 @@
+import MeshModel
+
+/// Where a captured connection may go, decided once from its original destination.
+public enum OutboundRoute: Sendable, Equatable {
+  /// The candidates of a Service's port, or the one workload that was addressed.
+  case endpoints([Endpoint], service: ServiceKey?)
+  /// Outside the mesh: as the application asked.
+  case passthrough(SocketAddress)
+  case refused(Refusal)
+
+  public struct Endpoint: Sendable, Hashable {
+    public let address: SocketAddress
+    public let workloadID: String
+    public let transport: Transport
+
+    public init(address: SocketAddress, workloadID: String, transport: Transport) {
+      self.address = address
+      self.workloadID = workloadID
+      self.transport = transport
+    }
+  }
+
+  /// How an endpoint is reached.
+  public enum Transport: Sendable, Hashable {
+    /// On this node: straight to the application in the pod's namespace, in one pass.
+    case delivery
+    /// HBONE to port 15008, where exactly this identity must answer.
+    case tunnel(SPIFFEID)
+    /// A workload outside the mesh: plaintext.
+    case plaintext
+  }
+
+  public enum Refusal: String, Sendable {
+    case noReadyEndpoint = "no ready endpoint"
+    case unknownServicePort = "the Service has no such port"
+    case proxyAddress = "a port of the mesh itself"
+  }
+}
+
+extension MeshSnapshot {
+  /// - Parameter isServedHere: whether this proxy holds that workload's listeners, so that it may deliver to it.
+  public func route(to destination: SocketAddress, isServedHere: (String) -> Bool) -> OutboundRoute {
+    if let service = service(at: destination.ip) {
+      guard service.ports.contains(where: { $0.port == destination.port && $0.transport == .tcp }) else {
+        return .refused(.unknownServicePort)
+      }
+      var candidates: [OutboundRoute.Endpoint] = []
+      for endpoint in endpoints(of: service.key) where endpoint.isReady {
+        guard let port = endpoint.targetPort(for: destination.port),
+          let ip = endpoint.addresses.first(where: { $0.family == destination.ip.family })
+            ?? endpoint.addresses.first,
+          let workload = workload(id: endpoint.workloadID)
+        else { continue }
+        candidates.append(self.endpoint(of: workload, at: SocketAddress(ip, port), isServedHere: isServedHere))
+      }
+      return candidates.isEmpty ? .refused(.noReadyEndpoint) : .endpoints(candidates, service: service.key)
+    }
+    guard let workload = workload(at: destination.ip) else { return .passthrough(destination) }
+    if workload.isMeshed, [MeshPort.outbound, MeshPort.inbound].contains(destination.port) {
+      return .refused(.proxyAddress)
+    }
+    return .endpoints([endpoint(of: workload, at: destination, isServedHere: isServedHere)], service: nil)
+  }
+
+  private func endpoint(
+    of workload: Workload, at address: SocketAddress, isServedHere: (String) -> Bool
+  ) -> OutboundRoute.Endpoint {
+    let transport: OutboundRoute.Transport
+    if workload.isMeshed, isServedHere(workload.id) {
+      transport = .delivery
+    } else if workload.isMeshed, address.port != MeshPort.hbone, let identity = workload.identity(in: config.trustDomain) {
+      transport = .tunnel(identity)
+    } else {
+      transport = .plaintext
+    }
+    return OutboundRoute.Endpoint(address: address, workloadID: workload.id, transport: transport)
+  }
+}
