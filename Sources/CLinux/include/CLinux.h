@@ -1,2 +1,4 @@
 #pragma once
 #include <sys/types.h>
+#include "weft_loop.h"
+#include "weft_lab.h"
