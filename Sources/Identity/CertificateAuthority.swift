@@ -1,0 +1,134 @@
+import Foundation
+import MeshModel
+import SwiftASN1
+import Synchronization
+import X509
+
+/// The mesh's CA: a self-signed P-256 root whose key stays in `weft-control`'s state directory.
+public final class CertificateAuthority: Sendable {
+  /// What a certificate may live: 1 minute to 90 days, in seconds.
+  public static let lifetimes: ClosedRange<TimeInterval> = 60...(90 * 86400)
+  public static let defaultLifetime: TimeInterval = 24 * 3600
+  /// A certificate starts this many seconds before it is made, for clocks that lag.
+  public static let backdating: TimeInterval = 60
+
+  public let trustDomain: TrustDomain
+  /// The root in PEM: the content of `ca.pem`.
+  public let rootPEM: String
+  let root: Certificate
+  private let rootDER: [UInt8]
+  private let key: Certificate.PrivateKey
+  private let stateDirectory: String
+  private let bundle: Mutex<TrustBundle>
+
+  /// Opens the CA of a state directory, or makes one (key, then root) where there is none. An existing file is never
+  /// overwritten.
+  ///
+  /// Refuses a key that others can read, that does not match the root, a root that is expired, or one of another
+  /// trust domain.
+  public init(stateDirectory: String, trustDomain: TrustDomain, now: Date = Date()) throws(IdentityError) {
+    let state = try AuthorityState.open(directory: stateDirectory, trustDomain: trustDomain, now: now)
+    self.trustDomain = trustDomain
+    self.stateDirectory = stateDirectory
+    root = state.root
+    rootDER = state.rootDER
+    rootPEM = PEMDocument(type: "CERTIFICATE", derBytes: state.rootDER).pemString + "\n"
+    key = state.key
+    bundle = Mutex(try state.bundle())
+  }
+
+  /// What peers may chain to: the own root, then `<state-dir>/roots/*.pem`.
+  public var trustBundle: TrustBundle { bundle.withLock { $0 } }
+
+  /// Reads `<state-dir>/roots/*.pem` again; on an error the bundle stays as it was.
+  public func reloadRoots() throws(IdentityError) {
+    let fresh = try AuthorityState.bundle(directory: stateDirectory, own: rootDER)
+    bundle.withLock { $0 = fresh }
+  }
+
+  /// Signs for the identity that the caller was authorised for.
+  ///
+  /// - Parameters:
+  ///   - csr: PKCS #10 in DER; must name exactly `subject` (see `SigningRequest`).
+  ///   - lifetime: seconds, within `lifetimes`; cut at the root's end.
+  public func sign(
+    csr: [UInt8], for subject: CertificateSubject, lifetime: TimeInterval = defaultLifetime, now: Date = Date()
+  ) throws(IdentityError) -> IssuedIdentity {
+    try sign(SigningRequest(der: csr), for: subject, lifetime: lifetime, now: now)
+  }
+
+  /// The same for a request that was read already.
+  public func sign(
+    _ request: SigningRequest, for subject: CertificateSubject, lifetime: TimeInterval = defaultLifetime,
+    now: Date = Date()
+  ) throws(IdentityError) -> IssuedIdentity {
+    guard request.subject == subject else {
+      throw IdentityError(.denied, "the signing request is for \(request.subject), but \(subject) was authorised")
+    }
+    return try issue(
+      names: [.uniformResourceIdentifier(subject.uri)], subject: subject, publicKey: request.publicKey,
+      lifetime: lifetime, now: now)
+  }
+
+  /// A key and certificate made here, for tests and interoperation (`weft-control issue`).
+  public func issue(
+    for subject: CertificateSubject, lifetime: TimeInterval = defaultLifetime, now: Date = Date()
+  ) throws(IdentityError) -> HeldIdentity {
+    let key = WorkloadKey()
+    return try HeldIdentity(
+      key: key, certificate: sign(csr: key.signingRequest(for: subject), for: subject, lifetime: lifetime, now: now))
+  }
+
+  /// The control plane's own certificate: `spiffe://<trust-domain>/control`, and a SAN for each host name or address.
+  ///
+  /// - Parameter names: at most 64 host names or IP addresses.
+  public func issueServerCertificate(
+    names: [String], lifetime: TimeInterval = defaultLifetime, now: Date = Date()
+  ) throws(IdentityError) -> HeldIdentity {
+    let subject = CertificateSubject.control(trustDomain)
+    var general: [GeneralName] = [.uniformResourceIdentifier(subject.uri)]
+    guard names.count <= 64 else { throw IdentityError(.invalid, "a server certificate has at most 64 names") }
+    for name in names {
+      if let address = IPAddress(name) {
+        general.append(.ipAddress(ASN1OctetString(contentBytes: address.bytes[...])))
+      } else if DNSName.isSubdomain(name.lowercased()) {
+        general.append(.dnsName(name.lowercased()))
+      } else {
+        throw IdentityError(.invalid, "\(name.prefix(256)) is neither a host name nor an IP address")
+      }
+    }
+    let key = WorkloadKey()
+    return try HeldIdentity(
+      key: key,
+      certificate: issue(
+        names: general, subject: subject, publicKey: Certificate.PublicKey(key.key.publicKey), lifetime: lifetime,
+        now: now))
+  }
+
+  private func issue(
+    names: [GeneralName], subject: CertificateSubject, publicKey: Certificate.PublicKey, lifetime: TimeInterval,
+    now: Date
+  ) throws(IdentityError) -> IssuedIdentity {
+    guard subject.trustDomain == trustDomain else {
+      throw IdentityError(.denied, "\(subject) is not in this CA's trust domain \(trustDomain)")
+    }
+    guard Self.lifetimes.contains(lifetime) else {
+      throw IdentityError(.invalid, "a certificate lives 1 minute to 90 days, not \(Int(lifetime)) seconds")
+    }
+    let notAfter = min(now.addingTimeInterval(lifetime), root.notValidAfter)
+    guard notAfter.timeIntervalSince(now) >= Self.lifetimes.lowerBound else {
+      throw IdentityError(.expired, "the root ends at \(root.notValidAfter); rotate it before anything can be signed")
+    }
+    do {
+      let certificate = try CertificateTemplate.leaf(
+        names: names, publicKey: publicKey,
+        validity: (max(now.addingTimeInterval(-Self.backdating), root.notValidBefore), notAfter), issuer: root,
+        issuerKey: key)
+      return try IssuedIdentity(chain: [certificate.derBytes()])
+    } catch let error as IdentityError {
+      throw error
+    } catch {
+      throw IdentityError(.invalid, "can't sign for \(subject): \(error)")
+    }
+  }
+}
