@@ -1,5 +1,44 @@
+// TLS 1.3 over buffers of the caller's: libssl never touches a socket, so that the records of many streams leave in
+// one system call.
 #pragma once
-#include <openssl/ssl.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
-#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <stdint.h>
+
+// The two ends of a connection's ciphertext.
+struct weft_tls_io {
+  // What was received and not decrypted yet: set by the caller before a read, advanced by libssl.
+  const uint8_t *in;
+  size_t in_length;
+  // What is to be sent: appended by libssl, freed by weft_tls_io_free.
+  uint8_t *out;
+  size_t out_length, out_capacity;
+};
+
+void weft_tls_io_free(struct weft_tls_io *io);
+// Drops the first bytes of `out`.
+void weft_tls_io_sent(struct weft_tls_io *io, size_t count);
+
+struct weft_bytes {
+  const uint8_t *data;
+  size_t length;
+};
+
+// A context for both roles: TLS 1.3 only, ALPN "h2", the peer's certificate required and checked against `roots`.
+// `chain`: DER, leaf first; `key`: PKCS #8, DER. NULL and a reason in `error` on failure.
+SSL_CTX *weft_tls_context(const struct weft_bytes *chain, size_t chain_count, struct weft_bytes key,
+                          const struct weft_bytes *roots, size_t root_count, int is_server, char *error,
+                          size_t error_capacity);
+SSL *weft_tls_new(SSL_CTX *context, struct weft_tls_io *io, int is_server);
+
+enum weft_tls_result { WEFT_TLS_OK = 1, WEFT_TLS_WANT_READ = 0, WEFT_TLS_CLOSED = -1, WEFT_TLS_FAILED = -2 };
+int weft_tls_handshake(SSL *ssl);
+// > 0: bytes; else WEFT_TLS_WANT_READ, _CLOSED (close_notify) or _FAILED.
+int weft_tls_read(SSL *ssl, void *data, int capacity);
+// One record of at most 16 KiB. > 0: bytes taken.
+int weft_tls_write(SSL *ssl, const void *data, int length);
+// The reason of the last failure, for a log.
+void weft_tls_error(SSL *ssl, char *error, size_t capacity);
+// The peer's one URI SAN into `out`; the number of URI SANs found, or -1 where there is no certificate.
+int weft_tls_peer_uri(SSL *ssl, char *out, size_t capacity);
+int weft_tls_alpn_is_h2(SSL *ssl);
