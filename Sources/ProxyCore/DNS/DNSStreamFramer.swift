@@ -31,7 +31,7 @@ public struct DNSStreamFramer: Sendable {
   /// How many bytes can be appended now. Read no more than this from the stream.
   public var room: Int { Self.bufferLimit - (buffer.count - start) }
 
-  /// Whether bytes of a message stand here that hasn't arrived in full.
+  /// Whether nothing stands here: a stream that ends with bytes here ended inside a message.
   public var isEmpty: Bool { start == buffer.count }
 
   public mutating func append(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
