@@ -132,7 +132,9 @@ struct DNSLookup<Zone: DNSZone> {
     let range = name.range(ofLabel: 0)
     guard range.count > 1, name.bytes[range.lowerBound] == UInt8(ascii: "_") else { return .noName }
     let portName = name.bytes[range.dropFirst()]
-    guard let port = record.service.ports.first(where: { $0.transport == transport && $0.name.utf8.elementsEqual(portName) })
+    guard
+      let port = record.service.ports.first(where: { $0.transport == transport && $0.name.utf8.elementsEqual(portName) }
+      )
     else { return .noName }
     guard question.type == DNSType.srv || question.type == DNSType.any else { return .nothing }
     let suffix = "\(key.name).\(key.namespace).svc.\(zone.clusterDomain)"
