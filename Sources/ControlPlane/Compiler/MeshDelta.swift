@@ -1,0 +1,16 @@
+import MeshModel
+
+/// What a change of objects changes of the mesh.
+struct MeshDelta: Hashable, Sendable {
+  /// Workloads that are new or differ, by id.
+  var workloads: [String: Workload] = [:]
+  var removedWorkloads: Set<String> = []
+  var services: [ServiceKey: Service] = [:]
+  var removedServices: Set<ServiceKey> = []
+  /// nil: as before.
+  var config: MeshConfig?
+
+  var isEmpty: Bool {
+    workloads.isEmpty && removedWorkloads.isEmpty && services.isEmpty && removedServices.isEmpty && config == nil
+  }
+}
