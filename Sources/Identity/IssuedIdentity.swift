@@ -27,6 +27,18 @@ public struct IssuedIdentity: Hashable, Sendable {
     else {
       throw IdentityError(.invalid, "a certificate chain is not 1 to \(Self.maximumChain) X.509 certificates")
     }
+    try self.init(leaf: leaf, chain: chain)
+  }
+
+  /// The same from a certificate that a TLS library has parsed.
+  package init(certificate: Certificate) throws(IdentityError) {
+    guard let der = try? certificate.derBytes() else {
+      throw IdentityError(.invalid, "a certificate can't be encoded in DER")
+    }
+    try self.init(leaf: certificate, chain: [der])
+  }
+
+  private init(leaf: Certificate, chain: [[UInt8]]) throws(IdentityError) {
     let uris = SubjectNames(leaf).uris
     guard uris.count == 1, let subject = CertificateSubject(uris[0]) else {
       throw IdentityError(.invalid, "a certificate must name one identity of the mesh in its URI SAN; it has \(uris)")

@@ -1,0 +1,150 @@
+import DiscoveryAPI
+import Foundation
+
+/// All resources, by type and name.
+struct World: DeltaWorld {
+  var resources: [String: [String: DiscoveryResource]] = [:]
+  var meshedNodes: Set<String> = []
+  var generation: UInt64 = 0
+
+  func resource(_ key: ResourceKey, for node: String) -> DiscoveryResource? {
+    guard let resource = resources[key.typeURL]?[key.name],
+      resource.audience.includes(node, meshedNodes: meshedNodes)
+    else { return nil }
+    return resource
+  }
+
+  func forEachResource(_ typeURL: String, for node: String, _ body: (DiscoveryResource) -> Void) {
+    let isMeshed = meshedNodes.contains(node)
+    for resource in resources[typeURL, default: [:]].values
+    where isMeshed || resource.audience.includes(node, meshedNodes: []) {
+      body(resource)
+    }
+  }
+}
+
+/// What the cache's lock guards.
+struct CacheState {
+  /// Nodes that are remembered after they went; the longest gone is forgotten first.
+  static let maximumStatuses = 20_000
+
+  private(set) var world = World()
+  private(set) var statuses: [String: NodeStatus] = [:]
+  private(set) var replaced: Set<UInt64> = []
+  private var streams: [UInt64: Stream] = [:]
+  private var streamOfNode: [String: UInt64] = [:]
+  private var changedStatuses: Set<String> = []
+  private var lastID: UInt64 = 0
+
+  /// A reference, so that a change of one stream copies none.
+  private final class Stream {
+    var machine: DeltaStream
+    let wake: AsyncStream<Void>.Continuation
+
+    init(machine: DeltaStream, wake: AsyncStream<Void>.Continuation) {
+      self.machine = machine
+      self.wake = wake
+    }
+  }
+
+  mutating func apply(
+    upserts: [DiscoveryResource], removals: [ResourceKey], meshedNodes: Set<String>
+  ) -> UInt64 {
+    let before = world.meshedNodes
+    world.meshedNodes = meshedNodes
+    world.generation += 1
+    for resource in upserts {
+      let old = world.resources[resource.typeURL, default: [:]].updateValue(resource, forKey: resource.name)
+      notify(resource.key, old: old, new: resource, meshedBefore: before)
+    }
+    for key in removals {
+      guard let old = world.resources[key.typeURL]?.removeValue(forKey: key.name) else { continue }
+      notify(key, old: old, new: nil, meshedBefore: before)
+    }
+    for node in before.symmetricDifference(meshedNodes) { reconsider(node) }
+    return world.generation
+  }
+
+  /// Tells the streams that saw the old value or see the new one, unless it is the same to them.
+  private mutating func notify(
+    _ key: ResourceKey, old: DiscoveryResource?, new: DiscoveryResource?, meshedBefore: Set<String>
+  ) {
+    for stream in streams.values {
+      let node = stream.machine.node
+      let saw = old?.audience.includes(node, meshedNodes: meshedBefore) == true
+      let sees = new?.audience.includes(node, meshedNodes: world.meshedNodes) == true
+      guard saw || sees, !(saw && sees && old?.version == new?.version) else { continue }
+      if stream.machine.changed(key) { stream.wake.yield() }
+    }
+  }
+
+  /// The node began or ceased to have meshed workloads: everything meant for meshed nodes comes or goes.
+  private mutating func reconsider(_ node: String) {
+    guard let id = streamOfNode[node], let stream = streams[id] else { return }
+    for url in stream.machine.typeURLs {
+      for resource in world.resources[url, default: [:]].values
+      where !resource.audience.includes(node, meshedNodes: []) {
+        _ = stream.machine.changed(resource.key)
+      }
+    }
+    stream.wake.yield()
+  }
+
+  mutating func open(node: String, wake: AsyncStream<Void>.Continuation, now: Date) -> UInt64 {
+    if let old = streamOfNode[node] {
+      replaced.insert(old)
+      streams.removeValue(forKey: old)?.wake.finish()
+    }
+    lastID += 1
+    streams[lastID] = Stream(machine: DeltaStream(node: node), wake: wake)
+    streamOfNode[node] = lastID
+    if statuses[node] == nil, statuses.count >= Self.maximumStatuses { forgetOldest() }
+    statuses[node] = NodeStatus(node: node, connected: true, since: now)
+    changedStatuses.insert(node)
+    return lastID
+  }
+
+  mutating func close(_ id: UInt64, now: Date) {
+    replaced.remove(id)
+    guard let stream = streams.removeValue(forKey: id) else { return }
+    stream.wake.finish()
+    let node = stream.machine.node
+    guard streamOfNode[node] == id else { return }
+    streamOfNode[node] = nil
+    statuses[node]?.connected = false
+    statuses[node]?.since = now
+    changedStatuses.insert(node)
+  }
+
+  /// - Returns: whether a status changed.
+  mutating func receive(
+    _ request: Envoy_Service_Discovery_V3_DeltaDiscoveryRequest, on id: UInt64
+  ) throws(DeltaStream.Refusal) -> Bool {
+    // A stream that was replaced says nothing any more.
+    guard let stream = streams[id] else { return false }
+    let changed = try stream.machine.receive(request, world: world)
+    stream.wake.yield()
+    guard changed else { return false }
+    statuses[stream.machine.node]?.nacked = stream.machine.rejected
+    changedStatuses.insert(stream.machine.node)
+    return true
+  }
+
+  func next(on id: UInt64) -> Envoy_Service_Discovery_V3_DeltaDiscoveryResponse? {
+    streams[id]?.machine.next(world: world, systemVersion: String(world.generation))
+  }
+
+  func endStreams() {
+    for stream in streams.values { stream.wake.finish() }
+  }
+
+  mutating func takeChangedStatuses() -> [NodeStatus] {
+    defer { changedStatuses = [] }
+    return changedStatuses.sorted().compactMap { statuses[$0] }
+  }
+
+  private mutating func forgetOldest() {
+    let gone = statuses.values.filter { !$0.connected }.min { $0.since < $1.since }
+    if let gone { statuses[gone.node] = nil }
+  }
+}

@@ -1,0 +1,152 @@
+import Foundation
+import GRPCCore
+import GRPCNIOTransportHTTP2Posix
+import Identity
+import Logging
+import MeshModel
+import NIOCore
+
+/// The control plane's two ports: discovery and signing under mTLS with node certificates, and joining with a token.
+public final class DiscoveryServer: Sendable {
+  public struct Configuration: Sendable {
+    /// The address to listen on, IPv4 or IPv6.
+    public var host = "0.0.0.0"
+    /// 0 takes any free port: see `boundPorts()`.
+    public var discoveryPort = Int(MeshPort.discovery)
+    public var joinPort = Int(MeshPort.join)
+    /// Host names and addresses that agents reach this control plane by: SANs of its certificate.
+    public var advertise: [String] = []
+    /// Of workload and node certificates, in seconds; within `CertificateAuthority.lifetimes`.
+    public var certificateLifetime = CertificateAuthority.defaultLifetime
+    /// How long running calls may take after `shutdown()`, in seconds.
+    public var shutdownGrace = 2.0
+
+    public init() {}
+  }
+
+  private let configuration: Configuration
+  private let cache: SnapshotCache
+  private let logger: Logger
+  private let onNodeStatus: @Sendable (NodeStatus) -> Void
+  private let tokens: Guarded<JoinTokens>
+  private let discovery: GRPCServer<HTTP2ServerTransport.Posix>
+  private let join: GRPCServer<HTTP2ServerTransport.Posix>
+  private let stop = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+
+  /// Makes the server's certificate; nothing listens before `run()`.
+  ///
+  /// - Parameters:
+  ///   - isScheduled: whether a workload of that identity is scheduled on that node now. Asked for each signing.
+  ///   - onNodeStatus: is told each change of a node's stream, one at a time, the latest state of each node.
+  public init(
+    configuration: Configuration, cache: SnapshotCache, authority: CertificateAuthority,
+    isScheduled: @escaping @Sendable (SPIFFEID, String) -> Bool, joinTokens: JoinTokens,
+    logger: Logger = Logger(label: "weft.discovery"),
+    onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
+  ) throws(IdentityError) {
+    self.configuration = configuration
+    self.cache = cache
+    self.logger = logger
+    self.onNodeStatus = onNodeStatus
+    let tokens = Guarded(joinTokens)
+    let lifetime = configuration.certificateLifetime
+    let certificate = try ServerCertificate(
+      authority: authority, names: configuration.advertise, lifetime: lifetime, logger: logger)
+    let held = certificate.current
+    let security = HTTP2ServerTransport.Posix.TransportSecurity.mTLS(
+      certificateChain: held.certificateSources, privateKey: held.privateKeySource
+    ) {
+      $0.certificateReloader = certificate
+      $0.requireALPN = true
+      $0.customVerificationCallback = HandshakeVerification.callback(
+        role: .client, bundle: { authority.trustBundle },
+        refused: { logger.notice("refused a connection: \($0)") })
+    }
+    let joinSecurity = HTTP2ServerTransport.Posix.TransportSecurity.tls(
+      certificateChain: held.certificateSources, privateKey: held.privateKeySource
+    ) {
+      $0.certificateReloader = certificate
+      $0.requireALPN = true
+    }
+    self.tokens = tokens
+    discovery = GRPCServer(
+      transport: Self.transport(
+        configuration.host, configuration.discoveryPort, security, maximumRequest: DiscoveryLimits.requestBytes),
+      services: [
+        DiscoveryService(cache: cache, logger: logger),
+        SigningService(authority: authority, lifetime: lifetime, isScheduled: isScheduled, logger: logger),
+      ])
+    join = GRPCServer(
+      transport: Self.transport(
+        configuration.host, configuration.joinPort, joinSecurity, maximumRequest: 64 * 1024, maximumAge: .seconds(60)),
+      services: [
+        JoinService(authority: authority, lifetime: lifetime, tokens: { tokens.value }, logger: logger)
+      ])
+  }
+
+  /// Takes other tokens from now on.
+  public func use(_ joinTokens: JoinTokens) { tokens.value = joinTokens }
+
+  /// Serves until `shutdown()`, until the task is cancelled, or until a port fails, which throws.
+  public func run() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.serve(self.discovery, port: self.configuration.discoveryPort) }
+      group.addTask { try await self.serve(self.join, port: self.configuration.joinPort) }
+      group.addTask {
+        for await _ in self.cache.statusChanges {
+          for status in self.cache.takeChangedStatuses() { self.onNodeStatus(status) }
+        }
+      }
+      group.addTask {
+        for await _ in self.stop.stream { break }
+        self.cache.endStreams()
+        self.discovery.beginGracefulShutdown()
+        self.join.beginGracefulShutdown()
+        try await Task.sleep(for: .seconds(self.configuration.shutdownGrace))
+      }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
+  }
+
+  /// Ends all streams, lets running calls finish for the grace, and makes `run()` return.
+  public func shutdown() { stop.continuation.yield() }
+
+  /// The ports in use; waits until both listen. Throws where one can't.
+  public func boundPorts() async throws -> (discovery: Int, join: Int) {
+    let discovery = try await discovery.transport.listeningAddress
+    let join = try await join.transport.listeningAddress
+    func port(_ address: GRPCNIOTransportCore.SocketAddress) -> Int { address.ipv4?.port ?? address.ipv6?.port ?? 0 }
+    return (port(discovery), port(join))
+  }
+
+  private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>, port: Int) async throws {
+    do {
+      try await server.serve()
+    } catch let error as RuntimeError {
+      throw DiscoveryError(
+        .unreachable, "can't serve on \(configuration.host) port \(port): \(error.cause.map { "\($0)" } ?? error.message)")
+    }
+  }
+
+  private static func transport(
+    _ host: String, _ port: Int, _ security: HTTP2ServerTransport.Posix.TransportSecurity, maximumRequest: Int,
+    maximumAge: Duration? = nil
+  ) -> HTTP2ServerTransport.Posix {
+    HTTP2ServerTransport.Posix(
+      address: host.contains(":") ? .ipv6(host: host, port: port) : .ipv4(host: host, port: port),
+      transportSecurity: security,
+      config: .defaults {
+        $0.rpc.maxRequestPayloadSize = maximumRequest
+        $0.http2.maxConcurrentStreams = 64
+        $0.connection.maxAge = maximumAge
+        $0.connection.maxGraceTime = .seconds(10)
+        $0.connection.maxIdleTime = .seconds(60)
+        // A node that vanished is noticed in 15 s, and nodes may notice the same of us.
+        $0.connection.keepalive.time = .seconds(10)
+        $0.connection.keepalive.timeout = .seconds(5)
+        $0.connection.keepalive.clientBehavior.allowWithoutCalls = true
+        $0.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(5)
+      })
+  }
+}

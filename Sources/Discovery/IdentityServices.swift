@@ -1,0 +1,82 @@
+import DiscoveryAPI
+import Foundation
+import GRPCCore
+import Identity
+import Logging
+import MeshModel
+
+/// Signs for nodes: identities of workloads that are scheduled on the asking node, and the node's own.
+struct SigningService: Weft_Identity_V1_CertificateAuthority.SimpleServiceProtocol {
+  let authority: CertificateAuthority
+  let lifetime: TimeInterval
+  let isScheduled: @Sendable (SPIFFEID, String) -> Bool
+  let logger: Logger
+
+  func sign(
+    request: Weft_Identity_V1_SignRequest, context: ServerContext
+  ) async throws -> Weft_Identity_V1_CertificateResponse {
+    let peer = try PeerNode(context)
+    return try answering { () throws(IdentityError) in
+      let signing = try SigningRequest(der: Array(request.certificateSigningRequest))
+      switch signing.subject {
+      case .workload(let id) where id.trustDomain == authority.trustDomain && isScheduled(id, peer.node): break
+      case .node where signing.subject == peer.subject: break
+      default:
+        logger.warning(
+          "refused to sign", metadata: ["node": "\(peer.node)", "identity": "\(signing.subject)"])
+        throw IdentityError(.denied, "no workload of \(signing.subject) is scheduled on node \(peer.node)")
+      }
+      let issued = try authority.sign(signing, for: signing.subject, lifetime: lifetime)
+      logger.info(
+        "signed", metadata: ["node": "\(peer.node)", "identity": "\(signing.subject)", "serial": "\(issued.serial)"])
+      return .init(issued, authority.trustBundle)
+    }
+  }
+}
+
+/// Exchanges join tokens for node certificates.
+struct JoinService: Weft_Identity_V1_NodeJoin.SimpleServiceProtocol {
+  let authority: CertificateAuthority
+  let lifetime: TimeInterval
+  let tokens: @Sendable () -> JoinTokens
+  let logger: Logger
+
+  func join(
+    request: Weft_Identity_V1_JoinRequest, context: ServerContext
+  ) async throws -> Weft_Identity_V1_CertificateResponse {
+    guard let id = NodeID(trustDomain: authority.trustDomain, node: request.node),
+      tokens().accepts(token: request.token, node: request.node)
+    else {
+      logger.warning("refused to let a node join", metadata: ["node": "\(request.node.prefix(253))"])
+      // Slows guessing down; the port's stream limit bounds how many wait here.
+      try await Task.sleep(for: .milliseconds(250))
+      throw RPCError(code: .unauthenticated, message: "the join token is not that of node \(request.node.prefix(253))")
+    }
+    return try answering { () throws(IdentityError) in
+      let issued = try authority.sign(
+        csr: Array(request.certificateSigningRequest), for: .node(id), lifetime: lifetime)
+      logger.info("node joined", metadata: ["node": "\(id.node)", "serial": "\(issued.serial)"])
+      return .init(issued, authority.trustBundle)
+    }
+  }
+}
+
+extension Weft_Identity_V1_CertificateResponse {
+  init(_ issued: IssuedIdentity, _ bundle: TrustBundle) {
+    self.init()
+    chain = issued.chain.map { Data($0) }
+    trustBundle = bundle.roots.map { Data($0) }
+  }
+}
+
+private func answering<Answer>(_ body: () throws(IdentityError) -> Answer) throws(RPCError) -> Answer {
+  do {
+    return try body()
+  } catch {
+    switch error.kind {
+    case .denied: throw RPCError(code: .permissionDenied, message: error.description)
+    case .invalid: throw RPCError(code: .invalidArgument, message: error.description)
+    case .expired, .file: throw RPCError(code: .failedPrecondition, message: error.description)
+    }
+  }
+}
