@@ -1,1 +1,4 @@
-print("placeholder")
+import CLI
+import Glibc
+
+exit(await Program.run(Array(CommandLine.arguments.dropFirst())))

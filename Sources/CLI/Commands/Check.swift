@@ -1,0 +1,44 @@
+import ArgumentParser
+import FoundationEssentials
+
+struct Check: AgentCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Checks the installation on this node, and says how to repair what isn't in order.",
+    discussion: "Where the agent isn't reachable, what can be checked without it still is.")
+  static let path = "/v1/check"
+  @OptionGroup var options: GlobalOptions
+
+  func isHealthy(_ answer: CheckAnswer) -> Bool { answer.checks.allSatisfy(\.ok) }
+
+  func table(_ answer: CheckAnswer, _ style: Style) -> String {
+    let width = answer.checks.map { Text.printable($0.name).count }.max() ?? 0
+    var text = ""
+    for check in answer.checks {
+      let name = Text.printable(check.name)
+      let padding = String(repeating: " ", count: width + 2 - name.count)
+      let mark = check.ok ? style.success : style.failure
+      text += "\(mark) \(name)\(padding)\(Text.printable(check.detail))\n"
+      guard !check.ok, let repair = check.repair, !repair.isEmpty else { continue }
+      text += String(repeating: " ", count: mark.count + width + 3) + "how to repair it: \(Text.printable(repair))\n"
+    }
+    return text
+  }
+
+  func execute() async throws -> CommandResult {
+    do {
+      return try render(await ask(), Style.ofProcess())
+    } catch let failure as Failure where failure.status == .unreachable {
+      return try withoutAgent(failure, LocalChecks.run(), Style.ofProcess())
+    }
+  }
+
+  /// The local checks' result, with the agent as the check that failed.
+  func withoutAgent(_ failure: Failure, _ checks: [CheckAnswer.Entry], _ style: Style) throws -> CommandResult {
+    let agent = CheckAnswer.Entry(
+      name: "agent", ok: false, detail: failure.message,
+      repair: "start weft-agent here; the checks above were made without it, as this user")
+    let answer = CheckAnswer(checks: checks + [agent])
+    let text = options.output == .json ? PrettyJSON.format(try JSONEncoder().encode(answer)) : table(answer, style)
+    return CommandResult(text: text, status: .unreachable)
+  }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+
+struct Status: AgentCommand {
+  static let configuration = CommandConfiguration(abstract: "Shows how the node is: agent, proxy, control plane, pods.")
+  static let path = "/v1/status"
+  @OptionGroup var options: GlobalOptions
+
+  func isHealthy(_ status: StatusAnswer) -> Bool {
+    status.proxy.state == "running" && status.control.connected && status.snapshot.rejected.isEmpty
+      && status.pods.failed == 0
+  }
+
+  func table(_ status: StatusAnswer, _ style: Style) -> String {
+    var lines: [(String, String)] = [
+      ("Node", status.node),
+      ("Agent", "\(status.version), since \(status.startedAt)"),
+      ("Proxy", proxy(status.proxy)),
+      ("Control plane", control(status.control)),
+      ("Snapshot", snapshot(status.snapshot)),
+      ("Pods", "\(status.pods.enrolled) enrolled, \(status.pods.pending) pending, \(status.pods.failed) failed"),
+      ("Mesh", "trust domain \(status.config.trustDomain), mutual TLS \(status.config.mutualTls)"),
+    ]
+    for rejected in status.snapshot.rejected {
+      lines.append(("Rejected", "\(Self.shortType(rejected.type)) \(rejected.name): \(rejected.reason)"))
+    }
+    let width = lines.map(\.0.count).max() ?? 0
+    return lines.map { name, value in
+      name + String(repeating: " ", count: width + 2 - name.count) + Text.printable(value) + "\n"
+    }.joined()
+  }
+
+  private func proxy(_ proxy: StatusAnswer.Proxy) -> String {
+    let process = proxy.pid.map { ", process \($0)" } ?? ""
+    let restarts = proxy.restarts == 1 ? "1 restart" : "\(proxy.restarts) restarts"
+    return "\(proxy.state)\(process), \(restarts)"
+  }
+
+  private func control(_ control: StatusAnswer.Control) -> String {
+    let since = control.since.flatMap { $0.isEmpty ? nil : " since \($0)" } ?? ""
+    let problem = control.lastError.flatMap { $0.isEmpty || control.connected ? nil : ": \($0)" } ?? ""
+    return "\(control.connected ? "connected to" : "not connected to") \(control.address)\(since)\(problem)"
+  }
+
+  private func snapshot(_ snapshot: StatusAnswer.Snapshot) -> String {
+    let counts = snapshot.versions.sorted { $0.key < $1.key }.map { "\($0.value) \(Self.shortType($0.key))" }
+    let source = snapshot.restored ? "restored from disk" : "from the control plane"
+    return "\(counts.isEmpty ? "nothing" : counts.joined(separator: ", ")), \(source)"
+  }
+
+  /// `type.googleapis.com/weft.mesh.v1.Workload` is `Workload`.
+  private static func shortType(_ url: String) -> Substring {
+    url.split { $0 == "/" || $0 == "." }.last ?? Substring(url)
+  }
+}

@@ -1,0 +1,4 @@
+/// What can be checked on this machine without an agent.
+enum LocalChecks {
+  static func run() -> [CheckAnswer.Entry] { [] }
+}
