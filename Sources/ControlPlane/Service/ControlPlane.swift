@@ -1,0 +1,167 @@
+import Discovery
+import Identity
+import Logging
+import MeshModel
+import Synchronization
+
+/// `weft-control`: a configuration folder compiled and streamed to the nodes, and the mesh's CA.
+public final class ControlPlane: Sendable {
+  public struct Configuration: Sendable {
+    /// The folder of YAML files.
+    public var folder: String
+    /// Holds the CA and `status.json`; made if it is missing.
+    public var stateDirectory: String
+    public var joinTokensFile: String
+    /// The addresses, ports, names and certificate lifetime of the server.
+    public var server = DiscoveryServer.Configuration()
+    public var trustDomain = TrustDomain.clusterLocal
+    public var clusterDomain = "cluster.local"
+    var timing = FolderWatcher.Timing()
+
+    public init(folder: String, stateDirectory: String, joinTokensFile: String) {
+      self.folder = folder
+      self.stateDirectory = stateDirectory
+      self.joinTokensFile = joinTokensFile
+    }
+  }
+
+  private let configuration: Configuration
+  private let logger: Logger
+  private let cache = SnapshotCache()
+  private let mesh: MeshState
+  private let authority: CertificateAuthority
+  private let server: DiscoveryServer
+  private let watcher: FolderWatcher
+  private let status: StatusFile
+  private let tokensIdentity: Mutex<FileIdentity?>
+
+  /// Opens or makes the CA, reads the tokens and the folder; nothing listens before `run()`.
+  ///
+  /// Throws a sentence where the folder is missing, a key or token file can be read by others, or a name is invalid.
+  public init(_ configuration: Configuration, logger: Logger) throws {
+    self.configuration = configuration
+    self.logger = logger
+    guard DNSName.isSubdomain(configuration.clusterDomain) else {
+      throw ControlPlaneError("the cluster domain \(configuration.clusterDomain) is not a DNS name")
+    }
+    authority = try CertificateAuthority(
+      stateDirectory: configuration.stateDirectory, trustDomain: configuration.trustDomain)
+    let cache = cache
+    let mesh = MeshState(
+      folder: configuration.folder,
+      config: MeshConfig(trustDomain: configuration.trustDomain, clusterDomain: configuration.clusterDomain),
+      cache: cache)
+    self.mesh = mesh
+    tokensIdentity = Mutex(FileIdentity(path: configuration.joinTokensFile))
+    let tokens = try JoinTokens(file: configuration.joinTokensFile)
+    let status = StatusFile(path: "\(configuration.stateDirectory)/status.json", logger: logger) {
+      StatusReport(objects: mesh.statuses, nodes: cache.nodes, generation: cache.generation)
+    }
+    self.status = status
+    server = try DiscoveryServer(
+      configuration: configuration.server, cache: cache, authority: authority,
+      isScheduled: { mesh.isScheduled($0, node: $1) }, joinTokens: tokens, logger: logger,
+      onNodeStatus: { node in
+        Self.log(node, logger)
+        status.touch()
+      })
+    watcher = try FolderWatcher(timing: configuration.timing)
+    let outcome = mesh.look()
+    if let failure = outcome.failure {
+      watcher.stop()
+      throw ControlPlaneError("the configuration folder \(configuration.folder) \(failure)")
+    }
+    report(outcome)
+    watch(outcome.folders)
+  }
+
+  /// Serves until `shutdown()` or until the task is cancelled; throws where a port can't be served on.
+  public func run() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { await self.status.run() }
+      group.addTask { await self.follow() }
+      group.addTask {
+        // A port that can't be bound makes `run` throw, which says more.
+        guard let ports = try? await self.server.boundPorts() else { return }
+        self.logger.info(
+          "serving", metadata: ["discovery": "\(ports.discovery)", "join": "\(ports.join)"])
+      }
+      defer {
+        watcher.stop()
+        group.cancelAll()
+      }
+      status.touch()
+      try await server.run()
+    }
+    status.writeNow()
+  }
+
+  /// Ends all streams and makes `run()` return.
+  public func shutdown() { server.shutdown() }
+
+  /// The ports in use; waits until both listen.
+  public func boundPorts() async throws -> (discovery: Int, join: Int) { try await server.boundPorts() }
+
+  /// The root that agents are given, PEM.
+  public var rootPEM: String { authority.rootPEM }
+
+  private func follow() async {
+    for await _ in watcher.changes {
+      if Task.isCancelled { return }
+      report(mesh.look())
+      reloadTokens()
+    }
+  }
+
+  private func watch(_ folders: [String]) {
+    let failed = watcher.watch(folders)
+    guard failed > 0 else { return }
+    logger.warning(
+      "\(failed) folders can't be watched (see fs.inotify.max_user_watches): changes are noticed within 30 s")
+  }
+
+  private func reloadTokens() {
+    let identity = FileIdentity(path: configuration.joinTokensFile)
+    guard tokensIdentity.withLock({ old in
+      defer { old = identity }
+      return old != identity
+    }) else { return }
+    do throws(IdentityError) {
+      server.use(try JoinTokens(file: configuration.joinTokensFile))
+      logger.info("read the join tokens again")
+    } catch {
+      logger.error("the join tokens stay as they were: \(error)")
+    }
+  }
+
+  // MARK: Log
+
+  private func report(_ outcome: MeshState.Outcome) {
+    watch(outcome.folders)
+    for object in outcome.statuses where !object.accepted {
+      logger.error("\(object.reason)", metadata: ["file": "\(object.file)"])
+    }
+    for reason in outcome.undistributed { logger.error("not distributed: \(reason)") }
+    guard !outcome.changedFiles.isEmpty else { return }
+    logger.info(
+      "configuration read",
+      metadata: [
+        "files": "\(outcome.changedFiles.count)",
+        "accepted": "\(outcome.statuses.count { $0.accepted })",
+        "refused": "\(outcome.statuses.count { !$0.accepted })",
+        "generation": "\(cache.generation)",
+      ])
+    status.touch()
+  }
+
+  private static func log(_ node: NodeStatus, _ logger: Logger) {
+    logger.info(
+      node.connected ? "node connected" : "node disconnected",
+      metadata: ["node": "\(node.node)", "nacked": "\(node.nacked.count)"])
+    for rejected in node.nacked {
+      logger.error(
+        "node \(node.node) refused \(rejected.name.isEmpty ? "a response" : rejected.name): \(rejected.reason)",
+        metadata: ["type": "\(rejected.typeURL)"])
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import Discovery
+import DiscoveryAPI
+import MeshModel
+import Synchronization
+
+/// The configuration folder, what is compiled of it, and the cache that serves it.
+final class MeshState: Sendable {
+  private let folder: Mutex<ConfigFolder>
+  private let compiler: Mutex<MeshCompiler>
+  private let cache: SnapshotCache
+
+  init(folder: String, config: MeshConfig, cache: SnapshotCache) {
+    self.folder = Mutex(ConfigFolder(path: folder))
+    self.compiler = Mutex(MeshCompiler(config: config))
+    self.cache = cache
+  }
+
+  /// What one look at the folder did.
+  struct Outcome: Sendable {
+    var changedFiles: [String] = []
+    /// Of the changed files.
+    var statuses: [ObjectStatus] = []
+    var folders: [String] = []
+    /// The cache's generation after the change; nil if nothing of the mesh changed.
+    var generation: UInt64?
+    /// Resources that can't be distributed: they are left as they were.
+    var undistributed: [String] = []
+    /// Why the folder can't be read at all.
+    var failure: String?
+  }
+
+  /// Looks at the folder and distributes what changed.
+  func look() -> Outcome {
+    folder.withLock { folder in
+      let look = folder.look()
+      var outcome = Outcome(changedFiles: look.changedFiles, folders: look.folders, failure: folder.failure)
+      outcome.statuses = look.changedFiles.flatMap { folder.registry.statuses(of: $0) }
+      let (delta, meshedNodes) = compiler.withLock { ($0.apply(look.changes), $0.meshedNodes) }
+      guard !delta.isEmpty else { return outcome }
+      let (upserts, undistributed) = delta.resources()
+      outcome.undistributed = undistributed
+      outcome.generation = cache.apply(upserts: upserts, removals: delta.removals, meshedNodes: meshedNodes)
+      return outcome
+    }
+  }
+
+  func isScheduled(_ identity: SPIFFEID, node: String) -> Bool {
+    compiler.withLock { $0.isScheduled(identity, node: node) }
+  }
+
+  var statuses: [ObjectStatus] { folder.withLock { $0.registry.statuses } }
+}
+
+extension MeshDelta {
+  /// The new and changed resources, and why some can't be distributed.
+  func resources() -> (upserts: [DiscoveryResource], undistributed: [String]) {
+    var upserts: [DiscoveryResource] = []
+    var undistributed: [String] = []
+    func add(_ make: () throws(DiscoveryError) -> DiscoveryResource) {
+      do {
+        upserts.append(try make())
+      } catch {
+        undistributed.append(error.description)
+      }
+    }
+    for (id, workload) in workloads {
+      add { () throws(DiscoveryError) in
+        try DiscoveryResource(
+          typeURL: Weft_Mesh_V1_Workload.typeURL, name: id, message: Weft_Mesh_V1_Workload(workload),
+          audience: .meshedNodes(and: workload.node.isEmpty ? nil : workload.node))
+      }
+    }
+    for (key, service) in services {
+      add { () throws(DiscoveryError) in
+        try DiscoveryResource(
+          typeURL: Weft_Mesh_V1_Service.typeURL, name: key.description, message: Weft_Mesh_V1_Service(service),
+          audience: .meshedNodes(and: nil))
+      }
+    }
+    if let config {
+      add { () throws(DiscoveryError) in
+        try DiscoveryResource(
+          typeURL: Weft_Mesh_V1_MeshConfig.typeURL, name: Weft_Mesh_V1_MeshConfig.resourceName,
+          message: Weft_Mesh_V1_MeshConfig(config), audience: .everyNode)
+      }
+    }
+    return (upserts, undistributed)
+  }
+
+  var removals: [ResourceKey] {
+    removedWorkloads.map { ResourceKey(typeURL: Weft_Mesh_V1_Workload.typeURL, name: $0) }
+      + removedServices.map { ResourceKey(typeURL: Weft_Mesh_V1_Service.typeURL, name: $0.description) }
+  }
+}

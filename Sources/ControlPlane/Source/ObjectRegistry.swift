@@ -1,0 +1,124 @@
+/// Which objects are in force, out of all files: the last good version of each file, and of an object that several
+/// files hold the one that was there first. Pure: no file system.
+struct ObjectRegistry: Sendable {
+  private struct File: Sendable {
+    /// What its newest version holds, be it refused or not.
+    var latest: DecodedFile
+    /// The objects of its last good version.
+    var good: [ObjectKey: Claim] = [:]
+  }
+
+  private struct Claim: Sendable {
+    var object: MeshObject
+    var line: Int
+  }
+
+  private var files: [String: File] = [:]
+  /// The files whose last good version holds the object; the first one's is in force.
+  private var claims: [ObjectKey: [String]] = [:]
+  private var inForce: [ObjectKey: MeshObject] = [:]
+
+  /// Takes new versions of files, and files that are gone (nil), all as one change.
+  mutating func update(_ versions: [String: DecodedFile?]) -> [ObjectChange] {
+    var touched: Set<ObjectKey> = []
+    var good: [String: [ObjectKey: Claim]] = [:]
+    for (name, version) in versions {
+      guard let version, version.isRefused else {
+        good[name] = Self.claims(of: version)
+        continue
+      }
+      files[name, default: File(latest: version)].latest = version
+    }
+    // What is given up first, so that an object may move from file to file.
+    for (name, new) in good {
+      for key in (files[name]?.good ?? [:]).keys where new[key] == nil {
+        claims[key]?.removeAll { $0 == name }
+        if claims[key]?.isEmpty == true { claims[key] = nil }
+        touched.insert(key)
+      }
+    }
+    for (name, new) in good.sorted(by: { $0.key < $1.key }) {
+      for key in new.keys {
+        if claims[key]?.contains(name) != true { claims[key, default: []].append(name) }
+        touched.insert(key)
+      }
+      if let version = versions[name] ?? nil {
+        files[name] = File(latest: version, good: new)
+      } else {
+        files[name] = nil
+      }
+    }
+    var changes: [ObjectChange] = []
+    for key in touched.sorted() {
+      if let change = settle(key) { changes.append(change) }
+    }
+    return changes
+  }
+
+  private static func claims(of version: DecodedFile?) -> [ObjectKey: Claim] {
+    var claims: [ObjectKey: Claim] = [:]
+    for entry in version?.entries ?? [] {
+      if case .object(let key, let object, _) = entry.outcome { claims[key] = Claim(object: object, line: entry.line) }
+    }
+    return claims
+  }
+
+  private mutating func settle(_ key: ObjectKey) -> ObjectChange? {
+    let object = claims[key]?.first.flatMap { files[$0]?.good[key]?.object }
+    guard object != inForce[key] else { return nil }
+    inForce[key] = object
+    return ObjectChange(key: key, object: object)
+  }
+
+  // MARK: Status
+
+  /// How every object of every file fared, in the order of files and lines.
+  var statuses: [ObjectStatus] { files.keys.sorted().flatMap { statuses(of: $0) } }
+
+  func statuses(of name: String) -> [ObjectStatus] {
+    guard let file = files[name] else { return [] }
+    let refusal = file.latest.problems.first
+    let keeps = file.good.isEmpty ? "" : "; the last good version of the file stays in force"
+    return file.latest.entries.map { entry in
+      var status = ObjectStatus(
+        kind: entry.kind, namespace: entry.namespace, name: entry.name, file: name.isEmpty ? "." : name,
+        line: entry.line, accepted: true, reason: "")
+      switch entry.outcome {
+      case .refused(let problem):
+        status.accepted = false
+        status.reason = problem.description + keeps
+      case _ where refusal != nil:
+        status.accepted = false
+        status.reason = "not applied, because another object of the file is refused: \(refusal?.description ?? "")\(keeps)"
+      case .ignored(let reason): status.reason = reason
+      case .object(let key, _, let note):
+        status.reason = note
+        guard let first = claims[key]?.first, first != name else { break }
+        status.accepted = false
+        let line = files[first]?.good[key].map { ":\($0.line)" } ?? ""
+        status.reason =
+          "\(name):\(entry.line): \(key) stands in \(first)\(line) too, which was there first; this one is refused"
+      }
+      return status
+    }
+  }
+
+  func hasFile(_ name: String) -> Bool { files[name] != nil }
+
+  /// Files whose path is none of `present`.
+  func missing(from present: Set<String>) -> [String] { files.keys.filter { !present.contains($0) } }
+}
+
+/// How an object of a file fared.
+public struct ObjectStatus: Hashable, Sendable, Codable {
+  /// Kind, namespace and name are empty where the file does not say.
+  public var kind: String
+  public var namespace: String
+  public var name: String
+  /// Relative to the configuration folder.
+  public var file: String
+  public var line: Int
+  public var accepted: Bool
+  /// Why it is refused, or what of it has no effect.
+  public var reason: String
+}

@@ -1,0 +1,117 @@
+import ArgumentParser
+import ControlPlane
+import Dispatch
+import Foundation
+import Logging
+import MeshModel
+
+@main
+struct WeftControl: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "weft-control",
+    abstract: "Compiles a folder of Kubernetes YAML for the mesh's nodes, streams it to them, and is the mesh's CA.",
+    subcommands: [Serve.self, Issue.self], defaultSubcommand: Serve.self)
+}
+
+struct Serve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serves discovery and certificates until SIGTERM (the default).")
+
+  @Option(help: "The folder of YAML and JSON files; it is watched.")
+  var config: String
+  @Option(help: "Where the CA and status.json are kept.")
+  var stateDir: String
+  @Option(help: "The address to listen on.")
+  var listen = "0.0.0.0"
+  @Option(help: "For discovery and signing, under mTLS with node certificates.")
+  var discoveryPort = Int(MeshPort.discovery)
+  @Option(help: "For joining with a token.")
+  var joinPort = Int(MeshPort.join)
+  @Option(parsing: .upToNextOption, help: "Names and addresses that agents reach this program by.")
+  var advertise: [String] = []
+  @Option(help: "The trust domain of all identities.")
+  var trustDomain = "cluster.local"
+  @Option(help: "The suffix of Service names in DNS.")
+  var clusterDomain = "cluster.local"
+  @Option(help: "How long certificates live: 90s, 10m, 24h.")
+  var certificateLifetime = "24h"
+  @Option(help: "A file of lines `node token`, mode 600.")
+  var joinTokens: String
+  @Option(help: "trace, debug, info, notice, warning, error or critical.")
+  var logLevel = "info"
+
+  func run() async throws {
+    guard let level = Logger.Level(rawValue: logLevel) else {
+      throw ValidationError("--log-level \(logLevel): one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    guard let domain = TrustDomain(trustDomain) else {
+      throw ValidationError("--trust-domain \(trustDomain) is not a trust domain name (a-z, 0-9, -, _ and .)")
+    }
+    guard let lifetime = GoDuration(certificateLifetime) else {
+      throw ValidationError("--certificate-lifetime \(certificateLifetime) is not a duration such as 90s, 10m or 24h")
+    }
+    var configuration = ControlPlane.Configuration(
+      folder: config, stateDirectory: stateDir, joinTokensFile: joinTokens)
+    configuration.server.host = listen
+    configuration.server.discoveryPort = discoveryPort
+    configuration.server.joinPort = joinPort
+    configuration.server.advertise = advertise
+    configuration.server.certificateLifetime = lifetime.seconds
+    configuration.trustDomain = domain
+    configuration.clusterDomain = clusterDomain
+    // Writing to a stream that a node has closed must not end the program.
+    signal(SIGPIPE, SIG_IGN)
+    let logger = Logger(label: "weft-control") { JSONLogHandler(label: $0, level: level) }
+    try await failing {
+      let control = try ControlPlane(configuration, logger: logger)
+      let signals = terminationSignals { control.shutdown() }
+      defer { signals.forEach { $0.cancel() } }
+      try await control.run()
+      logger.info("stopped")
+    }
+  }
+
+  private func terminationSignals(_ handler: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
+    [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number)
+      source.setEventHandler(handler: handler)
+      source.activate()
+      return source
+    }
+  }
+}
+
+struct Issue: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Makes a key and certificate with the CA of a state directory: tls.pem, key.pem and ca.pem.")
+
+  @Option(help: "weft-control's state directory.")
+  var stateDir: String
+  @Option(help: "spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT")
+  var spiffeId: String
+  @Option(help: "The folder to write to.")
+  var out: String
+  @Option(help: "How long the certificate lives: 90s, 10m, 24h.")
+  var certificateLifetime = "24h"
+
+  func run() async throws {
+    guard let lifetime = GoDuration(certificateLifetime) else {
+      throw ValidationError("--certificate-lifetime \(certificateLifetime) is not a duration such as 90s, 10m or 24h")
+    }
+    try await failing {
+      try IdentityIssue.write(
+        spiffeID: spiffeId, stateDirectory: stateDir, to: out, lifetime: lifetime.seconds)
+    }
+  }
+}
+
+/// Ends the program with one sentence and status 1 where the body throws.
+private func failing(_ body: () async throws -> Void) async throws {
+  do {
+    try await body()
+  } catch {
+    FileHandle.standardError.write(Data("weft-control: \(error)\n".utf8))
+    throw ExitCode.failure
+  }
+}
