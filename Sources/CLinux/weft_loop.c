@@ -25,6 +25,11 @@ int weft_epoll_remove(int epoll, int fd) {
 
 void *weft_epoll_pointer(const struct epoll_event *event) { return event->data.ptr; }
 
+int weft_accept(int listener, struct sockaddr *address, socklen_t *length) {
+  int fd = accept4(listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
 int weft_unacknowledged(int fd) {
   int bytes = 0;
   return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
@@ -123,6 +128,8 @@ ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_
   ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent < 0 ? -errno : sent;
 }
+
+void weft_name_thread(const char *name) { prctl(PR_SET_NAME, name); }
 
 int weft_forbid_dumps(void) {
   struct rlimit none = {0, 0};

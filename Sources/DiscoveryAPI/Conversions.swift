@@ -6,6 +6,12 @@ public struct InvalidResource: Error, Hashable, CustomStringConvertible {
   public let field: String
   public let reason: String
 
+  public init(resource: String, field: String, reason: String) {
+    self.resource = resource
+    self.field = field
+    self.reason = reason
+  }
+
   public var description: String { "\(resource): \(field): \(reason)" }
 }
 

@@ -2,3 +2,5 @@
 #include <sys/types.h>
 #include "weft_loop.h"
 #include "weft_lab.h"
+#include "weft_netns.h"
+#include "weft_fdpass.h"

@@ -47,6 +47,9 @@ struct weft_lab_setting {
 int weft_lab_write_settings(int network_namespace, const struct weft_lab_setting *settings, size_t count,
                             size_t *failed);
 
+/// An anonymous file in memory (memfd_create), or -1 and errno.
+int weft_lab_memory_file(void);
+
 /// From now on SIGINT and SIGTERM are remembered instead of ending the process.
 void weft_lab_remember_interrupts(void);
 /// The signal that arrived since, or 0.

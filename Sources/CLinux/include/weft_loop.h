@@ -13,6 +13,9 @@ int weft_epoll_add(int epoll, int fd, uint32_t events, void *pointer);
 int weft_epoll_remove(int epoll, int fd);
 void *weft_epoll_pointer(const struct epoll_event *event);
 
+// A non-blocking, close-on-exec connection; -errno on failure.
+int weft_accept(int listener, struct sockaddr *address, socklen_t *length);
+
 // Bytes that were written but are not acknowledged by the peer yet, its FIN included; -errno on failure.
 int weft_unacknowledged(int fd);
 
@@ -23,6 +26,9 @@ ssize_t weft_receive_datagram(int fd, void *data, size_t capacity, uint8_t *loca
 // Sends one datagram; `local` (16 bytes, or NULL) is the source address. Returns its length or -errno.
 ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_t *local, const uint8_t *peer,
                            uint16_t peer_port);
+
+// Names the calling thread, for ps and top (at most 15 bytes).
+void weft_name_thread(const char *name);
 
 // No core files, and no memory read by other processes of the same user.
 int weft_forbid_dumps(void);

@@ -53,12 +53,12 @@ final class EventLoop {
   private var isRunning = true
 
   init() throws(SystemError) {
-    epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
+    epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
     guard epoll >= 0 else { throw SystemError(errno, "create an epoll descriptor") }
     events = .allocate(capacity: Self.eventsPerTick)
     scratch = .allocate(byteCount: Self.scratchSize, alignment: 64)
     ciphertext = .allocate(byteCount: Self.scratchSize, alignment: 64)
-    plaintext = .allocate(byteCount: 16 << 10 + 256, alignment: 64)
+    plaintext = .allocate(byteCount: (16 << 10) + 256, alignment: 64)
     now = Self.clock()
   }
 

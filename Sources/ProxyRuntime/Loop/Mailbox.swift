@@ -11,7 +11,7 @@ final class Mailbox<Message: Sendable>: Sendable {
 
   init(bound: Int = 65_536) throws(SystemError) {
     self.bound = bound
-    wakeFD = eventfd(0, Int32(EFD_CLOEXEC.rawValue) | Int32(EFD_NONBLOCK.rawValue))
+    wakeFD = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
     guard wakeFD >= 0 else { throw SystemError(errno, "create an eventfd") }
   }
 

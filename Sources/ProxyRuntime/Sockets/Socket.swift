@@ -65,10 +65,10 @@ enum Socket {
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
     let fd = withUnsafeMutablePointer(to: &storage) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        accept4(listener, $0, &length, Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue))
+        weft_accept(listener, $0, &length)
       }
     }
-    return fd < 0 ? (-errno, nil) : (fd, SocketAddress(storage))
+    return fd < 0 ? (fd, nil) : (fd, SocketAddress(storage))
   }
 
   private static func address(
@@ -116,7 +116,7 @@ extension SocketAddress {
     var storage = storage
     let address: SocketAddress? = withUnsafeBytes(of: &storage) { bytes in
       let port = UInt16(bigEndian: bytes.load(fromByteOffset: 2, as: UInt16.self))
-      switch Int32(storage.ss_family) {
+      switch Int32(bytes.load(as: UInt16.self)) {
       case AF_INET:
         return SocketAddress(IPAddress(v4: UInt32(bigEndian: bytes.load(fromByteOffset: 4, as: UInt32.self))), port)
       case AF_INET6:

@@ -1,0 +1,257 @@
+import CLinux
+import DiscoveryAPI
+import Glibc
+import MeshModel
+import ProxyCore
+
+/// The proxy's main thread: talks with the agent, prepares what workers need, and hands it to them.
+final class ControlThread: Timed {
+  private let loop: EventLoop
+  private let logger: ProxyLogger
+  private let workers: [Mailbox<WorkerCommand>]
+  private var state = ProxyState()
+  private var agent: FrameSocket?
+  private var acceptor: AgentAcceptor?
+  private var mailboxSource: MailboxSource<WorkerEvent>?
+  private var requests: [SocketRequest: [Int]] = [:]
+  private var queries: [UInt64: PendingQuery] = [:]
+  private var drainDeadline: NanoTime?
+  private var drained: Set<Int> = []
+
+  private struct SocketRequest: Hashable {
+    let id: String
+    let kind: SocketKind
+  }
+
+  private struct PendingQuery {
+    let what: String
+    let deadline: NanoTime
+    var reports: [WorkerReport] = []
+  }
+
+  init(
+    listener: Int32, workers: [Mailbox<WorkerCommand>], events: Mailbox<WorkerEvent>, logger: ProxyLogger
+  ) throws(SystemError) {
+    self.workers = workers
+    self.logger = logger
+    loop = try EventLoop()
+    let source = MailboxSource(events) { [unowned self] in perform($0) }
+    mailboxSource = source
+    try loop.add(source, events: 1)
+    let acceptor = AgentAcceptor(fd: listener) { [unowned self] in accepted($0) }
+    self.acceptor = acceptor
+    try loop.add(acceptor, events: 1)
+    loop.startTimer(self)
+  }
+
+  func run() { loop.run() }
+
+  private func log(_ level: LogLevel, _ message: String) { logger.log(level, message) }
+
+  // MARK: The agent
+
+  /// The newest agent wins: the one before it is dead, or about to be.
+  private func accepted(_ fd: Int32) {
+    var uid: uid_t = 0
+    guard weft_peer_uid(fd, &uid) == 0, uid == 0 else {
+      log(.warning, "a control connection of uid \(uid) is refused: only root's agent is heard")
+      close(fd)
+      return
+    }
+    agent?.close("another agent has connected")
+    do {
+      agent = try FrameSocket(
+        fd: fd, loop: loop, received: { [unowned self] in received($0, $1) },
+        closed: { [unowned self] reason in
+          agent = nil
+          // Answers to these went with it.
+          requests = [:]
+          queries = [:]
+          log(.info, "agent gone: \(reason)")
+        })
+      greet()
+    } catch {
+      close(fd)
+      log(.error, "\(error)")
+    }
+  }
+
+  /// Says what this proxy serves, in frames of at most 253 descriptors.
+  private func greet() {
+    var rest = state.pods.sorted { $0.key < $1.key }[...]
+    repeat {
+      var hello = Weft_Proxy_V1_Hello()
+      hello.pid = UInt32(getpid())
+      var descriptors: [Int32] = []
+      while let (id, pod) = rest.first, descriptors.count + pod.listeners.count <= 253 {
+        rest.removeFirst()
+        descriptors += pod.listeners.map(\.fd)
+        hello.pods.append(
+          .with {
+            $0.uid = id
+            $0.listeners = pod.listeners.map(\.kind.message)
+          })
+      }
+      hello.more = !rest.isEmpty
+      agent?.send(Weft_Proxy_V1_FromProxy.with { $0.hello = hello }, descriptors: descriptors)
+    } while !rest.isEmpty
+  }
+
+  private func received(_ frame: [UInt8], _ takeDescriptors: (Int) -> [Int32]) {
+    let message: Weft_Proxy_V1_ToProxy
+    do {
+      message = try Weft_Proxy_V1_ToProxy(serializedBytes: frame)
+    } catch {
+      agent?.close("a frame that is no message")
+      return
+    }
+    switch message.body {
+    case .addPod(let pod): add(pod, takeDescriptors(pod.listeners.count))
+    case .removePod(let pod):
+      state.remove(pod: pod.uid)
+      for kind in SocketKind.allCases { requests[SocketRequest(id: pod.uid, kind: kind)] = nil }
+      broadcast(.removePod(id: pod.uid))
+    case .sockets(let batch): distribute(batch, takeDescriptors(128))
+    case .mesh(let update): apply(update)
+    case .identity(let identity):
+      attempt("identity \(identity.spiffeID)") {
+        if let made = try state.set(identity) { broadcast(.identity(made)) }
+      }
+    case .trustBundle(let bundle):
+      attempt("trust bundle") {
+        for identity in try state.set(bundle) { broadcast(.identity(identity)) }
+      }
+    case .query(let query): ask(query)
+    case .drain(let drain):
+      drainDeadline = loop.now + .seconds(UInt64(drain.seconds))
+      broadcast(.drain)
+    case nil: log(.warning, "a message of the agent's that this proxy doesn't know is ignored")
+    }
+  }
+
+  private func attempt(_ what: String, _ body: () throws -> Void) {
+    do { try body() } catch { log(.error, "\(what): \(error)") }
+  }
+
+  private func add(_ pod: Weft_Proxy_V1_AddPod, _ descriptors: [Int32]) {
+    let kinds = pod.listeners.compactMap { ListenerKind($0) }
+    guard kinds.count == pod.listeners.count, kinds.count == descriptors.count else {
+      for fd in descriptors { close(fd) }
+      return log(.error, "pod \(pod.uid): \(pod.listeners.count) listeners and \(descriptors.count) descriptors")
+    }
+    let listeners = Array(zip(kinds, descriptors))
+    state.add(pod: pod.uid, listeners: listeners)
+    // One worker answers a pod's datagrams, since it alone knows what it asked upstream.
+    let resolver = Int(pod.uid.utf8.reduce(5381 as UInt32) { $0 &* 33 &+ UInt32($1) }) % workers.count
+    for (index, worker) in workers.enumerated() {
+      let own = listeners.filter { index == resolver || ($0.0 != .dns && $0.0 != .dnsUpstream) }
+      worker.post(.addPod(id: pod.uid, listeners: own.map { ($0.0, fcntl($0.1, F_DUPFD_CLOEXEC, 3)) }))
+    }
+    agent?.send(Weft_Proxy_V1_FromProxy.with { $0.podReady.uid = pod.uid })
+  }
+
+  /// To the worker that asked first; a batch that nobody asked for is spread.
+  private func distribute(_ batch: Weft_Proxy_V1_SocketBatch, _ descriptors: [Int32]) {
+    guard let kind = SocketKind(batch.kind), state.pods[batch.uid] != nil else {
+      for fd in descriptors { close(fd) }
+      return
+    }
+    let request = SocketRequest(id: batch.uid, kind: kind)
+    if var waiting = requests[request], !waiting.isEmpty {
+      let worker = waiting.removeFirst()
+      requests[request] = waiting.isEmpty ? nil : waiting
+      workers[worker].post(.sockets(id: batch.uid, kind: kind, descriptors))
+      return
+    }
+    for (index, worker) in workers.enumerated() {
+      let own = stride(from: index, to: descriptors.count, by: workers.count).map { descriptors[$0] }
+      if !own.isEmpty { worker.post(.sockets(id: batch.uid, kind: kind, own)) }
+    }
+  }
+
+  private func apply(_ update: Weft_Proxy_V1_MeshUpdate) {
+    var answer = Weft_Proxy_V1_MeshAck()
+    answer.version = update.version
+    do {
+      try state.apply(update)
+      broadcast(.snapshot(state.snapshot))
+    } catch {
+      answer.error = error.description
+    }
+    agent?.send(Weft_Proxy_V1_FromProxy.with { $0.meshAck = answer })
+  }
+
+  private func ask(_ query: Weft_Proxy_V1_Query) {
+    guard queries.count < 64 else { return }
+    queries[query.id] = PendingQuery(what: query.what, deadline: loop.now + .seconds(1))
+    broadcast(.report(query: query.id))
+  }
+
+  private func broadcast(_ command: WorkerCommand) {
+    for worker in workers where !worker.post(command) {
+      log(.error, "a worker doesn't take commands: it is stuck")
+    }
+  }
+
+  // MARK: Workers
+
+  private func perform(_ event: WorkerEvent) {
+    switch event {
+    case .needsSockets(let worker, let id, let kind, let count):
+      guard state.pods[id] != nil, let agent else { return }
+      requests[SocketRequest(id: id, kind: kind), default: []].append(worker)
+      agent.send(
+        Weft_Proxy_V1_FromProxy.with {
+          $0.needSockets.uid = id
+          $0.needSockets.kind = kind.message
+          $0.needSockets.count = UInt32(count)
+        })
+    case .report(_, let query, let report):
+      queries[query]?.reports.append(report)
+      if queries[query]?.reports.count == workers.count { answer(query) }
+    case .log(let level, let message): log(level, message)
+    case .drained(let worker):
+      drained.insert(worker)
+      if drained.count == workers.count { finishDraining() }
+    }
+  }
+
+  private func answer(_ id: UInt64) {
+    guard let query = queries.removeValue(forKey: id) else { return }
+    let json = ProxyDump(reports: query.reports, snapshot: state.snapshot).json(query.what)
+    agent?.send(
+      Weft_Proxy_V1_FromProxy.with {
+        $0.queryReply.id = id
+        $0.queryReply.json = .init(json)
+      })
+  }
+
+  func timerFired(now: NanoTime) {
+    for (id, query) in queries where query.deadline <= now { answer(id) }
+    if let drainDeadline, now >= drainDeadline { finishDraining() }
+  }
+
+  private func finishDraining() {
+    agent?.send(Weft_Proxy_V1_FromProxy.with { $0.drained = .init() })
+    loop.stop()
+  }
+}
+
+/// Accepts the agent's connections.
+private final class AgentAcceptor: EventSource {
+  private let accepted: (Int32) -> Void
+
+  init(fd: Int32, accepted: @escaping (Int32) -> Void) {
+    self.accepted = accepted
+    super.init(fd: fd)
+  }
+
+  override func handle(_ events: UInt32) {
+    var address = sockaddr_un()
+    var length = socklen_t(MemoryLayout<sockaddr_un>.size)
+    let fd = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { weft_accept(self.fd, $0, &length) }
+    }
+    if fd >= 0 { accepted(fd) }
+  }
+}

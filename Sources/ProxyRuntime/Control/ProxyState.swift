@@ -1,0 +1,82 @@
+import DiscoveryAPI
+import Glibc
+import MeshModel
+import ProxyCore
+
+/// What the agent has told, as the control thread holds it: enough to tell a new agent, and to make what workers need.
+struct ProxyState {
+  struct Pod {
+    var listeners: [(kind: ListenerKind, fd: Int32)]
+  }
+
+  private struct Credentials {
+    var chain: [[UInt8]]
+    var key: [UInt8]
+  }
+
+  private(set) var pods: [String: Pod] = [:]
+  private(set) var snapshot = MeshSnapshot()
+  private var roots: [[UInt8]] = []
+  private var credentials: [SPIFFEID: Credentials] = [:]
+
+  /// Takes the listeners; closes those that they replace.
+  mutating func add(pod id: String, listeners: [(ListenerKind, Int32)]) {
+    remove(pod: id)
+    pods[id] = Pod(listeners: listeners.map { (kind: $0.0, fd: $0.1) })
+  }
+
+  mutating func remove(pod id: String) {
+    guard let pod = pods.removeValue(forKey: id) else { return }
+    for listener in pod.listeners { close(listener.fd) }
+  }
+
+  /// Checks the whole update first: an error leaves everything as it was.
+  mutating func apply(_ update: Weft_Proxy_V1_MeshUpdate) throws(InvalidResource) {
+    var change = MeshSnapshotUpdate()
+    change.isComplete = update.complete
+    change.node = update.node
+    if update.hasConfig { change.config = try MeshConfig(update.config) }
+    for workload in update.workloads { change.workloads.append(try Workload(workload)) }
+    for service in update.services { change.services.append(try Service(service)) }
+    change.removedWorkloads = update.removedWorkloads
+    change.removedServices = update.removedServices.compactMap { ServiceKey($0) }
+    snapshot = snapshot.applying(change)
+  }
+
+  mutating func set(_ message: Weft_Proxy_V1_Identity) throws -> TLSIdentity? {
+    guard let id = SPIFFEID(message.spiffeID) else {
+      throw InvalidResource(resource: "identity", field: "spiffe_id", reason: "is not a workload's SPIFFE ID")
+    }
+    credentials[id] = Credentials(chain: message.chain.map { Array($0) }, key: Array(message.privateKey))
+    return roots.isEmpty ? nil : try makeIdentity(id)
+  }
+
+  /// Every identity anew, to trust these roots.
+  mutating func set(_ bundle: Weft_Proxy_V1_TrustBundle) throws -> [TLSIdentity] {
+    roots = bundle.roots.map { Array($0) }
+    return try credentials.keys.map { try makeIdentity($0) }
+  }
+
+  private func makeIdentity(_ id: SPIFFEID) throws(TLSFailure) -> TLSIdentity {
+    guard let credentials = credentials[id] else { throw TLSFailure(reason: "no certificate for \(id)") }
+    return try TLSIdentity(id: id, chain: credentials.chain, key: credentials.key, roots: roots)
+  }
+}
+
+extension ListenerKind {
+  init?(_ listener: Weft_Proxy_V1_Listener) {
+    guard let kind = ListenerKind(rawValue: listener.rawValue) else { return nil }
+    self = kind
+  }
+
+  var message: Weft_Proxy_V1_Listener { Weft_Proxy_V1_Listener(rawValue: rawValue) ?? .outbound }
+}
+
+extension SocketKind {
+  init?(_ kind: Weft_Proxy_V1_SocketKind) {
+    guard let value = SocketKind(rawValue: kind.rawValue) else { return nil }
+    self = value
+  }
+
+  var message: Weft_Proxy_V1_SocketKind { Weft_Proxy_V1_SocketKind(rawValue: rawValue) ?? .egressV4 }
+}

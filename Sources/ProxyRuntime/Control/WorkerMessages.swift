@@ -1,0 +1,74 @@
+import MeshModel
+import ProxyCore
+
+/// What the control thread tells a worker. Descriptors become the worker's.
+enum WorkerCommand: Sendable {
+  case snapshot(MeshSnapshot)
+  case identity(TLSIdentity)
+  case addPod(id: String, listeners: [(ListenerKind, Int32)])
+  case removePod(id: String)
+  case sockets(id: String, kind: SocketKind, [Int32])
+  case report(query: UInt64)
+  case drain
+  case stop
+}
+
+/// What a worker tells the control thread.
+enum WorkerEvent: Sendable {
+  case needsSockets(worker: Int, id: String, kind: SocketKind, count: Int)
+  case report(worker: Int, query: UInt64, WorkerReport)
+  case log(LogLevel, String)
+  case drained(worker: Int)
+}
+
+enum LogLevel: Int, Sendable, Comparable {
+  case debug, info, warning, error
+
+  static func < (left: LogLevel, right: LogLevel) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// A worker's state at one moment.
+struct WorkerReport: Sendable {
+  struct Connection: Sendable {
+    let id: UInt64
+    let facts: Session.Facts
+    let bytesSent: UInt64
+    let bytesReceived: UInt64
+    let ageSeconds: Double
+    let isEstablished: Bool
+  }
+
+  var statistics = Statistics()
+  /// The first thousand.
+  var connections: [Connection] = []
+  var connectionCount = 0
+  var pods: [String] = []
+  var pooledSockets = 0
+  var tunnels = 0
+  var identities: [String] = []
+}
+
+/// Counters of a worker since its start.
+struct Statistics: Sendable {
+  var accepted: UInt64 = 0
+  var established: UInt64 = 0
+  var refused: UInt64 = 0
+  var failed: UInt64 = 0
+  var tunnelFailures: UInt64 = 0
+  var handshakesRefused: UInt64 = 0
+  var dnsQueries: UInt64 = 0
+  var droppedLogs: UInt64 = 0
+
+  static func + (left: Statistics, right: Statistics) -> Statistics {
+    var sum = left
+    sum.accepted += right.accepted
+    sum.established += right.established
+    sum.refused += right.refused
+    sum.failed += right.failed
+    sum.tunnelFailures += right.tunnelFailures
+    sum.handshakesRefused += right.handshakesRefused
+    sum.dnsQueries += right.dnsQueries
+    sum.droppedLogs += right.droppedLogs
+    return sum
+  }
+}

@@ -1,0 +1,180 @@
+import Glibc
+import MeshModel
+import ProxyCore
+
+/// One pod's DNS connection over TCP (RFC 7766): the mesh's names are answered, other queries go on to the server
+/// that the pod dialled, over one connection of its own.
+final class DNSStreamServer: StreamOwner, Timed {
+  private unowned let worker: Worker
+  private let pod: PodContext
+  private let client: any ByteStream
+  private let server: SocketAddress
+  private var upstream: (any ByteStream)?
+  private var isConnecting = false
+  private var queued: [[UInt8]] = []
+  private var queries = DNSStreamFramer()
+  private var answers = DNSStreamFramer()
+  private var forwarder = DNSForwarder()
+  private var lastActive: NanoTime
+  private var clientEnded = false
+  private var isClosed = false
+
+  init(worker: Worker, pod: PodContext, client: any ByteStream, server: SocketAddress) {
+    self.worker = worker
+    self.pod = pod
+    self.client = client
+    self.server = server
+    lastActive = worker.loop.now
+    client.side = .downstream
+    client.owner = self
+    worker.loop.startTimer(self)
+    client.resume()
+  }
+
+  func received(_ bytes: UnsafeRawBufferPointer, from side: RelayState.Side) {
+    lastActive = worker.loop.now
+    do {
+      if side == .downstream {
+        try queries.append(bytes)
+        try serveQueries()
+      } else {
+        try answers.append(bytes)
+        while let message = try answers.next() {
+          answers.finished()
+          perform(forwarder.reply(message, from: server, transport: .tcp, now: worker.loop.now))
+        }
+      }
+    } catch {
+      worker.log(.info, "\(pod.id): DNS over TCP: \(error)")
+      close()
+    }
+  }
+
+  private func serveQueries() throws(DNSStreamFramer.Failure) {
+    let resolver = DNSResolver(namespace: worker.snapshot.workload(id: pod.id)?.namespace ?? "")
+    while !isClosed, let message = try queries.next() {
+      worker.statistics.dnsQueries += 1
+      let verdict = message.withUnsafeBytes {
+        resolver.resolve($0, transport: .tcp, zone: worker.snapshot, random: worker.loop.random.next())
+      }
+      switch verdict {
+      case .answer(let bytes): reply(bytes)
+      case .drop: return close()
+      case .forward: perform(forwarder.query(message, from: .stream(0), server: server, now: worker.loop.now))
+      }
+    }
+    if queries.outstanding >= DNSStreamFramer.outstandingLimit { client.pause() }
+  }
+
+  private func reply(_ bytes: [UInt8]) {
+    queries.finished()
+    DNSStreamFramer.frame(bytes)?.withUnsafeBytes { client.write($0) }
+    if clientEnded, queries.outstanding == 0 { client.finish() }
+  }
+
+  private func perform(_ actions: [DNSForwarder.Action]) {
+    for action in actions {
+      switch action {
+      case .send(let bytes, _, _):
+        guard let framed = DNSStreamFramer.frame(bytes) else { continue }
+        if let upstream {
+          framed.withUnsafeBytes { upstream.write($0) }
+        } else {
+          queued.append(framed)
+          connect()
+        }
+      case .reply(let bytes, _): reply(bytes)
+      }
+    }
+    if !isClosed, !clientEnded, queries.outstanding < DNSStreamFramer.outstandingLimit {
+      client.resume()
+    }
+  }
+
+  private func connect() {
+    guard !isConnecting else { return }
+    isConnecting = true
+    let pool = pod.pool(.egress(server.ip))
+    pool.take(now: worker.loop.now) { [weak self] fd in
+      guard let fd else {
+        self?.upstreamFailed()
+        return
+      }
+      guard let self, !isClosed else { return pool.giveBack(fd) }
+      start(fd, pool)
+    }
+  }
+
+  private func start(_ fd: Int32, _ pool: SocketPool) {
+    if case .failed = Socket.connect(fd, to: server) {
+      pool.giveBack(fd)
+      return upstreamFailed()
+    }
+    var stream: TCPStream?
+    do {
+      stream = try TCPStream(fd: fd, loop: worker.loop, pool: pool) { [weak self] failure in
+        let connected = stream
+        stream = nil
+        guard let self, !isClosed, failure == nil, let connected else {
+          connected?.reset()
+          self?.upstreamFailed()
+          return
+        }
+        isConnecting = false
+        upstream = connected
+        connected.side = .upstream
+        connected.owner = self
+        for message in queued { message.withUnsafeBytes { connected.write($0) } }
+        queued = []
+        connected.resume()
+      }
+    } catch {
+      Glibc.close(fd)
+      upstreamFailed()
+    }
+  }
+
+  private func upstreamFailed() {
+    isConnecting = false
+    queued = []
+    upstream?.reset()
+    upstream = nil
+    guard !isClosed else { return }
+    perform(forwarder.streamFailed(to: server))
+  }
+
+  func ended(_ side: RelayState.Side) {
+    guard side == .downstream else { return upstreamFailed() }
+    clientEnded = true
+    if queries.outstanding == 0 { client.finish() }
+  }
+
+  func finished(_ side: RelayState.Side) { if side == .downstream { close() } }
+  func unblocked(_ side: RelayState.Side) {}
+
+  func failed(_ side: RelayState.Side, _ failure: StreamFailure) {
+    if side == .downstream { close() } else { upstreamFailed() }
+  }
+
+  func timerFired(now: NanoTime) {
+    if forwarder.nextDeadline.map({ $0 <= now }) == true { perform(forwarder.tick(now: now)) }
+    if now > lastActive + DNSStreamFramer.idleTimeout { close() }
+  }
+
+  private func close() {
+    guard !isClosed else { return }
+    isClosed = true
+    worker.loop.stopTimer(self)
+    upstream?.close()
+    client.close()
+    upstream = nil
+    worker.release(self)
+  }
+}
+
+extension Worker {
+  /// Takes a captured connection to port 53.
+  func serveDNS(over stream: TCPStream, from pod: PodContext, server: SocketAddress) {
+    keepAlive(DNSStreamServer(worker: self, pod: pod, client: stream, server: server))
+  }
+}

@@ -1,0 +1,153 @@
+import MeshModel
+import ProxyCore
+
+/// One application's connection through the proxy: two streams, and the state machine between them.
+final class Session: StreamOwner, Timed {
+  /// Facts for `weft connections`.
+  struct Facts: Sendable {
+    enum Direction: String, Sendable { case outbound, inbound, local }
+
+    var direction: Direction
+    /// The workload whose listener accepted it.
+    var workload: String
+    var source = ""
+    var sourceIdentity = ""
+    var destination = ""
+    var destinationIdentity = ""
+    var service = ""
+    var downstreamAddress: SocketAddress?
+    var upstreamAddress: SocketAddress?
+    var isTLS = false
+    var isTunnelled = false
+  }
+
+  let id: UInt64
+  let opened: NanoTime
+  var facts: Facts
+  private(set) var bytesSent: UInt64 = 0
+  private(set) var bytesReceived: UInt64 = 0
+  private(set) var lastActive: NanoTime
+  private(set) var isClosed = false
+  var isEstablished: Bool { upstream != nil }
+
+  private let loop: EventLoop
+  private let downstream: any ByteStream
+  private var upstream: (any ByteStream)?
+  private var relay = RelayState()
+  private var attempt: (deadline: NanoTime, cancel: () -> Void)?
+  private let closed: (Session) -> Void
+  private var atClose: (() -> Void)?
+
+  /// - Parameter closed: called once, when both streams are gone.
+  init(
+    id: UInt64, facts: Facts, downstream: any ByteStream, loop: EventLoop, closed: @escaping (Session) -> Void
+  ) {
+    self.id = id
+    self.facts = facts
+    self.downstream = downstream
+    self.loop = loop
+    self.closed = closed
+    opened = loop.now
+    lastActive = loop.now
+    downstream.side = .downstream
+    downstream.owner = self
+  }
+
+  /// An upstream is being opened: after `timeout` nanoseconds `cancel` ends the attempt.
+  func attempting(timeout: NanoTime, cancel: @escaping () -> Void) {
+    if attempt == nil { loop.startTimer(self) }
+    attempt = (loop.now + timeout, cancel)
+  }
+
+  func timerFired(now: NanoTime) {
+    guard let attempt, attempt.deadline <= now else { return }
+    self.attempt = nil
+    loop.stopTimer(self)
+    attempt.cancel()
+  }
+
+  /// What the endpoint chosen last has to be told when the session is over, or goes elsewhere.
+  func onClose(_ body: @escaping () -> Void) { atClose = body }
+
+  func runOnClose() {
+    let body = atClose
+    atClose = nil
+    body?()
+  }
+
+  private func endAttempt() {
+    guard attempt != nil else { return }
+    attempt = nil
+    loop.stopTimer(self)
+  }
+
+  /// Joins the two streams and lets them run.
+  func establish(_ stream: any ByteStream) {
+    guard !isClosed else { return stream.reset() }
+    endAttempt()
+    upstream = stream
+    stream.side = .upstream
+    stream.owner = self
+    downstream.resume()
+    stream.resume()
+  }
+
+  /// No upstream could be had.
+  func refuse() {
+    guard !isClosed else { return }
+    apply(relay.failed(.upstream), from: .upstream)
+  }
+
+  /// Ends the session at once: both peers see a reset.
+  func abort() {
+    guard !isClosed else { return }
+    upstream?.reset()
+    downstream.reset()
+    close()
+  }
+
+  private func stream(_ side: RelayState.Side) -> (any ByteStream)? { side == .downstream ? downstream : upstream }
+
+  func received(_ bytes: UnsafeRawBufferPointer, from side: RelayState.Side) {
+    lastActive = loop.now
+    if side == .downstream {
+      bytesSent &+= UInt64(bytes.count)
+    } else {
+      bytesReceived &+= UInt64(bytes.count)
+    }
+    guard let other = stream(side.other) else { return }
+    other.write(bytes)
+    if other.isBlocked { apply(relay.blocked(side.other), from: side.other) }
+  }
+
+  func ended(_ side: RelayState.Side) { apply(relay.ended(side), from: side) }
+  func finished(_ side: RelayState.Side) { apply(relay.finished(side), from: side) }
+  func unblocked(_ side: RelayState.Side) { apply(relay.unblocked(side), from: side) }
+  func failed(_ side: RelayState.Side, _ failure: StreamFailure) { apply(relay.failed(side), from: side) }
+
+  private func apply(_ actions: RelayState.Actions, from side: RelayState.Side) {
+    guard !actions.isEmpty else { return }
+    let other = stream(side.other)
+    if actions.contains(.pauseOther) { other?.pause() }
+    if actions.contains(.resumeOther) { other?.resume() }
+    if actions.contains(.finishOther) { other?.finish() }
+    if actions.contains(.resetOther) {
+      other?.reset()
+      stream(side)?.reset()
+    }
+    if actions.contains(.close) { close() }
+  }
+
+  private func close() {
+    guard !isClosed else { return }
+    isClosed = true
+    if let cancel = attempt?.cancel {
+      endAttempt()
+      cancel()
+    }
+    upstream?.close()
+    downstream.close()
+    runOnClose()
+    closed(self)
+  }
+}

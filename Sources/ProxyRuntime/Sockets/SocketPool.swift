@@ -1,0 +1,103 @@
+import CLinux
+import DequeModule
+import Glibc
+import MeshModel
+import ProxyCore
+
+/// Unconnected sockets inside one pod's network namespace, of one kind, for one worker. They come in batches from the
+/// agent, ahead of need; a socket whose connection ended cleanly is dissolved and kept, so that connections go on
+/// being made while no agent is there.
+final class SocketPool {
+  static let bound = 256
+  private static let lowWater = 4
+  private static let smallestRequest = 16
+  private static let largestRequest = 128
+  private static let waitersBound = 4096
+
+  struct Waiter {
+    let deadline: NanoTime
+    let body: (Int32?) -> Void
+  }
+
+  private var free: [Int32] = []
+  private var waiters: Deque<Waiter> = []
+  private var isRequested = false
+  private var nextRequest = SocketPool.smallestRequest
+  private var isClosed = false
+  private let request: (Int) -> Void
+
+  /// - Parameter request: asks the agent for so many sockets; the answer comes by `add`.
+  init(request: @escaping (Int) -> Void) { self.request = request }
+
+  var count: Int { free.count }
+
+  /// Calls `body` with a socket, at once where one is there; nil when none came in time.
+  func take(now: NanoTime, timeout: NanoTime = .seconds(5), _ body: @escaping (Int32?) -> Void) {
+    guard !isClosed else { return body(nil) }
+    if let fd = free.popLast() {
+      if free.count < Self.lowWater { askForMore() }
+      return body(fd)
+    }
+    guard waiters.count < Self.waitersBound else { return body(nil) }
+    waiters.append(Waiter(deadline: now + timeout, body: body))
+    askForMore()
+  }
+
+  private func askForMore() {
+    guard !isRequested else { return }
+    isRequested = true
+    request(nextRequest)
+  }
+
+  func add(_ sockets: [Int32]) {
+    guard !isClosed else {
+      for fd in sockets { close(fd) }
+      return
+    }
+    if isRequested {
+      isRequested = false
+      // Demand outran the last batch: the next is larger.
+      nextRequest = waiters.isEmpty ? Self.smallestRequest : min(nextRequest * 2, Self.largestRequest)
+    }
+    for fd in sockets { keep(fd) }
+    if !waiters.isEmpty { askForMore() }
+  }
+
+  /// A socket whose connection has ended, taken out of its loop.
+  func giveBack(_ fd: Int32) {
+    // What the peer hasn't acknowledged would be dropped with the association: then the kernel finishes alone.
+    guard !isClosed, free.count < Self.bound, weft_unacknowledged(fd) == 0, Socket.disconnect(fd) else {
+      close(fd)
+      return
+    }
+    keep(fd)
+  }
+
+  private func keep(_ fd: Int32) {
+    if let waiter = waiters.popFirst() {
+      waiter.body(fd)
+    } else if free.count < Self.bound {
+      free.append(fd)
+    } else {
+      close(fd)
+    }
+  }
+
+  /// Fails those that waited too long; an agent that didn't answer is asked again.
+  func expire(now: NanoTime) {
+    while let first = waiters.first, first.deadline <= now {
+      waiters.removeFirst()
+      first.body(nil)
+      isRequested = false
+    }
+  }
+
+  func closeAll() {
+    isClosed = true
+    for fd in free { close(fd) }
+    free = []
+    let waiting = waiters
+    waiters = []
+    for waiter in waiting { waiter.body(nil) }
+  }
+}

@@ -1,0 +1,160 @@
+import Glibc
+import MeshModel
+import ProxyCore
+
+/// One thread of the data plane: an event loop, the pods' listeners as it serves them, and all sessions that it
+/// accepted. Nothing of it is shared; the control thread reaches it by `Mailbox`.
+final class Worker {
+  /// Sessions without a byte in either direction end after this time.
+  static let idleTimeout: NanoTime = .seconds(3600)
+  private static let sweepInterval: NanoTime = .seconds(5)
+  static let sessionsBound = 200_000
+
+  let index: Int
+  let loop: EventLoop
+  let level: LogLevel
+  private(set) var snapshot = MeshSnapshot()
+  private(set) var pods: [String: PodContext] = [:]
+  var balancer = PowerOfTwoChoices()
+  var statistics = Statistics()
+  private(set) var isDraining = false
+
+  private var identities: [SPIFFEID: TLSIdentity] = [:]
+  private var sessions: [UInt64: Session] = [:]
+  private var nextSession: UInt64 = 0
+  private var kept: [ObjectIdentifier: AnyObject] = [:]
+  private var nextSweep: NanoTime = 0
+  private let events: Mailbox<WorkerEvent>
+  private(set) lazy var tunnels = TunnelPool(worker: self)
+  private var mailboxSource: MailboxSource<WorkerCommand>?
+
+  init(
+    index: Int, level: LogLevel, commands: Mailbox<WorkerCommand>, events: Mailbox<WorkerEvent>
+  ) throws(SystemError) {
+    self.index = index
+    self.level = level
+    self.events = events
+    loop = try EventLoop()
+    let source = MailboxSource(commands) { [unowned self] in perform($0) }
+    mailboxSource = source
+    try loop.add(source, events: 1)
+    loop.startTimer(self)
+  }
+
+  func run() { loop.run() }
+
+  func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
+    guard level >= self.level else { return }
+    if !events.post(.log(level, message())) { statistics.droppedLogs += 1 }
+  }
+
+  func identity(of workloadID: String) -> TLSIdentity? {
+    guard let id = snapshot.workload(id: workloadID)?.identity(in: snapshot.config.trustDomain) else { return nil }
+    return identities[id]
+  }
+
+  // MARK: Commands
+
+  private func perform(_ command: WorkerCommand) {
+    switch command {
+    case .snapshot(let snapshot): self.snapshot = snapshot
+    case .identity(let identity): identities[identity.id] = identity
+    case .addPod(let id, let listeners): addPod(id, listeners)
+    case .removePod(let id): removePod(id)
+    case .sockets(let id, let kind, let sockets):
+      if let pod = pods[id] {
+        pod.pool(kind).add(sockets)
+      } else {
+        for fd in sockets { close(fd) }
+      }
+    case .report(let query): events.post(.report(worker: index, query: query, report()))
+    case .drain: drain()
+    case .stop: loop.stop()
+    }
+  }
+
+  private func addPod(_ id: String, _ listeners: [(ListenerKind, Int32)]) {
+    let pod =
+      pods[id]
+      ?? PodContext(id: id) { [events, index] kind, count in
+        events.post(.needsSockets(worker: index, id: id, kind: kind, count: count))
+      }
+    pod.stopListening()
+    pods[id] = pod
+    do {
+      try listen(pod, listeners)
+    } catch {
+      log(.error, "pod \(id): \(error)")
+    }
+  }
+
+  private func removePod(_ id: String) {
+    guard let pod = pods.removeValue(forKey: id) else { return }
+    pod.close()
+    tunnels.drain(source: id)
+    for session in Array(sessions.values) where session.facts.workload == id { session.abort() }
+  }
+
+  private func drain() {
+    isDraining = true
+    for pod in pods.values { pod.stopListening() }
+    tunnels.drain()
+    finishDraining()
+  }
+
+  private func finishDraining() {
+    if isDraining, sessions.isEmpty { events.post(.drained(worker: index)) }
+  }
+
+  // MARK: Sessions
+
+  /// - Parameter closed: called once, when the session's streams are gone.
+  func makeSession(
+    _ facts: Session.Facts, downstream: any ByteStream, closed: @escaping (Session) -> Void = { _ in }
+  ) -> Session? {
+    statistics.accepted += 1
+    guard sessions.count < Self.sessionsBound else {
+      statistics.refused += 1
+      return nil
+    }
+    nextSession += 1
+    let session = Session(id: nextSession, facts: facts, downstream: downstream, loop: loop) { [unowned self] session in
+      sessions[session.id] = nil
+      closed(session)
+      finishDraining()
+    }
+    sessions[session.id] = session
+    return session
+  }
+
+  /// Keeps an object while its tunnels close, after whoever owned it let it go.
+  func keepAlive(_ object: AnyObject) { kept[ObjectIdentifier(object)] = object }
+  func release(_ object: AnyObject) { kept[ObjectIdentifier(object)] = nil }
+
+  private func report() -> WorkerReport {
+    var report = WorkerReport()
+    report.statistics = statistics
+    report.connectionCount = sessions.count
+    report.connections = sessions.values.prefix(1000).map { session in
+      WorkerReport.Connection(
+        id: session.id << 8 | UInt64(index), facts: session.facts, bytesSent: session.bytesSent,
+        bytesReceived: session.bytesReceived, ageSeconds: Double(loop.now - session.opened) / 1e9,
+        isEstablished: session.isEstablished)
+    }
+    report.pods = pods.keys.sorted()
+    report.pooledSockets = pods.values.reduce(0) { $0 + $1.pooledSockets }
+    report.tunnels = tunnels.tunnelCount
+    report.identities = identities.keys.map(\.description).sorted()
+    return report
+  }
+}
+
+extension Worker: Timed {
+  func timerFired(now: NanoTime) {
+    for pod in pods.values { pod.expire(now: now) }
+    guard now >= nextSweep else { return }
+    nextSweep = now + Self.sweepInterval
+    for session in Array(sessions.values) where now > session.lastActive + Self.idleTimeout { session.abort() }
+    tunnels.sweep(now: now)
+  }
+}
