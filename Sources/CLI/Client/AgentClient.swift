@@ -70,7 +70,8 @@ struct AgentClient {
     case AgentClientError.timeout:
       reason = "it didn't answer \(path) in \(timeout.nanoseconds / 1_000_000_000) s; its log may say why"
     case AgentClientError.tooLong: reason = "its answer to \(path) is longer than \(bodyLimit >> 20) MiB"
-    case AgentClientError.closed: reason = "it ended the connection before its answer to \(path) was complete"
+    case AgentClientError.closed, HTTPParserError.invalidEOFState:
+      reason = "it ended the connection before its answer to \(path) was complete"
     case is HTTPParserError: reason = "what answers \(path) there doesn't speak HTTP"
     case let error as IOError: reason = Self.reason(error.errnoCode)
     case is SocketAddressError: reason = "a socket's path has at most 107 bytes"

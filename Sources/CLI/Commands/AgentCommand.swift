@@ -16,6 +16,7 @@ protocol AgentCommand: ParsableCommand {
   func table(_ answer: Answer, _ style: Style) -> String
   /// Whether what the answer says is in order.
   func isHealthy(_ answer: Answer) -> Bool
+  func render(_ body: Data, _ style: Style) throws -> CommandResult
   func execute() async throws -> CommandResult
 }
 

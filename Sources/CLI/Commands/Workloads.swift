@@ -1,7 +1,8 @@
 import ArgumentParser
 
 struct Workloads: AgentCommand {
-  static let configuration = CommandConfiguration(abstract: "Lists the workloads that the node knows, its own pods first.")
+  static let configuration = CommandConfiguration(
+    abstract: "Lists the workloads that the node knows, its own pods first.")
   static let path = "/v1/workloads"
   @OptionGroup var options: GlobalOptions
 
