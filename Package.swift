@@ -105,7 +105,9 @@ let package = Package(
     .testTarget(name: "ProxyRuntimeTests", dependencies: ["ProxyRuntime"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity"]),
     .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryAPI"]),
-    .testTarget(name: "ControlPlaneTests", dependencies: ["ControlPlane"]),
+    .testTarget(
+      name: "ControlPlaneTests",
+      dependencies: ["ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", .logging]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore"]),
     .testTarget(name: "LabTests", dependencies: ["Lab"]),

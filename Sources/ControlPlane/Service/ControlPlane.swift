@@ -78,19 +78,19 @@ public final class ControlPlane: Sendable {
   /// Serves until `shutdown()` or until the task is cancelled; throws where a port can't be served on.
   public func run() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { await self.status.run() }
       group.addTask { await self.follow() }
       group.addTask {
         // A port that can't be bound makes `run` throw, which says more.
         guard let ports = try? await self.server.boundPorts() else { return }
         self.logger.info(
           "serving", metadata: ["discovery": "\(ports.discovery)", "join": "\(ports.join)"])
+        self.status.touch()
+        await self.status.run()
       }
       defer {
         watcher.stop()
         group.cancelAll()
       }
-      status.touch()
       try await server.run()
     }
     status.writeNow()
@@ -138,17 +138,15 @@ public final class ControlPlane: Sendable {
 
   private func report(_ outcome: MeshState.Outcome) {
     watch(outcome.folders)
-    for object in outcome.statuses where !object.accepted {
-      logger.error("\(object.reason)", metadata: ["file": "\(object.file)"])
-    }
+    for reason in outcome.refusals { logger.error("\(reason)") }
     for reason in outcome.undistributed { logger.error("not distributed: \(reason)") }
     guard !outcome.changedFiles.isEmpty else { return }
     logger.info(
       "configuration read",
       metadata: [
         "files": "\(outcome.changedFiles.count)",
-        "accepted": "\(outcome.statuses.count { $0.accepted })",
-        "refused": "\(outcome.statuses.count { !$0.accepted })",
+        "accepted": "\(outcome.accepted)",
+        "refused": "\(outcome.refusals.count)",
         "generation": "\(cache.generation)",
       ])
     status.touch()

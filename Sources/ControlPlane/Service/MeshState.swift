@@ -18,8 +18,10 @@ final class MeshState: Sendable {
   /// What one look at the folder did.
   struct Outcome: Sendable {
     var changedFiles: [String] = []
-    /// Of the changed files.
-    var statuses: [ObjectStatus] = []
+    /// Objects of the changed files.
+    var accepted = 0
+    /// Why objects of the changed files are refused.
+    var refusals: [String] = []
     var folders: [String] = []
     /// The cache's generation after the change; nil if nothing of the mesh changed.
     var generation: UInt64?
@@ -34,7 +36,10 @@ final class MeshState: Sendable {
     folder.withLock { folder in
       let look = folder.look()
       var outcome = Outcome(changedFiles: look.changedFiles, folders: look.folders, failure: folder.failure)
-      outcome.statuses = look.changedFiles.flatMap { folder.registry.statuses(of: $0) }
+      for name in look.changedFiles {
+        outcome.accepted += folder.registry.statuses(of: name).count { $0.accepted }
+        outcome.refusals += folder.registry.refusals(of: name)
+      }
       let (delta, meshedNodes) = compiler.withLock { ($0.apply(look.changes), $0.meshedNodes) }
       guard !delta.isEmpty else { return outcome }
       let (upserts, undistributed) = delta.resources()

@@ -103,7 +103,16 @@ struct ObjectRegistry: Sendable {
     }
   }
 
-  func hasFile(_ name: String) -> Bool { files[name] != nil }
+  /// Why objects of a file are refused: one sentence for each cause, not for what it takes along.
+  func refusals(of name: String) -> [String] {
+    guard let file = files[name] else { return [] }
+    let problems = file.latest.problems
+    guard problems.isEmpty else {
+      let keeps = file.good.isEmpty ? "" : "; the last good version of the file stays in force"
+      return problems.map { $0.description + keeps }
+    }
+    return statuses(of: name).filter { !$0.accepted }.map(\.reason)
+  }
 
   /// Files whose path is none of `present`.
   func missing(from present: Set<String>) -> [String] { files.keys.filter { !present.contains($0) } }
