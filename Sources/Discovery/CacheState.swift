@@ -34,6 +34,7 @@ struct CacheState {
   private var streams: [UInt64: Stream] = [:]
   private var streamOfNode: [String: UInt64] = [:]
   private var changedStatuses: Set<String> = []
+  private var statusSignal: AsyncStream<Void>.Continuation?
   private var lastID: UInt64 = 0
 
   /// A reference, so that a change of one stream copies none.
@@ -100,7 +101,7 @@ struct CacheState {
     streamOfNode[node] = lastID
     if statuses[node] == nil, statuses.count >= Self.maximumStatuses { forgetOldest() }
     statuses[node] = NodeStatus(node: node, connected: true, since: now)
-    changedStatuses.insert(node)
+    statusChanged(node)
     return lastID
   }
 
@@ -113,21 +114,19 @@ struct CacheState {
     streamOfNode[node] = nil
     statuses[node]?.connected = false
     statuses[node]?.since = now
-    changedStatuses.insert(node)
+    statusChanged(node)
   }
 
-  /// - Returns: whether a status changed.
   mutating func receive(
     _ request: Envoy_Service_Discovery_V3_DeltaDiscoveryRequest, on id: UInt64
-  ) throws(DeltaStream.Refusal) -> Bool {
+  ) throws(DeltaStream.Refusal) {
     // A stream that was replaced says nothing any more.
-    guard let stream = streams[id] else { return false }
+    guard let stream = streams[id] else { return }
     let changed = try stream.machine.receive(request, world: world)
     stream.wake.yield()
-    guard changed else { return false }
+    guard changed else { return }
     statuses[stream.machine.node]?.nacked = stream.machine.rejected
-    changedStatuses.insert(stream.machine.node)
-    return true
+    statusChanged(stream.machine.node)
   }
 
   func next(on id: UInt64) -> Envoy_Service_Discovery_V3_DeltaDiscoveryResponse? {
@@ -136,6 +135,17 @@ struct CacheState {
 
   func endStreams() {
     for stream in streams.values { stream.wake.finish() }
+  }
+
+  mutating func observeStatuses(_ signal: AsyncStream<Void>.Continuation) {
+    statusSignal?.finish()
+    statusSignal = signal
+    if !changedStatuses.isEmpty { signal.yield() }
+  }
+
+  private mutating func statusChanged(_ node: String) {
+    changedStatuses.insert(node)
+    statusSignal?.yield()
   }
 
   mutating func takeChangedStatuses() -> [NodeStatus] {

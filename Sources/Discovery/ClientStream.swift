@@ -10,7 +10,11 @@ extension DiscoveryClient {
   func connect(
     handler: @escaping @Sendable (DiscoveryUpdate) async -> [RejectedResource]
   ) async -> DiscoveryError? {
-    let (credentials, bundle) = shared.withLock { ($0.credentials, $0.bundle) }
+    let (reconnects, reconnect) = AsyncStream<Void>.makeStream()
+    let (credentials, bundle) = shared.withLock {
+      $0.reconnect = reconnect
+      return ($0.credentials, $0.bundle)
+    }
     do {
       let transport = try ControlTransport.make(
         configuration.control, credentials: credentials, bundle: bundle,
@@ -18,7 +22,7 @@ extension DiscoveryClient {
       try await withGRPCClient(transport: transport) { client in
         shared.withLock { $0.client = client }
         defer { shared.withLock { $0.client = nil } }
-        try await stream(client, handler: handler)
+        try await stream(client, until: reconnects, handler: handler)
       }
       return nil
     } catch {
@@ -28,7 +32,8 @@ extension DiscoveryClient {
   }
 
   private func stream(
-    _ client: ControlTransport.Client, handler: @escaping @Sendable (DiscoveryUpdate) async -> [RejectedResource]
+    _ client: ControlTransport.Client, until reconnects: AsyncStream<Void>,
+    handler: @escaping @Sendable (DiscoveryUpdate) async -> [RejectedResource]
   ) async throws {
     let discovery = Envoy_Service_Discovery_V3_AggregatedDiscoveryService.Client(wrapping: client)
     // Bounded by the server: it sends no more than a few responses of each type before they are answered.
@@ -37,15 +42,15 @@ extension DiscoveryClient {
     var options = CallOptions.defaults
     options.waitForReady = false
     options.maxResponseMessageBytes = 2 * DiscoveryLimits.responseBytes
-    try await withThrowingTaskGroup(of: Void.self) { group in
+    try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask { [options] in
         try await discovery.deltaAggregatedResources(options: options) { writer in
           for await request in requests { try await writer.write(request) }
         } onResponse: { response in
           defer { outgoing.finish() }
-          _ = try response.accepted.get()
-          self.setStatus(connected: true, error: nil)
           for try await message in response.messages {
+            // Only now: a refusal comes after the stream was opened.
+            self.setStatus(connected: true, error: nil)
             outgoing.yield(await self.answer(message, handler: handler))
           }
         }
@@ -58,13 +63,14 @@ extension DiscoveryClient {
           throw DiscoveryError(
             .unreachable, "\(self.configuration.control): no answer in \(self.configuration.timeout) seconds")
         }
-        for await _ in AsyncStream<Void>(unfolding: { try? await Task.sleep(for: .seconds(3600)) }) {}
+        return false
       }
       group.addTask {
-        for await _ in self.reconnects.stream { return }
+        for await _ in reconnects {}
+        return true
       }
       defer { group.cancelAll() }
-      try await group.next()
+      while let isOver = try await group.next(), !isOver {}
     }
   }
 

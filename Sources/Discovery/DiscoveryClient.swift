@@ -39,7 +39,6 @@ public final class DiscoveryClient: Sendable {
   let logger: Logger
   private let onStatus: @Sendable (Status) -> Void
   let shared: Guarded<Shared>
-  let reconnects = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
 
   struct Shared: Sendable {
     var credentials: HeldIdentity
@@ -48,6 +47,8 @@ public final class DiscoveryClient: Sendable {
     var status: Status
     /// The client of the connection in use, for signing on it.
     var client: ControlTransport.Client?
+    /// Ends the stream in use, so that it is opened anew.
+    var reconnect: AsyncStream<Void>.Continuation?
     /// Why the last handshake failed.
     var refusal: IdentityError?
   }
@@ -81,8 +82,10 @@ public final class DiscoveryClient: Sendable {
 
   /// Uses a renewed node certificate: the stream reconnects with it and resumes.
   public func use(_ credentials: HeldIdentity) {
-    shared.withLock { $0.credentials = credentials }
-    reconnects.continuation.yield()
+    shared.withLock {
+      $0.credentials = credentials
+      $0.reconnect?.finish()
+    }
   }
 
   /// Keeps the stream up until the task is cancelled.

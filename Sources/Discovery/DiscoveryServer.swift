@@ -89,13 +89,15 @@ public final class DiscoveryServer: Sendable {
 
   /// Serves until `shutdown()`, until the task is cancelled, or until a port fails, which throws.
   public func run() async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
+    let statusChanges = cache.statusChanges()
+    try await withThrowingTaskGroup(of: Ending.self) { group in
       group.addTask { try await self.serve(self.discovery, port: self.configuration.discoveryPort) }
       group.addTask { try await self.serve(self.join, port: self.configuration.joinPort) }
       group.addTask {
-        for await _ in self.cache.statusChanges {
+        for await _ in statusChanges {
           for status in self.cache.takeChangedStatuses() { self.onNodeStatus(status) }
         }
+        return .observed
       }
       group.addTask {
         for await _ in self.stop.stream { break }
@@ -103,10 +105,18 @@ public final class DiscoveryServer: Sendable {
         self.discovery.beginGracefulShutdown()
         self.join.beginGracefulShutdown()
         try await Task.sleep(for: .seconds(self.configuration.shutdownGrace))
+        return .graceOver
       }
       defer { group.cancelAll() }
-      try await group.next()
+      var serving = 2
+      while serving > 0, let ending = try await group.next(), ending != .graceOver {
+        if ending == .served { serving -= 1 }
+      }
     }
+  }
+
+  private enum Ending {
+    case served, observed, graceOver
   }
 
   /// Ends all streams, lets running calls finish for the grace, and makes `run()` return.
@@ -120,12 +130,13 @@ public final class DiscoveryServer: Sendable {
     return (port(discovery), port(join))
   }
 
-  private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>, port: Int) async throws {
+  private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>, port: Int) async throws -> Ending {
     do {
       try await server.serve()
+      return .served
     } catch let error as RuntimeError {
-      throw DiscoveryError(
-        .unreachable, "can't serve on \(configuration.host) port \(port): \(error.cause.map { "\($0)" } ?? error.message)")
+      let reason = error.cause.map { "\($0)" } ?? error.message
+      throw DiscoveryError(.unreachable, "can't serve on \(configuration.host) port \(port): \(reason)")
     }
   }
 

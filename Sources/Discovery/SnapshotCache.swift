@@ -6,7 +6,6 @@ import Synchronization
 /// and reads the values when it sends them.
 public final class SnapshotCache: Sendable {
   private let state = Mutex(CacheState())
-  private let statusSignal = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
 
   public init() {}
 
@@ -53,26 +52,25 @@ extension SnapshotCache {
   func open(node: String, now: Date = Date()) -> Handle {
     let (wakes, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let id = state.withLock { $0.open(node: node, wake: continuation, now: now) }
-    statusSignal.continuation.yield()
     return Handle(id: id, wakes: wakes)
   }
 
   func close(_ id: UInt64, now: Date = Date()) {
     state.withLock { $0.close(id, now: now) }
-    statusSignal.continuation.yield()
   }
 
   func receive(
     _ request: Envoy_Service_Discovery_V3_DeltaDiscoveryRequest, on id: UInt64
   ) throws(DeltaStream.Refusal) {
-    let outcome = state.withLock { state -> Result<Bool, DeltaStream.Refusal> in
+    let refusal = state.withLock { state -> DeltaStream.Refusal? in
       do throws(DeltaStream.Refusal) {
-        return .success(try state.receive(request, on: id))
+        try state.receive(request, on: id)
+        return nil
       } catch {
-        return .failure(error)
+        return error
       }
     }
-    if try outcome.get() { statusSignal.continuation.yield() }
+    if let refusal { throw refusal }
   }
 
   func next(on id: UInt64) -> Envoy_Service_Discovery_V3_DeltaDiscoveryResponse? {
@@ -85,8 +83,12 @@ extension SnapshotCache {
   /// Ends every stream.
   func endStreams() { state.withLock { $0.endStreams() } }
 
-  /// Yields after statuses changed; for one consumer.
-  var statusChanges: AsyncStream<Void> { statusSignal.stream }
+  /// Yields after statuses changed. For one consumer: a new one ends the one before.
+  func statusChanges() -> AsyncStream<Void> {
+    let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    state.withLock { $0.observeStatuses(continuation) }
+    return stream
+  }
 
   /// The statuses that changed since the last call.
   func takeChangedStatuses() -> [NodeStatus] { state.withLock { $0.takeChangedStatuses() } }
