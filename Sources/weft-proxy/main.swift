@@ -1,12 +1,16 @@
 import Glibc
 import ProxyRuntime
 
+func fail(_ message: String, status: Int32) -> Never {
+  let line = Array("weft-proxy: \(message)\n".utf8)
+  _ = write(STDERR_FILENO, line, line.count)
+  exit(status)
+}
+
 do {
   try ProxyProgram(arguments: Array(CommandLine.arguments.dropFirst())).run()
 } catch let error as ProxyProgram.UsageError {
-  fputs("weft-proxy: \(error)\n\(ProxyProgram.usage)\n", stderr)
-  exit(2)
+  fail("\(error)\n\(ProxyProgram.usage)", status: 2)
 } catch {
-  fputs("weft-proxy: \(error)\n", stderr)
-  exit(1)
+  fail("\(error)", status: 1)
 }

@@ -1,0 +1,56 @@
+# Weft. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# One debug folder (tests) and one release folder (demo, bench): each is built once.
+DEBUG := .build
+RELEASE := .build-release
+export BIN ?= $(CURDIR)/$(RELEASE)/release
+SWIFT_RELEASE := swift build -c release -static-stdlib --scratch-path $(RELEASE)
+SOURCES := Sources Tests Package.swift
+
+PACKAGES := libbpf-dev libelf-dev zlib1g-dev libssl-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
+  make iproute2 procps util-linux tcpdump curl nginx-light haproxy wrk hey nghttp2-client nghttp2-server iperf3 \
+  openssl python3 python3-pip dnsutils netcat-openbsd
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install what building, testing and measuring need (Debian packages, as root)
+	@if [ "$$(id -u)" -ne 0 ]; then \
+	  echo "make deps installs Debian packages and so has to run as root: sudo make deps" >&2; exit 1; fi
+	@command -v swift >/dev/null || { echo "Swift 6.1 or newer is not installed: see https://swift.org/install" >&2; exit 1; }
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing $$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+bpf: ## compile the eBPF programs into bpf/build/weft.bpf.o
+	@$(MAKE) --no-print-directory -C bpf
+
+build: bpf ## build all programs, optimised, into .build-release/release
+	@$(SWIFT_RELEASE)
+
+demo: deps build ## two nodes, eight pods, and what the mesh does for them: every line checked
+	@python3 demo/demo.py
+
+test: deps bpf ## all tests; under CI=true one that would skip is a failure
+	@python3 Tests/run.py
+
+bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
+	@python3 benchmarks/bench.py
+
+fmt: ## format Swift and C
+	@swift format --in-place --recursive --parallel $(SOURCES)
+	@clang-format-14 -i bpf/*.c bpf/include/weft*.h Sources/C*/*.c Sources/C*/include/*.h
+
+lint: ## check the formatting
+	@swift format lint --strict --recursive --parallel $(SOURCES)
+	@clang-format-14 --dry-run --Werror bpf/*.c bpf/include/weft*.h Sources/C*/*.c Sources/C*/include/*.h
+
+clean: ## remove what was built
+	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
+	@$(MAKE) --no-print-directory -C bpf clean
+
+.PHONY: help deps bpf build demo test bench fmt lint clean
