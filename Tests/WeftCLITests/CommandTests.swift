@@ -133,6 +133,13 @@ import Testing
     #expect(answer.checks.map(\.ok) == [true, false])
   }
 
+  @Test func localChecksSayHowToRepair() {
+    let checks = LocalChecks.run(cgroupRoot: "/nonexistent")
+    #expect(checks.count > 5)
+    #expect(checks.contains { $0.name == "cgroup v2" && !$0.ok })
+    #expect(checks.allSatisfy { $0.ok || $0.repair?.isEmpty == false })
+  }
+
   @Test func jsonIsTheAgents() throws {
     let result = try Self.render("status", "-o", "json", json: Samples.brokenStatus)
     #expect(result.status == .unhealthy, "the exit status doesn't depend on the format")

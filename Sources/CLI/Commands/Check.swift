@@ -8,6 +8,9 @@ struct Check: AgentCommand {
   static let path = "/v1/check"
   @OptionGroup var options: GlobalOptions
 
+  @Option(help: "Without an agent: the cgroup that holds the pods. Default: the root of the cgroup v2 tree.")
+  var cgroupRoot: String?
+
   func isHealthy(_ answer: CheckAnswer) -> Bool { answer.checks.allSatisfy(\.ok) }
 
   func table(_ answer: CheckAnswer, _ style: Style) -> String {
@@ -28,7 +31,7 @@ struct Check: AgentCommand {
     do {
       return try render(await ask(), Style.ofProcess())
     } catch let failure as Failure where failure.status == .unreachable {
-      return try withoutAgent(failure, LocalChecks.run(), Style.ofProcess())
+      return try withoutAgent(failure, LocalChecks.run(cgroupRoot: cgroupRoot), Style.ofProcess())
     }
   }
 

@@ -44,7 +44,8 @@ public struct DNSForwarder: Sendable {
   /// When `tick` has something to do next; nil while nothing is outstanding.
   public var nextDeadline: NanoTime? { outstanding.oldest?.deadline }
 
-  /// Takes a query that the resolver said to forward; one that can't be read is answered with FORMERR.
+  /// Takes a query that the resolver said to forward; one that can't be read is answered with FORMERR. Answers over
+  /// UDP have at most 4,096 bytes: receive into as many.
   public mutating func query(
     _ message: [UInt8], from client: DNSClient, server: SocketAddress, now: NanoTime
   ) -> [Action] {
@@ -63,6 +64,11 @@ public struct DNSForwarder: Sendable {
     while outstanding.contains(id) { id = UInt16.random(in: .min ... .max, using: &random) }
     var sent = message
     sent.setDNS(id, at: 0)
+    if let edns = question.edns {
+      // A server isn't invited to send more than is received here; it truncates better than we could.
+      let size = UInt16(sent[edns.payloadSizeOffset]) << 8 | UInt16(sent[edns.payloadSizeOffset + 1])
+      sent.setDNS(min(size, DNSLimits.payload.upperBound), at: edns.payloadSizeOffset)
+    }
     let isDatagram = client.transport == .udp
     outstanding.insert(
       DNSOutstandingQuery(

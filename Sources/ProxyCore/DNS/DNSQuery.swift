@@ -12,6 +12,8 @@ struct DNSQuery {
   struct EDNS {
     /// Clamped to `DNSLimits.payload`.
     var payloadSize: UInt16
+    /// Where the size stands in the message, not clamped.
+    var payloadSizeOffset: Int
     var version: UInt8
     var isDNSSECOK: Bool
   }
@@ -60,7 +62,7 @@ struct DNSQuery {
     let size = message.dnsUInt16(at: fields + 2)
     return EDNS(
       payloadSize: min(max(size, DNSLimits.payload.lowerBound), DNSLimits.payload.upperBound),
-      version: message[fields + 5], isDNSSECOK: message[fields + 6] & 0x80 != 0)
+      payloadSizeOffset: fields + 2, version: message[fields + 5], isDNSSECOK: message[fields + 6] & 0x80 != 0)
   }
 
   /// The most bytes that an answer may have.

@@ -158,6 +158,14 @@ import Testing
     #expect(answer.isTruncated && answer.question == query.body && answer.id == 0x1234)
   }
 
+  @Test(arguments: [(UInt16.max, UInt16(4_096)), (1_232, 1_232), (100, 100)])
+  func serversAreNotInvitedToSendMoreThanIsReceived(_ asked: UInt16, _ told: UInt16) throws {
+    var forwarder = forwarder()
+    let query = DNSPacket.query("example.org", payload: asked)
+    let sent = try #require(lastSent(forwarder.query(query.bytes, from: client, server: server, now: 0)))
+    #expect(Array(sent.dropFirst(2)) == Array(DNSPacket.query("example.org", payload: told).bytes.dropFirst(2)))
+  }
+
   @Test func unreadableQueriesAreAnswered() {
     var forwarder = forwarder()
     var packet = query
