@@ -6,7 +6,7 @@ SHELL := /bin/bash
 DEBUG := .build
 RELEASE := .build-release
 export BIN ?= $(CURDIR)/$(RELEASE)/release
-SWIFT_RELEASE := swift build -c release -static-stdlib --scratch-path $(RELEASE)
+SWIFT_RELEASE := swift build -c release --static-swift-stdlib --scratch-path $(RELEASE)
 SOURCES := Sources Tests Package.swift
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev libssl-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \

@@ -87,7 +87,7 @@ def no_plaintext_after(mesh):
 
 
 def identities(mesh):
-    talk = mesh.popen("client", "python3", "-c", "import socket,time; s=socket.create_connection(('echo.shop',7000)); s.recv(99); time.sleep(3)")
+    talk = mesh.popen("client", "python3", "-c", "import socket,time; s=socket.create_connection(('echo.shop',7000)); s.sendall(b'x'); s.recv(99); time.sleep(3)")
     try:
         def seen():
             for connection in mesh.weft("b", "connections")["connections"]:
@@ -107,7 +107,7 @@ def identities(mesh):
 
 
 def true_address(mesh):
-    program = "import socket,sys; s=socket.create_connection((sys.argv[1],7000),5); print('%s:%d' % s.getsockname()[:2]); print(s.recv(200).decode().split()[0])"
+    program = "import socket,sys; s=socket.create_connection((sys.argv[1],7000),5); s.sendall(b'x'); print('%s:%d' % s.getsockname()[:2]); print(s.recv(200).decode().split()[0])"
     for target in ("echo", "echo-near"):
         own, seen = mesh.exec("client", "python3", "-c", program, mesh.address(target)).stdout.split()
         expect(own.startswith(mesh.address("client") + ":"), f"the client sees itself as {own}")
