@@ -41,7 +41,9 @@ struct Check: AgentCommand {
       name: "agent", ok: false, detail: failure.message,
       repair: "start weft-agent here; the checks above were made without it, as this user")
     let answer = CheckAnswer(checks: checks + [agent])
-    let text = options.output == .json ? PrettyJSON.format(try JSONEncoder().encode(answer)) : table(answer, style)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let text = options.output == .json ? PrettyJSON.format(try encoder.encode(answer)) : table(answer, style)
     return CommandResult(text: text, status: .unreachable)
   }
 }
