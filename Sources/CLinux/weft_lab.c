@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -59,9 +60,13 @@ static int place_stream(int from, int to) {
   return fcntl(from, F_SETFD, 0);
 }
 
-static int drop_capabilities(void) {
+static int drop_bounding_set(void) {
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
     if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return -1;
+  return 0;
+}
+
+static int drop_capabilities(void) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct none[2];
   memset(none, 0, sizeof none);
@@ -82,6 +87,8 @@ static struct failure enter(const struct weft_lab_process *p) {
   if (p->hostname && (unshare(CLONE_NEWUTS) < 0 || sethostname(p->hostname, strlen(p->hostname)) < 0))
     return failed(STEP_HOSTNAME);
   if (p->directory && chdir(p->directory) < 0) return failed(STEP_DIRECTORY);
+  // The bounding set goes before the user, whose change takes the right to drop it.
+  if (p->without_privileges && drop_bounding_set() < 0) return failed(STEP_PRIVILEGES);
   if (p->user && (setgroups(0, NULL) < 0 || setgid(p->user) < 0 || setuid(p->user) < 0)) return failed(STEP_USER);
   if (p->without_privileges && drop_capabilities() < 0) return failed(STEP_PRIVILEGES);
   return (struct failure){STEP_NONE, 0};
@@ -207,6 +214,8 @@ int weft_lab_write_settings(int network_namespace, const struct weft_lab_setting
   *failed = job.failed;
   return job.error;
 }
+
+int weft_lab_memory_file(void) { return memfd_create("weft-lab", MFD_CLOEXEC); }
 
 static volatile sig_atomic_t remembered;
 

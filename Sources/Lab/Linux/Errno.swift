@@ -1,0 +1,5 @@
+import Foundation
+
+enum Errno {
+  static func text(_ code: Int32) -> String { String(cString: strerror(code)) }
+}
