@@ -32,6 +32,15 @@ import Testing
     #expect(failure?.status == .usage && failure?.message.contains("WEFT_LAB") == true)
   }
 
+  @Test func adviceNamesLabs() throws {
+    let machine = AgentSocket.Machine(
+      environment: { _ in nil },
+      entries: { ["/run/weft-lab": ["a"], "/run/weft-lab/a/nodes": ["n1", "n2"]][$0] ?? [] },
+      exists: { $0 == Self.inLab("a") })
+    #expect(AgentSocket.advice(try GlobalOptions.parse([]), on: machine).hasSuffix("--node n1"))
+    #expect(AgentSocket.advice(try GlobalOptions.parse(["--node", "n3"]), on: machine).hasPrefix("Start weft-agent"))
+  }
+
   @Test(arguments: ["../n1", "", "a/b", "N1", "n1\u{1b}"]) func wrongNames(_ node: String) {
     let failure = #expect(throws: Failure.self) { try Self.path(["--node", node]) }
     #expect(failure?.status == .usage)

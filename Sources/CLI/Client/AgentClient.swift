@@ -7,6 +7,8 @@ import NIOPosix
 /// Asks an agent's admin API: HTTP/1.1 over its Unix socket, one connection per question.
 struct AgentClient {
   var socketPath: String
+  /// What to do where no socket is.
+  var advice = "Start weft-agent on this node"
   /// From the connect to the last byte.
   var timeout: TimeAmount = .seconds(5)
   /// Bytes of an answer's body.
@@ -73,17 +75,16 @@ struct AgentClient {
     case AgentClientError.closed, HTTPParserError.invalidEOFState:
       reason = "it ended the connection before its answer to \(path) was complete"
     case is HTTPParserError: reason = "what answers \(path) there doesn't speak HTTP"
-    case let error as IOError: reason = Self.reason(error.errnoCode)
+    case let error as IOError: reason = ioReason(error.errnoCode)
     case is SocketAddressError: reason = "a socket's path has at most 107 bytes"
     default: reason = "\(error)"
     }
     return Failure(message: "The agent isn't reachable at \(socketPath): \(reason).", status: .unreachable)
   }
 
-  private static func reason(_ code: CInt) -> String {
+  private func ioReason(_ code: CInt) -> String {
     switch code {
-    case ENOENT:
-      "no such socket. Start weft-agent on this node, or say where it is with --socket or --node"
+    case ENOENT: "no such socket. \(advice)"
     case ECONNREFUSED: "nobody listens there, so weft-agent isn't running; start it"
     case EACCES, EPERM: "permission denied; run this as root"
     default: String(cString: strerror(code))

@@ -33,6 +33,18 @@ enum AgentSocket {
     }
   }
 
+  /// What to do where no socket is: the nodes of this machine's labs, if it has any, can be meant.
+  static func advice(_ options: GlobalOptions, on machine: Machine = .this) -> String {
+    let nodes = machine.entries(labs).flatMap { lab in
+      machine.entries("\(labs)/\(lab)/nodes").filter { machine.exists("\(labs)/\(lab)/nodes/\($0)/run/agent.sock") }
+    }
+    guard options.socket == nil, options.node == nil, !nodes.isEmpty else {
+      return "Start weft-agent on this node, or say where it is with --socket or --node"
+    }
+    let names = Set(nodes).sorted().map(Text.printable).joined(separator: ", ")
+    return "Labs run here: say which node with --node \(names)"
+  }
+
   static func path(_ options: GlobalOptions, on machine: Machine = .this) throws -> String {
     if let socket = options.socket { return socket }
     guard let node = options.node else {

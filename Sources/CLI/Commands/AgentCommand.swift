@@ -26,7 +26,7 @@ extension AgentCommand {
   func execute() async throws -> CommandResult { try render(await ask(), Style.ofProcess()) }
 
   func ask() async throws -> Data {
-    try await AgentClient(socketPath: AgentSocket.path(options)).get(Self.path)
+    try await AgentClient(socketPath: AgentSocket.path(options), advice: AgentSocket.advice(options)).get(Self.path)
   }
 
   func render(_ body: Data, _ style: Style) throws -> CommandResult {
