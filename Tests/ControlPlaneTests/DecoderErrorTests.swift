@@ -52,26 +52,26 @@ private let syntax: [Mistake] = [
     "shop.yaml:1:65: more than 64 maps and lists inside one another"),
   Mistake(
     "nesting without an end", String(repeating: "[", count: 2_000_000),
-    "shop.yaml:1:65: more than 64 maps and lists inside one another"),
+    "shop.yaml:1:1: more than 64 maps and lists inside one another"),
   Mistake(
     "nesting by aliases",
     (1..<40).reduce("a0: &a0 [x]\n") { $0 + "a\($1): &a\($1) [[*a\($1 - 1)]]\n" },
-    "shop.yaml:32:14: more than 64 maps and lists inside one another"),
+    "shop.yaml:33:13: more than 64 maps and lists inside one another"),
   Mistake(
     "alias bomb",
     (1..<10).reduce("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n") {
       $0 + "a\($1): &a\($1) [" + Array(repeating: "*a\($1 - 1)", count: 10).joined(separator: ", ") + "]\n"
-    }, "shop.yaml:4:41: the file's aliases expand to more than 10000 values"),
+    }, "shop.yaml:4:45: the file's aliases expand to more than 10000 values"),
 ]
 
 private let objects: [Mistake] = [
   Mistake("no kind", "apiVersion: v1", "shop.yaml:1:1: has no kind"),
   Mistake(
     "unknown kind", "apiVersion: v1\nkind: Pud",
-    "shop.yaml:2:7: Pud: \"Pud\" is not a kind that Weft knows: Namespace, Node, ServiceAccount, Pod, Service"),
+    "shop.yaml:2:7: Pud: kind: \"Pud\" is not a kind that Weft knows: Namespace, Node, ServiceAccount, Pod, Service"),
   Mistake("no apiVersion", "kind: Pod", "shop.yaml:1:1: Pod: has no apiVersion; a Pod has v1"),
   Mistake(
-    "other apiVersion", "apiVersion: v2\nkind: Pod", "shop.yaml:1:13: Pod: apiVersion: \"v2\" is not v1, which Pod"),
+    "other apiVersion", "apiVersion: v2\nkind: Pod", "shop.yaml:1:13: Pod: apiVersion: \"v2\" is not v1, where Pod belongs"),
   Mistake(
     "Istio's PeerAuthentication", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication",
     "apiVersion: \"security.istio.io/v1\" is not weft.dev/v1alpha1"),
@@ -165,7 +165,7 @@ private let others: [Mistake] = [
     "spec.mtls.mode: \"strict\" is not one of STRICT, PERMISSIVE"),
   Mistake(
     "DISABLE", peer("{name: default, namespace: weft-system}", "{mtls: {mode: DISABLE}}"),
-    "shop.yaml:4:20: PeerAuthentication weft-system/default: spec.mtls.mode: not supported yet"),
+    "shop.yaml:4:21: PeerAuthentication weft-system/default: spec.mtls.mode: not supported yet"),
   Mistake(
     "selector", peer("{name: default, namespace: weft-system}", "{selector: {}, mtls: {mode: STRICT}}"),
     "spec.selector: not supported yet"),

@@ -77,7 +77,8 @@ struct FileDecoder {
 
   private mutating func add(_ peek: Peek, _ node: YAMLNode, _ outcome: DecodedFile.Outcome) {
     guard decoded.entries.count < Self.maximumObjects else {
-      decoded = .refused(ConfigProblem(file: file, reason: "more than \(Self.maximumObjects) objects in one file"))
+      let problem = ConfigProblem(file: file, reason: "more than \(Self.maximumObjects) objects in one file")
+      decoded.entries[0].outcome = .refused(problem)
       return
     }
     var entry = DecodedFile.Entry(
@@ -102,7 +103,7 @@ struct FileDecoder {
     }
     if let version = root.entry("apiVersion") {
       let text = try version.text()
-      guard text == kind.apiVersion else { throw version.expected("\(kind.apiVersion), which \(kind) belongs to") }
+      guard text == kind.apiVersion else { throw version.expected("\(kind.apiVersion), where \(kind.rawValue) belongs") }
     } else if !peek.isListItem {
       throw root.problem("has no apiVersion; a \(kind.rawValue) has \(kind.apiVersion)")
     }

@@ -216,6 +216,8 @@ struct YAMLReader {
         file: file,
         reason: state.error == YAML_READER_ERROR ? "is not UTF-8 text: \(reason)" : "no memory to read it")
     }
+    // libyaml looks ahead, to a bound of its own.
+    guard !reason.hasPrefix("Maximum nesting level") else { return tooDeep(1, 1) }
     let context = state.context.map { " \(String(cString: $0))" } ?? ""
     return problem(
       state.problem_mark.line + 1, state.problem_mark.column + 1, "is not valid YAML: \(reason)\(context)")
