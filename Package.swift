@@ -110,7 +110,7 @@ let package = Package(
       dependencies: ["ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", .logging]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore"]),
-    .testTarget(name: "LabTests", dependencies: ["Lab"]),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
     .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"]),
   ],

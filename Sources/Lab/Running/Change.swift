@@ -80,8 +80,11 @@ extension LabMaker {
     }
     let changed = zip(new, verbs).filter { $0.1 != .unchanged }.map(\.0.key)
     let generation = ControlStatus.read(layout)?.generation
-    try applyPods(changed.filter { $0.kind == "Pod" }, before: before, nodes: changed.filter { $0.kind == "Node" }) {
-      maker in try maker.writeConfiguration(changed)
+    do {
+      try applyPods(changed, before: before)
+    } catch {
+      undo(changed, before: before)
+      throw error
     }
     let refusals = waitForControl(changed, after: generation)
     return zip(new, verbs).map { manifest, verb in
@@ -89,16 +92,12 @@ extension LabMaker {
     }
   }
 
-  /// Replaces the pods whose spec changed; others get their new labels with the configuration.
-  private mutating func applyPods(
-    _ pods: [Manifest.Key], before: LabInput, nodes: [Manifest.Key],
-    writing: (inout LabMaker) throws -> Void
-  ) throws {
-    let restarted = pods.filter { key in
-      guard let old = before.manifests[key]?.object["spec"] else { return true }
-      return old.rendered() != input.manifests[key]?.object["spec"]?.rendered()
+  /// Writes the configuration, and makes nodes and pods: those that are new, and anew those whose spec changed.
+  private mutating func applyPods(_ changed: [Manifest.Key], before: LabInput) throws {
+    for key in changed where key.kind == "Pod" {
+      guard let old = before.manifests[key]?.object["spec"] else { continue }
+      if old.rendered() != input.manifests[key]?.object["spec"]?.rendered() { try removePod(PodName(key)) }
     }
-    for key in restarted where before.manifests[key] != nil { try removePod(PodName(key)) }
     let knownNodes = Set(state.nodes.map(\.name))
     let knownPods = Set(state.pods.map(\.id))
     plan()
@@ -111,16 +110,35 @@ extension LabMaker {
     try makeNodes(newNodes)
     try makeNetwork(of: newPods)
     try makeFolders(of: newPods)
-    try writing(&self)
+    try writeConfiguration(changed)
     for pod in newPods { try announce(pod) }
-    let isMeshRunning = state.control?.isRunning == true
-    if isMeshRunning {
+    if state.control?.isRunning == true {
       for node in newNodes { try startAgent(node.name) }
       try waitForAgents(newNodes.map(\.name))
       let running = Set(state.nodes.filter { $0.agent?.isRunning == true }.map(\.name))
       try waitForEnrolment(newPods.filter { $0.isMeshed && running.contains($0.node) })
     }
     try startContainers(of: newPods.map(\.id))
+  }
+
+  /// After a failure: new objects go, replaced ones become what they were, but for pods, which are ended.
+  private mutating func undo(_ changed: [Manifest.Key], before: LabInput) {
+    for key in changed where key.kind == "Pod" && state.pods.contains(where: { $0.id == PodName(key) }) {
+      guard before.manifests[key] == nil || state.pods.first(where: { $0.id == PodName(key) })?.containers.isEmpty == true
+      else { continue }
+      // The failure that led here is the one to report.
+      try? removePod(PodName(key))
+      try? removeConfiguration(key)
+    }
+    for key in changed where before.manifests[key] == nil {
+      if key.kind == "Node", state.nodes.contains(where: { $0.name == key.name }) { try? removeNode(key.name) }
+      try? removeConfiguration(key)
+    }
+    input = before
+    try? writeConfiguration(changed.filter { key in
+      before.manifests[key] != nil && (key.kind != "Pod" || state.pods.contains { $0.id == PodName(key) })
+    })
+    try? save()
   }
 
   /// A Service that is applied again without an address keeps the one that it was given.
