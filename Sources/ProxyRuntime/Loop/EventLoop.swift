@@ -44,8 +44,8 @@ final class EventLoop {
 
   private let epoll: Int32
   private let events: UnsafeMutablePointer<epoll_event>
-  private var scheduled: [any TickParticipant] = []
-  private var flushes: [any TickParticipant] = []
+  private let scheduled = TickList()
+  private let flushes = TickList()
   private var timed: [ObjectIdentifier: any Timed] = [:]
   private var nextTimer: NanoTime = 0
   /// Sources removed in this tick: events that name them may still be in the batch.
@@ -107,7 +107,7 @@ final class EventLoop {
   }
 
   private func tick() {
-    let timeout: Int32 = !scheduled.isEmpty ? 0 : timed.isEmpty ? 1000 : 100
+    let timeout: Int32 = !scheduled.isEmpty || !flushes.isEmpty ? 0 : timed.isEmpty ? 1000 : 100
     let count = epoll_wait(epoll, events, Int32(Self.eventsPerTick), timeout)
     now = Self.clock()
     for index in 0..<max(0, Int(count)) {
@@ -118,20 +118,29 @@ final class EventLoop {
       nextTimer = now + Self.timerInterval
       for timer in Array(timed.values) { timer.timerFired(now: now) }
     }
-    drain(&scheduled)
-    drain(&flushes)
+    scheduled.run()
+    flushes.run()
     removed.removeAll(keepingCapacity: removed.capacity < 4096)
   }
+}
 
-  /// Runs what is in the list now; what is added meanwhile waits for the next tick.
-  private func drain(_ list: inout [any TickParticipant]) {
-    guard !list.isEmpty else { return }
+/// Participants in the order in which they asked. An object of its own, since those who run add to it.
+private final class TickList {
+  private var participants: [any TickParticipant] = []
+
+  var isEmpty: Bool { participants.isEmpty }
+
+  func append(_ participant: any TickParticipant) { participants.append(participant) }
+
+  /// Runs what is there now; what is added meanwhile waits for the next tick.
+  func run() {
+    guard !participants.isEmpty else { return }
     var batch: [any TickParticipant] = []
-    swap(&batch, &list)
+    swap(&batch, &participants)
     for participant in batch { participant.runInTick() }
-    if list.isEmpty {
+    if participants.isEmpty {
       batch.removeAll(keepingCapacity: true)
-      swap(&batch, &list)
+      swap(&batch, &participants)
     }
   }
 }
