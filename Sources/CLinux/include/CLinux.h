@@ -4,3 +4,4 @@
 #include "weft_lab.h"
 #include "weft_netns.h"
 #include "weft_fdpass.h"
+#include "weft_spawn.h"

@@ -1,0 +1,114 @@
+#define _GNU_SOURCE
+#include "weft_netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+struct netns_job {
+  int netns;
+  uint64_t cookie;
+  int error;
+};
+
+static void *read_cookie(void *argument)
+{
+  struct netns_job *job = argument;
+  if (setns(job->netns, CLONE_NEWNET) != 0) {
+    job->error = errno;
+    return NULL;
+  }
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  socklen_t length = sizeof(job->cookie);
+  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &job->cookie, &length) != 0)
+    job->error = errno;
+  if (fd >= 0)
+    close(fd);
+  return NULL;
+}
+
+static void *make_netns(void *argument)
+{
+  struct netns_job *job = argument;
+  if (unshare(CLONE_NEWNET) != 0) {
+    job->error = errno;
+    return NULL;
+  }
+  job->netns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (job->netns < 0)
+    job->error = errno;
+  return NULL;
+}
+
+static int on_own_thread(void *(*body)(void *), struct netns_job *job)
+{
+  pthread_t thread;
+  int failed = pthread_create(&thread, NULL, body, job);
+  if (failed)
+    return failed;
+  failed = pthread_join(thread, NULL);
+  return failed ? failed : job->error;
+}
+
+int weft_netns_cookie(int netns, uint64_t *cookie)
+{
+  struct netns_job job = {.netns = netns};
+  int error = on_own_thread(read_cookie, &job);
+  *cookie = job.cookie;
+  return error;
+}
+
+int weft_netns_make(int *netns)
+{
+  struct netns_job job = {.netns = -1};
+  int error = on_own_thread(make_netns, &job);
+  *netns = job.netns;
+  return error;
+}
+
+int weft_netns_enter(int netns)
+{
+  return setns(netns, CLONE_NEWNET) == 0 ? 0 : errno;
+}
+
+int weft_thread_capabilities(uint64_t *effective)
+{
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[2] = {{0}};
+  if (syscall(SYS_capget, &header, data) != 0)
+    return errno;
+  *effective = (uint64_t)data[1].effective << 32 | data[0].effective;
+  return 0;
+}
+
+int weft_thread_drop_capabilities(void)
+{
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[2] = {{0}};
+  return syscall(SYS_capset, &header, data) == 0 ? 0 : errno;
+}
+
+int weft_mount_bpffs(const char *directory)
+{
+  return mount("bpf", directory, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") == 0 ? 0 : errno;
+}
+
+int weft_is_bpffs(const char *path)
+{
+  struct statfs info;
+  if (statfs(path, &info) != 0)
+    return -errno;
+  return (unsigned long)info.f_type == BPF_FS_MAGIC;
+}

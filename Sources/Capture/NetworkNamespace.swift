@@ -1,0 +1,47 @@
+import CLinux
+import Glibc
+
+/// A network namespace, held open: it lives as long as this value, whatever happens to the pod's processes.
+public final class NetworkNamespace: Sendable {
+  public let descriptor: CInt
+  /// The kernel's name for it, never reused until reboot.
+  public let cookie: UInt64
+  public let inode: UInt64
+
+  /// - Parameter path: `/run/netns/…` or `/proc/PID/ns/net`.
+  public convenience init(path: String) throws(CaptureError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw .system("opening the network namespace \(path)", code: errno, reason: .namespace)
+    }
+    try self.init(adopting: descriptor, named: path)
+  }
+
+  /// A new one that nothing else refers to. Needs CAP_SYS_ADMIN.
+  public convenience init() throws(CaptureError) {
+    var descriptor: CInt = -1
+    let code = weft_netns_make(&descriptor)
+    guard code == 0 else { throw .system("making a network namespace", code: code, reason: .namespace) }
+    try self.init(adopting: descriptor, named: "a new namespace")
+  }
+
+  /// Takes the descriptor over, also when it throws.
+  public init(adopting descriptor: CInt, named name: String) throws(CaptureError) {
+    self.descriptor = descriptor
+    var info = stat()
+    _ = fstat(descriptor, &info)
+    inode = UInt64(info.st_ino)
+    var cookie: UInt64 = 0
+    let code = weft_netns_cookie(descriptor, &cookie)
+    self.cookie = cookie
+    guard code == 0 else {
+      if code == EINVAL { throw CaptureError(.namespace, "\(name) is no network namespace") }
+      if code == ENOPROTOOPT {
+        throw CaptureError(.kernel, "The kernel has no SO_NETNS_COOKIE (Linux 5.14); use Linux 5.15 or later")
+      }
+      throw .system("reading the cookie of the network namespace \(name)", code: code, reason: .namespace)
+    }
+  }
+
+  deinit { close(descriptor) }
+}

@@ -1,0 +1,159 @@
+import CLibbpf
+import Foundation
+import MeshModel
+import Testing
+
+@testable import Capture
+
+extension KernelTests {
+  @Suite struct Outbound {
+    static let destinations: [(target: String, family: String, original: String, peer: String, own: String)] = [
+      (TestNode.b4, "AF_INET", "10.9.0.3:8080", #"["10.9.0.3", 8080]"#, TestNode.a4),
+      (TestNode.b6, "AF_INET6", "[fd09::3]:8080", #"["fd09::3", 8080, 0, 0]"#, TestNode.a6),
+      ("::ffff:10.9.0.3", "AF_INET6", "10.9.0.3:8080", #"["::ffff:10.9.0.3", 8080, 0, 0]"#, "::ffff:10.9.0.2"),
+    ]
+
+    @Test(arguments: destinations)
+    func aConnectReachesTheProxyWithItsDestination(
+      _ to: (target: String, family: String, original: String, peer: String, own: String)
+    ) async throws {
+      try await withNode { node in
+        let listeners = try await node.enrol(node.a)
+        let app = try node.process("a", in: node.a)
+        let peer = try app.run(
+          """
+          s = socket.socket(socket.\(to.family)); s.connect(('\(to.target)', 8080)); r = s.getpeername()
+          """)
+        #expect(peer == to.peer)
+        let accepted = try acceptNext(listeners[PodListener.outbound.rawValue])
+        defer { close(accepted) }
+        #expect(try originalDestination(accepted) == to.original)
+        #expect(address(.peer, of: accepted)?.ip.isLoopback == true)
+        #expect(try app.run("r = s.getsockname()[0]") == "\"\(to.own)\"")
+        #expect(try app.run("r = s.getsockname()[1]") == "\(address(.peer, of: accepted)?.port ?? 0)")
+        try app.run("s.send(b'hello')")
+        #expect(wait(accepted))
+        #expect(try node.fill("weft_flows") == 0, "the entry is gone once both ends are established")
+        #expect(try node.engine.statistics(uid: "test/a")?.captured == 1)
+      }
+    }
+
+    @Test func netfiltersOptionAnswersToo() async throws {
+      try await withNode { node in
+        let listeners = try await node.enrol(node.a)
+        let app = try node.process("a", in: node.a)
+        try app.run("s = socket.create_connection(('10.9.0.3', 81)); t = socket.create_connection(('fd09::3', 82))")
+        let v4 = try acceptNext(listeners[PodListener.outbound.rawValue])
+        let v6 = try acceptNext(listeners[PodListener.outbound.rawValue])
+        defer {
+          close(v4)
+          close(v6)
+        }
+        #expect(try option(v4, 0, 80, bytes: 16).prefix(8) == [2, 0, 0, 81, 10, 9, 0, 3])
+        #expect(try option(v6, 41, 80, bytes: 28).prefix(4) == [10, 0, 0, 82])
+        #expect(throws: SocketFailure.self) { try option(v6, 0, 80, bytes: 16) }
+      }
+    }
+
+    @Test func loopbackExcludedAndBypassedPass() async throws {
+      try await withNode {
+        $0.excluded = [AddressPrefix(IPAddress(v4: 0x0a09_0003))]
+      } _: { node in
+        let listeners = try await node.enrol(node.a)
+        let server = try node.process("b", in: node.b)
+        try server.run(
+          "l = socket.create_server(('::', 8080), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)")
+        let app = try node.process("a", in: node.a)
+        let excluded = "r = socket.create_connection(('10.9.0.3', 8080)).getpeername()"
+        #expect(try app.run(excluded) == #"["10.9.0.3", 8080]"#)
+        #expect(
+          try app.run(
+            "l = socket.create_server(('127.0.0.1', 9)); r = socket.create_connection(('127.0.0.1', 9)).getpeername()")
+            == #"["127.0.0.1", 9]"#)
+        let own = try node.process("bypass", in: node.a)
+        #expect(try own.run("r = socket.create_connection(('fd09::3', 8080)).getpeername()[0]") == #""fd09::3""#)
+        #expect(isQuiet(listeners[PodListener.outbound.rawValue]))
+        #expect(try server.run("r = l.accept()[1][0]") == #""::ffff:10.9.0.2""#)
+        #expect(try node.engine.statistics(uid: "test/a")?.captured == 0)
+      }
+    }
+
+    @Test func aHeldPodIsRefused() async throws {
+      try await withNode { node in
+        try node.engine.hold(uid: "test/a", namespace: node.a, addresses: TestNode.addressesOfA)
+        let app = try node.process("a", in: node.a)
+        #expect(try app.run("socket.create_connection(('10.9.0.3', 80))") == #""PermissionError 1""#)
+        #expect(try app.run("socket.create_connection(('fd09::3', 80))") == #""PermissionError 1""#)
+        let udp = "socket.socket(type=socket.SOCK_DGRAM).sendto(b'q', ('10.9.0.3', 53))"
+        #expect(try app.run(udp) == #""PermissionError 1""#)
+        let peer = try node.process("b", in: node.b)
+        try app.run("l = socket.create_server(('0.0.0.0', 8080))")
+        #expect(try peer.run("socket.create_connection(('10.9.0.2', 8080))") == #""ConnectionRefusedError 111""#)
+        #expect(try node.engine.statistics(uid: "test/a")?.refused == 3)
+        #expect(try node.engine.knownPods().map(\.held) == [true])
+
+        let listeners = try await node.enrol(node.a)
+        try app.run("s = socket.create_connection(('10.9.0.3', 80))")
+        close(try acceptNext(listeners[PodListener.outbound.rawValue]))
+        #expect(try node.engine.knownPods().map(\.held) == [false])
+      }
+    }
+
+    @Test func onlyAPodThatFailsOpenPassesWithoutAHeartbeat() async throws {
+      try await withNode { node in
+        _ = try await node.enrol(node.a, failMode: .open)
+        let server = try node.process("b", in: node.b)
+        try server.run("l = socket.create_server(('0.0.0.0', 8080))")
+        let app = try node.process("a", in: node.a)
+        try node.engine.maps.heartbeat.set(0, weft_heartbeat(at: 0, layout: UInt32(WEFT_LAYOUT_VERSION), pad: 0))
+        try app.run("s = socket.create_connection(('10.9.0.3', 8080))")
+        #expect(try server.run("r = l.accept()[1][0]") == #""10.9.0.2""#)
+        #expect(try node.engine.statistics(uid: "test/a")?.passedOpen == 1)
+        // The heart beats again: captured.
+        try node.engine.heartbeat()
+        try app.run("s = socket.create_connection(('10.9.0.3', 8080))")
+        #expect(try node.engine.statistics(uid: "test/a")?.captured == 1)
+      }
+      try await withNode { node in
+        let listeners = try await node.enrol(node.a)
+        try node.engine.maps.heartbeat.set(0, weft_heartbeat(at: 0, layout: UInt32(WEFT_LAYOUT_VERSION), pad: 0))
+        let app = try node.process("a", in: node.a)
+        try app.run("s = socket.create_connection(('10.9.0.3', 8080))")
+        close(try acceptNext(listeners[PodListener.outbound.rawValue]))
+      }
+    }
+
+    @Test func aSocketBoundToADeviceIsCapturedAndOneUsedAgainForgets() async throws {
+      try await withNode { node in
+        let listeners = try await node.enrol(node.a)
+        let app = try node.process("a", in: node.a)
+        try app.run(
+          """
+          s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, 25, b'eth0'); s.connect(('10.9.0.3', 8080))
+          """)
+        let accepted = try acceptNext(listeners[PodListener.outbound.rawValue])
+        #expect(try originalDestination(accepted) == "10.9.0.3:8080")
+        close(accepted)
+        // connect(AF_UNSPEC), then loopback on the same socket
+        let again = """
+          import ctypes
+          l = socket.create_server(('127.0.0.1', 7)); s = socket.create_connection(('10.9.0.3', 8080))
+          ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16); s.connect(('127.0.0.1', 7)); r = s.getpeername()
+          """
+        #expect(try app.run(again) == #"["127.0.0.1", 7]"#)
+      }
+    }
+
+    @Test func aConnectThatFailsLeavesNoEntry() async throws {
+      try await withNode { node in
+        let listeners = try await node.enrol(node.a)
+        close(listeners[PodListener.outbound.rawValue])
+        let app = try node.process("a", in: node.a)
+        #expect(try app.run("socket.create_connection(('10.9.0.3', 80))") == #""ConnectionRefusedError 111""#)
+        #expect(try app.run("socket.create_connection(('fd09::3', 80))") == #""ConnectionRefusedError 111""#)
+        #expect(try node.fill("weft_flows") == 0)
+        _ = dup2(listeners[PodListener.inbound.rawValue], listeners[PodListener.outbound.rawValue])
+      }
+    }
+  }
+}
