@@ -52,6 +52,8 @@ struct CacheState {
     upserts: [DiscoveryResource], removals: [ResourceKey], meshedNodes: Set<String>
   ) -> UInt64 {
     let before = world.meshedNodes
+    // Those that leave by the old world, those that come by the new one: so nobody is told of what it never saw.
+    for node in before.subtracting(meshedNodes) { reconsider(node) }
     world.meshedNodes = meshedNodes
     world.generation += 1
     for resource in upserts {
@@ -62,7 +64,7 @@ struct CacheState {
       guard let old = world.resources[key.typeURL]?.removeValue(forKey: key.name) else { continue }
       notify(key, old: old, new: nil, meshedBefore: before)
     }
-    for node in before.symmetricDifference(meshedNodes) { reconsider(node) }
+    for node in meshedNodes.subtracting(before) { reconsider(node) }
     return world.generation
   }
 

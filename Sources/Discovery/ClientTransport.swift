@@ -33,8 +33,9 @@ enum ControlTransport {
         }, refused: refused)
     }
     let config = HTTP2ClientTransport.Posix.Config.defaults {
-      // A dead peer is noticed in 15 s.
+      // A dead peer is noticed in 20 s.
       $0.connection.keepalive = .init(time: .seconds(10), timeout: .seconds(5), allowWithoutCalls: true)
+      $0.channelDebuggingCallbacks.onCreateTCPConnection = { SilentPeerHandler.add(to: $0, limit: .seconds(18)) }
     }
     if let address = IPAddress(endpoint.host) {
       return address.family == .v4

@@ -122,12 +122,20 @@ public final class DiscoveryServer: Sendable {
   /// Ends all streams, lets running calls finish for the grace, and makes `run()` return.
   public func shutdown() { stop.continuation.yield() }
 
-  /// The ports in use; waits until both listen. Throws where one can't.
-  public func boundPorts() async throws -> (discovery: Int, join: Int) {
-    let discovery = try await discovery.transport.listeningAddress
-    let join = try await join.transport.listeningAddress
-    func port(_ address: GRPCNIOTransportCore.SocketAddress) -> Int { address.ipv4?.port ?? address.ipv6?.port ?? 0 }
-    return (port(discovery), port(join))
+  /// The ports in use; waits until `run()` listens on both. Throws where it can't: `run()` says why.
+  public func boundPorts() async throws(DiscoveryError) -> (discovery: Int, join: Int) {
+    (try await bound(discovery, configuration.discoveryPort), try await bound(join, configuration.joinPort))
+  }
+
+  private func bound(
+    _ server: GRPCServer<HTTP2ServerTransport.Posix>, _ port: Int
+  ) async throws(DiscoveryError) -> Int {
+    do {
+      let address = try await server.transport.listeningAddress
+      return address.ipv4?.port ?? address.ipv6?.port ?? port
+    } catch {
+      throw DiscoveryError(.unreachable, "nothing listens on \(configuration.host) port \(port)")
+    }
   }
 
   private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>, port: Int) async throws -> Ending {
@@ -153,9 +161,10 @@ public final class DiscoveryServer: Sendable {
         $0.connection.maxAge = maximumAge
         $0.connection.maxGraceTime = .seconds(10)
         $0.connection.maxIdleTime = .seconds(60)
-        // A node that vanished is noticed in 15 s, and nodes may notice the same of us.
+        // A node that vanished is noticed in 20 s, and nodes may ask often enough to notice the same of us.
         $0.connection.keepalive.time = .seconds(10)
         $0.connection.keepalive.timeout = .seconds(5)
+        $0.channelDebuggingCallbacks.onAcceptTCPConnection = { SilentPeerHandler.add(to: $0, limit: .seconds(18)) }
         $0.connection.keepalive.clientBehavior.allowWithoutCalls = true
         $0.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(5)
       })
