@@ -34,9 +34,9 @@ public struct ProcessRecord: Codable, Sendable, Hashable {
 
   /// Takes the exit status where this is a child of ours; nil while it runs, or where it is none.
   @discardableResult
-  func reap() -> ExitStatus? {
+  func reap() -> ProcessEnd? {
     var status: Int32 = 0
-    return waitpid(pid, &status, WNOHANG) == pid ? ExitStatus(waitStatus: status) : nil
+    return waitpid(pid, &status, WNOHANG) == pid ? ProcessEnd(waitStatus: status) : nil
   }
 
   /// The fields after the command's name, from `state` on.
@@ -48,7 +48,7 @@ public struct ProcessRecord: Codable, Sendable, Hashable {
 }
 
 /// How a process ended.
-public enum ExitStatus: Sendable, Hashable, CustomStringConvertible {
+public enum ProcessEnd: Sendable, Hashable, CustomStringConvertible {
   case code(Int32)
   case signal(Int32)
 

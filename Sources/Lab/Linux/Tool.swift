@@ -42,7 +42,7 @@ struct Tool {
     }
     lseek(output, 0, SEEK_SET)
     let text = String(decoding: try Files.read(output, limit: 1 << 20), as: UTF8.self)
-    let exit = ExitStatus(waitStatus: status)
+    let exit = ProcessEnd(waitStatus: status)
     guard exit == .code(0) else {
       throw LabError("\(name) \(exit): \(text.trimmingCharacters(in: .whitespacesAndNewlines))")
     }

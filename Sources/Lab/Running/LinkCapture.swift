@@ -56,7 +56,7 @@ public struct LinkCapture: Sendable {
       kill(pid, SIGINT)
       while waitpid(pid, &status, 0) < 0, errno == EINTR {}
     }
-    return ExitStatus(waitStatus: status).shellCode
+    return ProcessEnd(waitStatus: status).shellCode
   }
 
   /// Between the nodes themselves and their pods, whichever way.
