@@ -42,7 +42,8 @@ struct Serve: AsyncParsableCommand {
 
   func run() async throws {
     guard let level = Logger.Level(rawValue: logLevel) else {
-      throw ValidationError("--log-level \(logLevel): one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+      throw ValidationError(
+        "--log-level \(logLevel): one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     guard let domain = TrustDomain(trustDomain) else {
       throw ValidationError("--trust-domain \(trustDomain) is not a trust domain name (a-z, 0-9, -, _ and .)")
@@ -65,7 +66,7 @@ struct Serve: AsyncParsableCommand {
     try await failing {
       let control = try ControlPlane(configuration, logger: logger)
       let signals = terminationSignals { control.shutdown() }
-      defer { signals.forEach { $0.cancel() } }
+      defer { for source in signals { source.cancel() } }
       try await control.run()
       logger.info("stopped")
     }

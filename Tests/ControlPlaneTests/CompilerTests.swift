@@ -10,7 +10,9 @@ import Testing
     PodObject(labels: labels, node: node, addresses: address.map { [IPAddress($0)!] } ?? [])
   }
 
-  private func service(_ selector: [String: String] = ["app": "cart"], target: PortReference = .number(8080)) -> ServiceObject {
+  private func service(_ selector: [String: String] = ["app": "cart"], target: PortReference = .number(8080))
+    -> ServiceObject
+  {
     ServiceObject(selector: selector, addresses: [IPAddress("10.96.0.1")!], ports: [.init(port: 80, target: target)])
   }
 
@@ -83,7 +85,10 @@ import Testing
       .set(.service, "shop", "web", .service(service(["app": "cart", "tier": "web"]))),
       .set(.service, "shop", "cart", .service(service())),
       .set(.service, "shop", "none", .service(service([:]))))
-    #expect(compiler.workloads["shop/a"]?.memberships == [membership("shop/cart", (80, 8080)), membership("shop/web", (80, 8080))])
+    #expect(
+      compiler.workloads["shop/a"]?.memberships == [
+        membership("shop/cart", (80, 8080)), membership("shop/web", (80, 8080)),
+      ])
     #expect(compiler.workloads["shop/b"]?.memberships == [membership("shop/cart", (80, 8080))])
     #expect(compiler.workloads["other/c"]?.memberships == [])
     #expect(Set(compiler.services.keys.map(\.name)) == ["web", "cart", "none"])
@@ -155,7 +160,8 @@ import Testing
     var compiler = MeshCompiler(config: MeshConfig(clusterDomain: "example.org"))
     #expect(compiler.apply([]).config == MeshConfig(clusterDomain: "example.org"))
     #expect(compiler.apply([]).config == nil)
-    let strict = ObjectChange.set(.peerAuthentication, "weft-system", "default", .peerAuthentication(.init(mutualTLS: .strict)))
+    let strict = ObjectChange.set(
+      .peerAuthentication, "weft-system", "default", .peerAuthentication(.init(mutualTLS: .strict)))
     #expect(compiler.apply([strict]).config?.mutualTLS == .strict)
     #expect(compiler.apply([strict]).config == nil)
     #expect(compiler.apply([.remove(.peerAuthentication, "weft-system", "default")]).config?.mutualTLS == .permissive)

@@ -98,7 +98,9 @@ import Testing
     #expect(refusal(folder, "one.yaml") == "one.yaml: is a loop of links")
     #expect(refusal(folder, "two.yaml") == "two.yaml: is a loop of links")
     #expect(refusal(folder, "self") == "self: is a loop of links")
-    #expect(refusal(folder, "here") == "here: leads to the configuration folder itself, which is read already (a loop of links?)")
+    #expect(
+      refusal(folder, "here")
+        == "here: leads to the configuration folder itself, which is read already (a loop of links?)")
     #expect(refusal(folder, "sub/up").hasPrefix("sub/up: leads to the configuration folder itself"))
   }
 
@@ -222,13 +224,16 @@ import Testing
 
   @Test func namesThatAreNoText() throws {
     var path = Array("\(temporary.path)/".utf8) + [0xff] + Array(".yaml".utf8) + [0]
-    let descriptor = path.withUnsafeMutableBytes { open($0.baseAddress!.assumingMemoryBound(to: CChar.self), O_CREAT | O_WRONLY, 0o600) }
+    let descriptor = path.withUnsafeMutableBytes {
+      open($0.baseAddress!.assumingMemoryBound(to: CChar.self), O_CREAT | O_WRONLY, 0o600)
+    }
     #expect(descriptor >= 0)
     close(descriptor)
     var folder = ConfigFolder(path: temporary.path)
     _ = folder.look()
-    #expect(folder.registry.statuses.map(\.reason) == [
-      "(unreadable name): is a file whose name is not UTF-8 text: rename it"
-    ])
+    #expect(
+      folder.registry.statuses.map(\.reason) == [
+        "(unreadable name): is a file whose name is not UTF-8 text: rename it"
+      ])
   }
 }

@@ -46,7 +46,8 @@ private let syntax: [Mistake] = [
   Mistake("duplicate key", "kind: Pod\nkind: Pod", "shop.yaml:2:1: \"kind\" stands twice in one map; first on line 1"),
   Mistake("map as key", "{a: b}: c", "shop.yaml:1:1: a field's name must be text, not a map"),
   Mistake("undefined alias", "a: *b", "shop.yaml:1:4: *b refers to no anchor before it"),
-  Mistake("foreign tag", "a: !python/object:os.system x", "shop.yaml:1:4: the tag !python/object:os.system is not supp"),
+  Mistake(
+    "foreign tag", "a: !python/object:os.system x", "shop.yaml:1:4: the tag !python/object:os.system is not supp"),
   Mistake(
     "nesting", String(repeating: "[", count: 65) + String(repeating: "]", count: 65),
     "shop.yaml:1:65: more than 64 maps and lists inside one another"),
@@ -69,9 +70,13 @@ private let objects: [Mistake] = [
   Mistake(
     "unknown kind", "apiVersion: v1\nkind: Pud",
     "shop.yaml:2:7: Pud: kind: \"Pud\" is not a kind that Weft knows: Namespace, Node, ServiceAccount, Pod, Service"),
+  Mistake(
+    "kind of the future", "apiVersion: weft.dev/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: a}",
+    "shop.yaml:2:7: AuthorizationPolicy a: kind: AuthorizationPolicy is not supported yet"),
   Mistake("no apiVersion", "kind: Pod", "shop.yaml:1:1: Pod: has no apiVersion; a Pod has v1"),
   Mistake(
-    "other apiVersion", "apiVersion: v2\nkind: Pod", "shop.yaml:1:13: Pod: apiVersion: \"v2\" is not v1, where Pod belongs"),
+    "other apiVersion", "apiVersion: v2\nkind: Pod",
+    "shop.yaml:1:13: Pod: apiVersion: \"v2\" is not v1, where Pod belongs"),
   Mistake(
     "Istio's PeerAuthentication", "apiVersion: security.istio.io/v1\nkind: PeerAuthentication",
     "apiVersion: \"security.istio.io/v1\" is not weft.dev/v1alpha1"),
@@ -93,9 +98,11 @@ private let objects: [Mistake] = [
     "enrolment label", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {weft.dev/mesh: enable}}",
     "Namespace a: metadata.labels[\"weft.dev/mesh\"]: \"enable\" is not one of enabled, disabled"),
   Mistake(
-    "twice in a file", "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Node\nmetadata: {name: a}",
+    "twice in a file",
+    "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Node\nmetadata: {name: a}",
     "shop.yaml:5:1: Node a: stands twice in this file; first on line 1"),
-  Mistake("unknown field in metadata", pod("spec: {}").replacing("namespace:", with: "namspace:"),
+  Mistake(
+    "unknown field in metadata", pod("spec: {}").replacing("namespace:", with: "namspace:"),
     "shop.yaml:5:3: Pod default/cart: metadata.namspace: is not a known field; did you mean namespace?"),
 ]
 
@@ -193,7 +200,9 @@ private let others: [Mistake] = [
   }
 
   @Test func everyRefusedObjectOfAFileIsNamed() {
-    let yaml = pod("spec: {nodeName: 1}") + "---\n" + service("  type: X") + "---\n" + pod("spec: {}").replacing("cart", with: "b")
+    let yaml =
+      pod("spec: {nodeName: 1}") + "---\n" + service("  type: X") + "---\n"
+      + pod("spec: {}").replacing("cart", with: "b")
     let decoded = FileDecoder.decode(Array(yaml.utf8), file: "shop.yaml")
     #expect(decoded.entries.map(\.name) == ["cart", "cart", "b"])
     #expect(decoded.problems.count == 2)

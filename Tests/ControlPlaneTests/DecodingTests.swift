@@ -135,8 +135,9 @@ import Testing
     #expect(notes(head + "{type: ExternalName, externalName: example.org}")[0].hasPrefix("ignored: names outside"))
     #expect(notes(head + "{ports: [{port: 1}]}")[0].hasPrefix("has no clusterIP"))
     #expect(notes(head + "{clusterIP: 10.0.0.1, ports: [{port: 1, protocol: SCTP}]}")[0].contains("SCTP"))
-    #expect(notes("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {anything: 1}")
-      == ["ignored: Weft has no use for Deployment"])
+    #expect(
+      notes("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {anything: 1}")
+        == ["ignored: Weft has no use for Deployment"])
     let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: "
     #expect(notes(slice + "IPv4")[0].hasPrefix("ignored: no label kubernetes.io/service-name"))
     #expect(notes(slice + "FQDN")[0].hasPrefix("ignored: endpoints by name"))
@@ -161,7 +162,8 @@ import Testing
       {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "b"}}
       """
     let all = try objects(yaml)
-    #expect(all.keys.sorted().map(\.description) == ["Namespace a", "Namespace b", "Node n1", "ServiceAccount default/sa"])
+    #expect(
+      all.keys.sorted().map(\.description) == ["Namespace a", "Namespace b", "Node n1", "ServiceAccount default/sa"])
     #expect(all[ObjectKey(kind: .namespace, name: ObjectName("", "a"))] == .namespace(.init(enrolment: .enabled)))
   }
 
@@ -204,7 +206,8 @@ import Testing
   }
 
   @Test func peerAuthentication() throws {
-    let yaml = "apiVersion: weft.dev/v1alpha1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: weft-system}\n"
+    let yaml =
+      "apiVersion: weft.dev/v1alpha1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: weft-system}\n"
     #expect(try only(yaml + "spec: {mtls: {mode: STRICT}}") == .peerAuthentication(.init(mutualTLS: .strict)))
   }
 

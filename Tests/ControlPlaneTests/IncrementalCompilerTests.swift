@@ -105,7 +105,8 @@ private struct World {
       guard isSame else { return }
       for node in ["n1", "n2"] {
         for account in ["spiffe://cluster.local/ns/a/sa/x", "spiffe://cluster.local/ns/b/sa/default"] {
-          #expect(compiler.isScheduled(SPIFFEID(account)!, node: node) == full.isScheduled(SPIFFEID(account)!, node: node))
+          #expect(
+            compiler.isScheduled(SPIFFEID(account)!, node: node) == full.isScheduled(SPIFFEID(account)!, node: node))
         }
       }
     }

@@ -13,9 +13,13 @@ import Testing
 
   @Test func aFileThatIsRefusedKeepsItsLastGoodObjects() {
     var registry = ObjectRegistry()
-    #expect(keys(registry.update(["a": file("a", Sample.pod("x") + "---\n" + Sample.node("n"))])) == ["+Node n", "+Pod shop/x"])
+    #expect(
+      keys(registry.update(["a": file("a", Sample.pod("x") + "---\n" + Sample.node("n"))])) == [
+        "+Node n", "+Pod shop/x",
+      ])
     let bad = Sample.pod("x", address: "nowhere") + "---\n" + Sample.node("m")
-    #expect(registry.update(["a": file("a", bad), "b": file("b", Sample.node("b"))]).map(\.key.description) == ["Node b"])
+    #expect(
+      registry.update(["a": file("a", bad), "b": file("b", Sample.node("b"))]).map(\.key.description) == ["Node b"])
     let statuses = registry.statuses
     #expect(statuses.map(\.accepted) == [false, false, true])
     #expect(
@@ -24,7 +28,9 @@ import Testing
         + "the last good version of the file stays in force")
     #expect(statuses[1].reason.hasPrefix("not applied, because another object of the file is refused: a:5:17: Pod"))
     #expect(registry.refusals(of: "a").count == 1)
-    #expect(keys(registry.update(["a": file("a", Sample.node("m"))])) == ["-Node n", "+Node m", "-Pod shop/x"].sorted { $0.dropFirst() < $1.dropFirst() })
+    #expect(
+      keys(registry.update(["a": file("a", Sample.node("m"))]))
+        == ["-Node n", "+Node m", "-Pod shop/x"].sorted { $0.dropFirst() < $1.dropFirst() })
     #expect(registry.statuses.allSatisfy { $0.accepted })
   }
 

@@ -98,12 +98,17 @@ struct FileDecoder {
     guard !peek.kind.isEmpty else { throw (root.entry("kind") ?? root).problem("has no kind") }
     guard let kind = Kind(rawValue: peek.kind) else {
       if Kind.unused.contains(peek.kind) { return .ignored(reason: "ignored: Weft has no use for \(peek.kind)") }
+      guard !Kind.unsupported.contains(peek.kind) else {
+        throw (root.entry("kind") ?? root).problem("\(peek.kind) is not supported yet")
+      }
       let known = Kind.allCases.map(\.rawValue).joined(separator: ", ")
       throw (root.entry("kind") ?? root).problem("\"\(peek.kind.prefix(64))\" is not a kind that Weft knows: \(known)")
     }
     if let version = root.entry("apiVersion") {
       let text = try version.text()
-      guard text == kind.apiVersion else { throw version.expected("\(kind.apiVersion), where \(kind.rawValue) belongs") }
+      guard text == kind.apiVersion else {
+        throw version.expected("\(kind.apiVersion), where \(kind.rawValue) belongs")
+      }
     } else if !peek.isListItem {
       throw root.problem("has no apiVersion; a \(kind.rawValue) has \(kind.apiVersion)")
     }

@@ -20,6 +20,12 @@ enum Kind: String, Sendable, CaseIterable, Comparable {
 
   static func < (left: Kind, right: Kind) -> Bool { left.rawValue < right.rawValue }
 
+  /// Kinds with an effect on traffic that Weft does not have yet. To ignore them would be to let pass what they forbid.
+  static let unsupported: Set<String> = [
+    "AuthorizationPolicy", "ExternalService", "GRPCRoute", "Gateway", "HTTPRoute", "ReferenceGrant",
+    "RequestAuthentication", "TCPRoute", "TLSRoute", "TrafficPolicy", "UDPRoute",
+  ]
+
   /// Kubernetes kinds that Weft has no use for: files that hold them beside others are fine.
   static let unused: Set<String> = [
     "CSIDriver", "CSINode", "CSIStorageCapacity", "CertificateSigningRequest", "ClusterRole", "ClusterRoleBinding",

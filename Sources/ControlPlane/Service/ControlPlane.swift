@@ -31,7 +31,6 @@ public final class ControlPlane: Sendable {
   private let mesh: MeshState
   private let authority: CertificateAuthority
   private let server: DiscoveryServer
-  private let watcher: FolderWatcher
   private let status: StatusFile
   private let tokensIdentity: Mutex<FileIdentity?>
 
@@ -65,20 +64,19 @@ public final class ControlPlane: Sendable {
         Self.log(node, logger)
         status.touch()
       })
-    watcher = try FolderWatcher(timing: configuration.timing)
     let outcome = mesh.look()
     if let failure = outcome.failure {
-      watcher.stop()
       throw ControlPlaneError("the configuration folder \(configuration.folder) \(failure)")
     }
     report(outcome)
-    watch(outcome.folders)
   }
 
   /// Serves until `shutdown()` or until the task is cancelled; throws where a port can't be served on.
   public func run() async throws {
+    let watcher = try FolderWatcher(timing: configuration.timing)
+    defer { watcher.stop() }
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { await self.follow() }
+      group.addTask { await self.follow(watcher) }
       group.addTask {
         // A port that can't be bound makes `run` throw, which says more.
         guard let ports = try? await self.server.boundPorts() else { return }
@@ -87,10 +85,7 @@ public final class ControlPlane: Sendable {
         self.status.touch()
         await self.status.run()
       }
-      defer {
-        watcher.stop()
-        group.cancelAll()
-      }
+      defer { group.cancelAll() }
       try await server.run()
     }
     status.writeNow()
@@ -105,27 +100,39 @@ public final class ControlPlane: Sendable {
   /// The root that agents are given, PEM.
   public var rootPEM: String { authority.rootPEM }
 
-  private func follow() async {
+  private func follow(_ watcher: FolderWatcher) async {
+    var watched: Set<String> = []
+    look(watcher, &watched)
     for await _ in watcher.changes {
       if Task.isCancelled { return }
-      report(mesh.look())
+      look(watcher, &watched)
       reloadTokens()
     }
   }
 
-  private func watch(_ folders: [String]) {
-    let failed = watcher.watch(folders)
-    guard failed > 0 else { return }
-    logger.warning(
-      "\(failed) folders can't be watched (see fs.inotify.max_user_watches): changes are noticed within 30 s")
+  /// Looks at the folder; once more where folders were new, for what was written before they were watched.
+  private func look(_ watcher: FolderWatcher, _ watched: inout Set<String>) {
+    for _ in 0..<2 {
+      let outcome = mesh.look()
+      report(outcome)
+      let failed = watcher.watch(outcome.folders)
+      let areKnown = watched.isSuperset(of: outcome.folders)
+      watched = Set(outcome.folders)
+      if areKnown { return }
+      guard failed > 0 else { continue }
+      logger.warning(
+        "\(failed) folders can't be watched (see fs.inotify.max_user_watches): changes are noticed within 30 s")
+    }
   }
 
   private func reloadTokens() {
     let identity = FileIdentity(path: configuration.joinTokensFile)
-    guard tokensIdentity.withLock({ old in
-      defer { old = identity }
-      return old != identity
-    }) else { return }
+    guard
+      tokensIdentity.withLock({ old in
+        defer { old = identity }
+        return old != identity
+      })
+    else { return }
     do throws(IdentityError) {
       server.use(try JoinTokens(file: configuration.joinTokensFile))
       logger.info("read the join tokens again")
@@ -137,7 +144,6 @@ public final class ControlPlane: Sendable {
   // MARK: Log
 
   private func report(_ outcome: MeshState.Outcome) {
-    watch(outcome.folders)
     for reason in outcome.refusals { logger.error("\(reason)") }
     for reason in outcome.undistributed { logger.error("not distributed: \(reason)") }
     guard !outcome.changedFiles.isEmpty else { return }

@@ -1,7 +1,8 @@
 import Identity
 import Logging
 
-/// Keeps a file equal to what is reported: written whole and moved into place, at most five times a second.
+/// Keeps a file equal to what is reported: written whole and moved into place, at most five times a second, and for
+/// a tenth of the time however large the mesh is.
 final class StatusFile: Sendable {
   private let path: String
   private let logger: Logger
@@ -21,9 +22,11 @@ final class StatusFile: Sendable {
   func run() async {
     var last: StatusReport?
     for await _ in signals {
+      let start = ContinuousClock.now
       let report = report()
       if report != last { last = write(report) ? report : nil }
-      do { try await Task.sleep(for: .milliseconds(200)) } catch { return }
+      let pause = max(.milliseconds(200), (ContinuousClock.now - start) * 9)
+      do { try await Task.sleep(for: pause) } catch { return }
     }
   }
 

@@ -137,7 +137,8 @@ struct FolderScanner {
       if code == ELOOP {
         listing.refused[relative] = "is a loop of links"
       } else if Self.isConfiguration(relative) {
-        listing.refused[relative] = code == ENOENT ? "links to nothing" : "can't be followed: \(ConfigFile.describe(code))"
+        listing.refused[relative] =
+          code == ENOENT ? "links to nothing" : "can't be followed: \(ConfigFile.describe(code))"
       }
       return
     }

@@ -89,7 +89,8 @@ struct ObjectRegistry: Sendable {
         status.reason = problem.description + keeps
       case _ where refusal != nil:
         status.accepted = false
-        status.reason = "not applied, because another object of the file is refused: \(refusal?.description ?? "")\(keeps)"
+        status.reason =
+          "not applied, because another object of the file is refused: \(refusal?.description ?? "")\(keeps)"
       case .ignored(let reason): status.reason = reason
       case .object(let key, _, let note):
         status.reason = note

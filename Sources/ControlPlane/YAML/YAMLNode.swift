@@ -59,13 +59,14 @@ enum PlainScalar: Equatable {
     guard let first = text.utf8.first, first < UInt8(ascii: "A") else { return false }
     if Int(text) != nil { return true }
     // Double(_:) also takes "nan" and "infinity", which don't begin with a digit, a sign or a point.
-    return Double(text) != nil && text.utf8.allSatisfy { byte in
-      switch byte {
-      case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."),
-        UInt8(ascii: "e"), UInt8(ascii: "E"):
-        true
-      default: false
+    return Double(text) != nil
+      && text.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."),
+          UInt8(ascii: "e"), UInt8(ascii: "E"):
+          true
+        default: false
+        }
       }
-    }
   }
 }
