@@ -33,8 +33,8 @@ static __always_inline enum weft_verdict weft_capture(struct bpf_sock_addr *ctx,
   stored->address = weft_sockaddr_of(to, *port);
   stored->role = WEFT_ROLE_CAPTURED;
   if (sk->bound_dev_if > LOOPBACK_IFINDEX) { // loopback isn't reached through the device that the app chose
-    char lo[] = "lo";
-    if (bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, lo, sizeof(lo)))
+    __u32 lo = bpf_htonl(0x6c6f0000);        // "lo"; a string would make a data section, and so a map
+    if (bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, &lo, sizeof(lo)))
       return WEFT_DENY;
   }
   if (dns) {

@@ -10,7 +10,7 @@ public struct CaptureCheck: Sendable, Codable, Hashable {
   /// What to do; empty when `ok`.
   public let repair: String
 
-  init(_ name: String, ok: Bool, detail: String, repair: String) {
+  public init(_ name: String, ok: Bool, detail: String, repair: String) {
     self.name = name
     self.ok = ok
     self.detail = detail

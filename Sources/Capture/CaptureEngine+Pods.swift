@@ -87,16 +87,14 @@ extension CaptureEngine {
   }
 
   private func addListener(_ listener: CInt, at key: weft_address, uid: String) throws(CaptureError) {
-    guard listener >= 0 else {
-      throw CaptureError(.argument, "\(uid) has no inbound listener: open it in the pod's namespace first")
-    }
-    do throws(CaptureError) {
-      try maps.listeners.set(key, UInt64(listener))
-    } catch {
-      if error.reason == .privilege || error.reason == .argument { throw error }
+    var listening: CInt = 0
+    var length = socklen_t(MemoryLayout<CInt>.size)
+    // The map would take a datagram socket too.
+    guard getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0, listening == 1 else {
       throw CaptureError(
-        .argument, "The inbound listener of \(uid) can't be used (\(error)); it must be a listening TCP socket")
+        .argument, "\(uid) has no inbound listener: open a listening TCP socket in the pod's namespace first")
     }
+    try maps.listeners.set(key, UInt64(listener))
   }
 
   private func release(cookie: UInt64) throws(CaptureError) {

@@ -96,13 +96,12 @@ extension CaptureEngine {
 
   private func mapFill() throws(CaptureError) -> [CaptureReport.Map] {
     var found: [CaptureReport.Map] = []
-    for descriptor in object.allMaps {
+    for (name, descriptor) in object.allMaps {
       var info = bpf_map_info()
       var length = UInt32(MemoryLayout<bpf_map_info>.size)
       guard bpf_obj_get_info_by_fd(descriptor, &info, &length) == 0 else {
         throw .system("reading an eBPF map", code: errno)
       }
-      let name = withUnsafeBytes(of: info.name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
       let storage = info.type == BPF_MAP_TYPE_SK_STORAGE.rawValue
       found.append(
         .init(

@@ -18,14 +18,9 @@ final class LoadedObject {
       throw CaptureError(
         .object, "\(path) is no eBPF object that libbpf understands (\(Self.lastLine())); build it again: make -C bpf")
     }
-    object = opened
-    do throws(CaptureError) {
-      try checkPinnedMaps(in: mapsDirectory)
-      try load()
-    } catch {
-      bpf_object__close(opened)
-      throw error
-    }
+    object = opened  // From here on deinit closes it, also when this throws.
+    try checkPinnedMaps(in: mapsDirectory)
+    try load()
   }
 
   deinit { bpf_object__close(object) }
@@ -51,11 +46,12 @@ final class LoadedObject {
     return bpf_program__fd(program)
   }
 
-  var allMaps: [CInt] {
-    var maps: [CInt] = []
+  /// With their full names: the kernel keeps fifteen bytes.
+  var allMaps: [(name: String, descriptor: CInt)] {
+    var maps: [(name: String, descriptor: CInt)] = []
     var map = bpf_object__next_map(object, nil)
     while let current = map {
-      maps.append(bpf_map__fd(current))
+      maps.append((String(cString: bpf_map__name(current)), bpf_map__fd(current)))
       map = bpf_object__next_map(object, current)
     }
     return maps

@@ -40,6 +40,9 @@ public final class NamespaceThread: Sendable {
     queue.wake.signal()
   }
 
+  /// Jobs that wait for the one that runs.
+  public var waiting: Int { queue.state.withLock { $0.jobs.count } }
+
   /// Runs `body` on the thread inside `namespace`. It may block, and blocks the jobs after it while it does.
   public func run<Result: Sendable>(
     in namespace: NetworkNamespace, _ body: @escaping @Sendable () throws -> Result
