@@ -1,0 +1,129 @@
+import Capture
+import Foundation
+
+/// The shapes of the admin API's answers (snake_case in JSON).
+enum AdminDocument {
+  struct Status: Encodable {
+    struct Proxy: Encodable {
+      let pid: Int32
+      let state: String
+      let restarts: Int
+    }
+
+    struct Control: Encodable {
+      let address: String
+      let connected: Bool
+      let lastError: String?
+      let since: Date
+    }
+
+    struct Rejected: Encodable {
+      let type: String
+      let name: String
+      let reason: String
+    }
+
+    struct Snapshot: Encodable {
+      let versions: [String: Int]
+      let restored: Bool
+      let rejected: [Rejected]
+    }
+
+    struct Pods: Encodable {
+      let enrolled: Int
+      let pending: Int
+      let failed: Int
+    }
+
+    struct Config: Encodable {
+      let mutualTls: String
+      let trustDomain: String
+    }
+
+    let node: String
+    let version: String
+    let startedAt: Date
+    let proxy: Proxy
+    let control: Control
+    let snapshot: Snapshot
+    let pods: Pods
+    let config: Config
+  }
+
+  struct Workloads: Encodable {
+    struct Entry: Encodable {
+      let uid: String
+      let namespace: String
+      let name: String
+      let serviceAccount: String
+      let node: String
+      let addresses: [String]
+      let meshed: Bool
+      let ready: Bool
+      let local: Bool
+      let state: String
+      let reason: String
+      let identity: String
+    }
+
+    let workloads: [Entry]
+  }
+
+  struct Services: Encodable {
+    struct Port: Encodable {
+      let port: UInt16
+      let name: String
+      let transport: String
+    }
+
+    struct Endpoint: Encodable {
+      let workload: String
+      let address: String
+      let ports: [String: UInt16]
+      let ready: Bool
+      let node: String
+    }
+
+    struct Entry: Encodable {
+      let namespace: String
+      let name: String
+      let addresses: [String]
+      let ports: [Port]
+      let endpoints: [Endpoint]
+    }
+
+    let services: [Entry]
+  }
+
+  struct Identities: Encodable {
+    struct Entry: Encodable {
+      let spiffeId: String
+      let serial: String
+      let notBefore: Date?
+      let notAfter: Date?
+      let renewAt: Date?
+      let state: String
+      let error: String?
+    }
+
+    struct Root: Encodable {
+      let subject: String
+      let notAfter: Date
+    }
+
+    let identities: [Entry]
+    let trustBundle: [Root]
+  }
+
+  struct Checks: Encodable {
+    let checks: [CaptureCheck]
+  }
+
+  static func encode(_ document: some Encodable) -> Data? {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.dateEncodingStrategy = .iso8601
+    encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
+    return try? encoder.encode(document)
+  }
+}

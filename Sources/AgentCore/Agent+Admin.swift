@@ -1,0 +1,164 @@
+import Capture
+import DiscoveryAPI
+import Foundation
+import Identity
+import MeshModel
+
+/// What the admin API tells.
+extension Agent {
+  func answer(_ path: String) async -> AdminAnswer {
+    switch path {
+    case "/healthz/ready":
+      return link == nil ? .failure(503, "the proxy is not running") : AdminAnswer(status: 200, body: Data("{}".utf8))
+    case "/v1/status": return made(await statusDocument())
+    case "/v1/workloads": return made(workloadsDocument())
+    case "/v1/services": return made(servicesDocument())
+    case "/v1/identities": return made(identitiesDocument())
+    case "/v1/check": return made(AdminDocument.Checks(checks: await checks()))
+    case "/v1/bpf":
+      do { return made(try engine.inspect()) } catch { return .failure(500, "\(error)") }
+    case "/v1/connections":
+      guard let reply = await ask("connections") else { return .failure(503, "the proxy doesn't answer") }
+      return AdminAnswer(status: 200, body: reply)
+    case "/v1/dump": return await dump()
+    default: return .failure(404, "\(path.prefix(200)) is not known; see /v1/status")
+    }
+  }
+
+  private func made(_ document: some Encodable) -> AdminAnswer {
+    AdminDocument.encode(document).map { AdminAnswer(status: 200, body: $0) } ?? .failure(500, "can't be encoded")
+  }
+
+  private func statusDocument() async -> AdminDocument.Status {
+    let status = client?.status
+    let phases = pods.values.map(\.lifecycle.name)
+    return AdminDocument.Status(
+      node: configuration.node, version: AgentVersion.text, startedAt: started,
+      proxy: .init(
+        pid: await supervisor.pid, state: await supervisor.state.rawValue, restarts: await supervisor.restarts),
+      control: .init(
+        address: configuration.control.description, connected: status?.connected ?? false,
+        lastError: status?.lastError ?? problems["join"], since: status?.since ?? started),
+      snapshot: .init(
+        versions: [
+          Weft_Mesh_V1_Workload.typeURL: mesh.workloads.count, Weft_Mesh_V1_Service.typeURL: mesh.services.count,
+          Weft_Mesh_V1_MeshConfig.typeURL: mesh.knowsWorkloads ? 1 : 0,
+        ],
+        restored: isRestored && status?.connected != true,
+        rejected: rejected.map { .init(type: $0.typeURL, name: $0.name, reason: $0.reason) }),
+      pods: .init(
+        enrolled: phases.count { $0 == "enrolled" }, pending: phases.count { $0 == "pending" },
+        failed: phases.count { $0 == "failed" }),
+      config: .init(mutualTls: "\(mesh.config.mutualTLS)", trustDomain: mesh.config.trustDomain.name))
+  }
+
+  private func workloadsDocument() -> AdminDocument.Workloads {
+    let entries = mesh.workloads.values.sorted { $0.id < $1.id }.map { workload in
+      let pod = pods[workload.id]
+      let isLocal = workload.node == configuration.node
+      return AdminDocument.Workloads.Entry(
+        uid: workload.id, namespace: workload.namespace, name: workload.name, serviceAccount: workload.serviceAccount,
+        node: workload.node, addresses: workload.addresses.map(\.description), meshed: workload.isMeshed,
+        ready: workload.isReady, local: isLocal,
+        state: !workload.isMeshed ? "unmeshed" : !isLocal ? "remote" : pod?.lifecycle.name ?? "pending",
+        reason: pod?.lifecycle.reason ?? (isLocal && workload.isMeshed ? "its sandbox isn't there yet" : ""),
+        identity: workload.isMeshed ? mesh.identity(of: workload)?.description ?? "" : "")
+    }
+    return AdminDocument.Workloads(workloads: entries)
+  }
+
+  private func servicesDocument() -> AdminDocument.Services {
+    var endpoints: [ServiceKey: [AdminDocument.Services.Endpoint]] = [:]
+    for workload in mesh.workloads.values.sorted(by: { $0.id < $1.id }) {
+      for membership in workload.memberships {
+        let ports = membership.ports.map { ("\($0.servicePort)", $0.targetPort) }
+        endpoints[membership.service, default: []].append(
+          .init(
+            workload: workload.id, address: workload.addresses.first?.description ?? "",
+            ports: Dictionary(ports) { first, _ in first }, ready: workload.isReady, node: workload.node))
+      }
+    }
+    let entries = mesh.services.values.sorted { $0.key.description < $1.key.description }.map { service in
+      AdminDocument.Services.Entry(
+        namespace: service.key.namespace, name: service.key.name, addresses: service.addresses.map(\.description),
+        ports: service.ports.map { .init(port: $0.port, name: $0.name, transport: "\($0.transport)") },
+        endpoints: endpoints[service.key] ?? [])
+    }
+    return AdminDocument.Services(services: entries)
+  }
+
+  private func identitiesDocument() -> AdminDocument.Identities {
+    let now = Date()
+    func entry(_ id: String, _ held: HeldIdentity?, _ schedule: RotationSchedule) -> AdminDocument.Identities.Entry {
+      .init(
+        spiffeId: id, serial: held?.certificate.serial ?? "", notBefore: held?.certificate.notBefore,
+        notAfter: held?.certificate.notAfter, renewAt: schedule.nextAttempt,
+        state: schedule.state(now: now).rawValue, error: schedule.lastError)
+    }
+    var entries = identities.entries.sorted { $0.key.description < $1.key.description }
+      .map { entry($0.key.description, $0.value.held, $0.value.schedule) }
+    entries.append(entry(nodeID.description, nodeIdentity, nodeSchedule))
+    return AdminDocument.Identities(
+      identities: entries,
+      trustBundle: trustBundle.descriptions.map { .init(subject: $0.subject, notAfter: $0.notAfter) })
+  }
+
+  private func checks() async -> [CaptureCheck] {
+    var checks = CaptureEngine.check(
+      cgroupRoot: configuration.cgroupRoot, bpffs: configuration.bpffsDirectory, objectPath: configuration.bpfObject)
+    func add(_ name: String, _ problem: String?, _ detail: String, _ repair: String) {
+      checks.append(CaptureCheck(name, ok: problem == nil, detail: problem ?? detail, repair: repair))
+    }
+    add(
+      "proxy", link == nil ? "not running" : nil, "running, \(await supervisor.restarts) restarts",
+      "see the agent's log for why it ended")
+    let status = client?.status
+    add(
+      "control plane",
+      status?.connected == true ? nil : "not connected: \(status?.lastError ?? problems["join"] ?? "not joined yet")",
+      "connected to \(configuration.control)",
+      "start weft-control, or see that \(configuration.control) can be reached from this node")
+    let now = Date()
+    let bad = identities.entries.filter { ![.valid, .renewing].contains($0.value.schedule.state(now: now)) }
+    add(
+      "certificates",
+      bad.isEmpty ? nil : "none valid for \(bad.keys.map(\.description).sorted().joined(separator: ", "))",
+      "\(identities.entries.count) valid", "see `weft identity` for the CA's last answer")
+    let failed = pods.filter { $0.value.lifecycle.name == "failed" }
+    add(
+      "pods",
+      failed.isEmpty ? nil : failed.map { "\($0.key): \($0.value.lifecycle.reason)" }.sorted().joined(separator: "; "),
+      "\(pods.count) found, \(pods.values.count { $0.lifecycle.name == "enrolled" }) enrolled",
+      "see the reason; enrolment is tried again by itself")
+    add(
+      "configuration",
+      meshRejection.isEmpty && rejected.isEmpty
+        ? nil : meshRejection.isEmpty ? rejected.map(\.reason).joined(separator: "; ") : meshRejection,
+      "every resource accepted", "correct the object; the last good version stays in force")
+    for (what, problem) in problems.sorted(by: { $0.key < $1.key }) where what != "join" {
+      add(what, problem, "", "see the agent's log")
+    }
+    return checks
+  }
+
+  /// Everything in one object; never a key.
+  private func dump() async -> AdminAnswer {
+    var parts: [String] = []
+    func add(_ name: String, _ json: Data?) {
+      if let json { parts.append("\"\(name)\":" + String(decoding: json, as: UTF8.self)) }
+    }
+    add("status", AdminDocument.encode(await statusDocument()))
+    add("workloads", AdminDocument.encode(workloadsDocument()))
+    add("services", AdminDocument.encode(servicesDocument()))
+    add("identities", AdminDocument.encode(identitiesDocument()))
+    add("check", AdminDocument.encode(AdminDocument.Checks(checks: await checks())))
+    add("bpf", (try? engine.inspect()).flatMap { AdminDocument.encode($0) })
+    add("proxy", await ask("dump"))
+    return AdminAnswer(status: 200, body: Data("{\(parts.joined(separator: ","))}".utf8))
+  }
+}
+
+/// This program's version.
+enum AgentVersion {
+  static let text = "0.1.0"
+}

@@ -1,0 +1,132 @@
+import Discovery
+import DiscoveryAPI
+import Foundation
+import Identity
+import MeshModel
+
+/// The control plane: joining it, following it, and the certificates that it signs.
+extension Agent {
+  func followControl() async {
+    var backoff = Duration.milliseconds(200)
+    while !Task.isCancelled, nodeIdentity == nil {
+      do {
+        let token = try JoinToken.read(configuration.joinTokenFile)
+        let (credentials, bundle) = try await DiscoveryClient.join(
+          node: configuration.node, at: configuration.join, token: token, trustBundle: trustBundle)
+        take(bundle)
+        attempt("saved identities") { try identityStore.save(credentials) }
+        use(node: credentials)
+        problems["join"] = nil
+      } catch {
+        if problems["join"] != "\(error)" { logger.error("can't join the mesh", metadata: ["error": "\(error)"]) }
+        problems["join"] = "\(error)"
+        try? await Task.sleep(for: backoff)
+        backoff = min(backoff * 2, .seconds(10))
+      }
+    }
+    guard let nodeIdentity, !Task.isCancelled else { return }
+    let client = DiscoveryClient(
+      configuration: .init(node: configuration.node, control: configuration.control), credentials: nodeIdentity,
+      trustBundle: trustBundle, resuming: restoredState, logger: logger)
+    self.client = client
+    restoredState = DiscoveryState()
+    updateNeeds()
+    evaluateAll()
+    await client.run { [weak self] in await self?.received($0) ?? [] }
+  }
+
+  func use(node identity: HeldIdentity) {
+    nodeIdentity = identity
+    var random = SystemRandomNumberGenerator()
+    nodeSchedule.succeeded(identity.certificate, using: &random)
+    client?.use(identity)
+  }
+
+  private func received(_ update: DiscoveryUpdate) -> [RejectedResource] {
+    let (change, refused) = mesh.apply(update)
+    rejected.removeAll { $0.typeURL == update.typeURL }
+    rejected += refused
+    push(change)
+    snapshotIsDirty = true
+    updateNeeds()
+    evaluateAll()
+    removeLeftovers()
+    return refused
+  }
+
+  /// Which identities this node's workloads need now.
+  func updateNeeds() {
+    var needed: Set<SPIFFEID> = []
+    for uid in pods.keys {
+      if let workload = mesh.workloads[uid], workload.isMeshed, workload.node == configuration.node,
+        let id = mesh.identity(of: workload)
+      {
+        needed.insert(id)
+      }
+    }
+    let (restored, dropped) = identities.need(needed, now: Date())
+    for identity in restored { push(identity) }
+    for id in dropped { attempt("saved identities") { try identityStore.remove(.workload(id)) } }
+    renew()
+  }
+
+  /// Asks for every certificate that is due.
+  func renew() {
+    guard let client else { return }
+    let now = Date()
+    for id in identities.due(now: now) {
+      Task {
+        do {
+          certified(try await client.sign(.workload(id)), id)
+          take(client.trustBundle)
+        } catch {
+          identities.failed("\(error)", for: id, now: Date())
+          logger.warning("no certificate", metadata: ["identity": "\(id)", "error": "\(error)"])
+        }
+      }
+    }
+    guard nodeSchedule.isDue(now: now) else { return }
+    nodeSchedule.began()
+    Task {
+      do {
+        let identity = try await client.sign(.node(nodeID))
+        attempt("saved identities") { try identityStore.save(identity) }
+        use(node: identity)
+      } catch {
+        var random = SystemRandomNumberGenerator()
+        nodeSchedule.failed("\(error)", now: Date(), using: &random)
+        logger.warning("the node's certificate is not renewed", metadata: ["error": "\(error)"])
+      }
+    }
+  }
+
+  private func certified(_ identity: HeldIdentity, _ id: SPIFFEID) {
+    identities.succeeded(identity, for: id)
+    attempt("saved identities") { try identityStore.save(identity) }
+    push(identity)
+    logger.info(
+      "certificate", metadata: ["identity": "\(id)", "serial": "\(identity.certificate.serial)"])
+    evaluateAll()
+  }
+
+  private func take(_ bundle: TrustBundle) {
+    guard bundle != trustBundle else { return }
+    trustBundle = bundle
+    attempt("saved identities") { try identityStore.save(bundle) }
+    link?.send(.with { $0.trustBundle.roots = bundle.roots.map { Data($0) } })
+  }
+}
+
+/// The join token's file.
+enum JoinToken {
+  static func read(_ path: String) throws -> String {
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw AgentError("the join token file \(path) can't be read: write the node's token there")
+    }
+    let token = String(decoding: data.prefix(4096), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    guard !token.isEmpty, data.count <= 4096 else {
+      throw AgentError("the join token file \(path) is empty or longer than 4096 bytes")
+    }
+    return token
+  }
+}

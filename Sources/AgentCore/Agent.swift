@@ -1,0 +1,224 @@
+import Capture
+import Discovery
+import DiscoveryAPI
+import Foundation
+import Identity
+import Logging
+import MeshModel
+
+/// One node's agent: it joins what the control plane says, what pods are there, the kernel's capture and the proxy.
+public actor Agent {
+  /// A pod that the source has told.
+  struct Pod {
+    var sandbox: PodSandbox
+    var lifecycle = PodLifecycle()
+    var namespace: NetworkNamespace?
+    /// Owned here, so that they outlive the proxy; in the order of `PodListener.allCases`.
+    var listeners: [Int32] = []
+  }
+
+  let configuration: AgentConfiguration
+  let logger: Logger
+  let started = Date()
+  let engine: CaptureEngine
+  let namespaces: NamespaceThread
+  let supervisor: ProxySupervisor
+  let identityStore: IdentityStore
+  let snapshotStore: SnapshotStore
+  private let source: any PodSource
+
+  var mesh = MeshState()
+  var pods: [String: Pod] = [:]
+  var identities = Identities()
+  var trustBundle: TrustBundle
+  var client: DiscoveryClient?
+  var nodeSchedule = RotationSchedule(now: Date())
+  var nodeIdentity: HeldIdentity?
+  var link: ProxyLink?
+  /// Listeners that a proxy before this agent holds, until their pods are known.
+  var adopted: [String: [Int32]] = [:]
+  var meshVersion: UInt64 = 0
+  var meshRejection = ""
+  var rejected: [RejectedResource] = []
+  var isRestored = false
+  var snapshotIsDirty = false
+  var problems: [String: String] = [:]
+  var queries: [UInt64: CheckedContinuation<Data?, Never>] = [:]
+  var nextQuery: UInt64 = 0
+  private var podsAreKnown = false
+  private var leftoversAreGone = false
+  private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
+  private var proxyHasAnswered = false
+
+  /// Loads the capture programs, and what an agent before this one left on disk.
+  public init(_ configuration: AgentConfiguration, source: any PodSource, logger: Logger) throws {
+    self.configuration = configuration
+    self.logger = logger
+    self.source = source
+    trustBundle = try TrustBundle(file: configuration.trustFile)
+    identityStore = try IdentityStore(directory: configuration.stateDirectory + "/identities")
+    snapshotStore = try SnapshotStore(path: configuration.stateDirectory + "/snapshot/mesh.bin")
+    namespaces = try NamespaceThread()
+    engine = try CaptureEngine(
+      CaptureConfiguration(
+        objectPath: configuration.bpfObject, bpffsDirectory: configuration.bpffsDirectory,
+        cgroupRoot: configuration.cgroupRoot, agentCgroup: configuration.cgroup,
+        bypassCgroups: [configuration.cgroup, configuration.proxyCgroup], nodeAddresses: configuration.nodeAddresses))
+    supervisor = ProxySupervisor(
+      ProxySupervisor.Configuration(
+        program: configuration.proxyProgram, socketPath: configuration.runDirectory + "/proxy.sock",
+        cgroup: configuration.proxyCgroup, uid: configuration.proxyUID, workers: configuration.proxyWorkers,
+        logLevel: configuration.logLevel),
+      logger: logger)
+  }
+
+  /// Serves until the task is cancelled; then ends as configured.
+  public func run() async throws {
+    let server = try await AdminServer.start(path: configuration.runDirectory + "/agent.sock") { [weak self] in
+      await self?.answer($0) ?? .failure(503, "the agent is ending")
+    }
+    restore()
+    await withDiscardingTaskGroup { group in
+      group.addTask { await self.supervisor.run() }
+      group.addTask { await self.followProxy() }
+      group.addTask { await self.followPods() }
+      group.addTask { await self.followControl() }
+      group.addTask { await self.tickUntilCancelled() }
+      group.addTask {
+        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+        await self.end()
+      }
+    }
+    await server.stop()
+  }
+
+  private func restore() {
+    let loaded = identityStore.load()
+    for problem in loaded.problems { logger.warning("an identity on disk is ignored", metadata: ["error": "\(problem)"]) }
+    if let bundle = loaded.trustBundle { trustBundle = bundle }
+    identities.restore(loaded.identities)
+    if let own = loaded.identities.first(where: { $0.subject == .node(nodeID) }) { use(node: own) }
+    do {
+      guard let state = try snapshotStore.load() else { return }
+      isRestored = true
+      for typeURL in [Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL] {
+        _ = mesh.apply(state.asUpdate(typeURL))
+      }
+      restoredState = state
+      logger.info("serving from the saved snapshot until the control plane answers",
+        metadata: ["workloads": "\(mesh.workloads.count)", "services": "\(mesh.services.count)"])
+    } catch {
+      problems["saved snapshot"] = "\(error)"
+      logger.error("the saved snapshot can't be used", metadata: ["error": "\(error)"])
+    }
+  }
+
+  var restoredState = DiscoveryState()
+
+  var nodeID: NodeID {
+    // The name was checked when the arguments were read.
+    NodeID(trustDomain: trustBundle.trustDomain, node: configuration.node)!
+  }
+
+  // MARK: Loops
+
+  private func followPods() async {
+    // A living proxy's listeners have to be known before new ones are opened.
+    await waitForProxy()
+    for await event in source.events() {
+      switch event {
+      case .appeared(let sandbox): appeared(sandbox)
+      case .vanished(let uid): vanished(uid)
+      case .synchronized:
+        podsAreKnown = true
+        removeLeftovers()
+      case .problem(let text):
+        problems["pods"] = text
+        logger.error("a pod can't be taken", metadata: ["error": "\(text)"])
+      }
+    }
+  }
+
+  private func waitForProxy() async {
+    guard !proxyHasAnswered else { return }
+    await withCheckedContinuation { proxyWaiters.append($0) }
+  }
+
+  private func followProxy() async {
+    for await event in supervisor.events {
+      switch event {
+      case .connected(let link, let inventory): connected(link, inventory)
+      case .message(let message): received(message)
+      case .lost:
+        link = nil
+        for (_, query) in queries { query.resume(returning: nil) }
+        queries = [:]
+      }
+      // Also a proxy that can't be started must not keep the pods from being seen.
+      proxyHasAnswered = true
+      for waiter in proxyWaiters { waiter.resume() }
+      proxyWaiters = []
+    }
+  }
+
+  private func tickUntilCancelled() async {
+    var count = 0
+    while !Task.isCancelled {
+      let now = DispatchTime.now().uptimeNanoseconds
+      for uid in Array(pods.keys) {
+        if let actions = pods[uid]?.lifecycle.tick(now: now) { perform(actions, uid) }
+      }
+      renew()
+      if count % 10 == 0 {
+        if link != nil { attempt("heartbeat") { try engine.heartbeat() } }
+        saveSnapshot()
+      }
+      count += 1
+      try? await Task.sleep(for: .milliseconds(100))
+    }
+  }
+
+  /// Notes a failure for `weft check`, and its end.
+  func attempt(_ what: String, _ body: () throws -> Void) {
+    do {
+      try body()
+      problems[what] = nil
+    } catch {
+      if problems[what] != "\(error)" { logger.error("\(what) failed", metadata: ["error": "\(error)"]) }
+      problems[what] = "\(error)"
+    }
+  }
+
+  private func saveSnapshot() {
+    guard snapshotIsDirty, let state = client?.state else { return }
+    snapshotIsDirty = false
+    attempt("saved snapshot") { try snapshotStore.save(state) }
+  }
+
+  /// What an agent before this one enrolled and nobody wants any more: once, when pods and mesh are known.
+  func removeLeftovers() {
+    guard podsAreKnown, mesh.knowsWorkloads, !leftoversAreGone else { return }
+    leftoversAreGone = true
+    for (uid, listeners) in adopted where pods[uid]?.lifecycle.phase ?? .outside == .outside {
+      link?.send(.with { $0.removePod.uid = uid })
+      for fd in listeners { close(fd) }
+      adopted[uid] = nil
+    }
+    attempt("leftovers") {
+      for known in try engine.knownPods() where pods[known.uid]?.lifecycle.phase ?? .outside == .outside {
+        try engine.release(uid: known.uid)
+      }
+    }
+  }
+
+  private func end() async {
+    saveSnapshot()
+    if configuration.keepsOnExit {
+      await supervisor.leave()
+      return
+    }
+    for uid in Array(pods.keys) { vanished(uid) }
+    await supervisor.stop(drainSeconds: 5)
+    engine.detach()
+  }
+}

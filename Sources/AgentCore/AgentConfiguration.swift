@@ -1,0 +1,56 @@
+import Discovery
+import Foundation
+import MeshModel
+
+/// What one node's agent is told at its start.
+public struct AgentConfiguration: Sendable {
+  public var node: String
+  public var control: ControlEndpoint
+  public var join: ControlEndpoint
+  public var joinTokenFile: String
+  /// PEM: verifies the control plane until it has sent a trust bundle.
+  public var trustFile: String
+  /// Certificates, keys and the last good snapshot; 0700.
+  public var stateDirectory: String
+  /// The sockets: agent.sock and proxy.sock.
+  public var runDirectory: String
+  public var bpffsDirectory: String
+  public var cgroupRoot: String
+  /// The agent's own cgroup.
+  public var cgroup: String
+  public var proxyCgroup: String
+  public var bpfObject: String
+  public var proxyProgram: String
+  public var proxyUID: UInt32
+  public var proxyWorkers: Int
+  public var nodeAddresses: [IPAddress]
+  public var logLevel: String
+  /// SIGTERM leaves the proxy and the capture as they are, for the agent after this one.
+  public var keepsOnExit: Bool
+
+  public init(
+    node: String, control: ControlEndpoint, join: ControlEndpoint, joinTokenFile: String, trustFile: String,
+    stateDirectory: String, runDirectory: String, bpffsDirectory: String, cgroupRoot: String, cgroup: String,
+    proxyCgroup: String, bpfObject: String, proxyProgram: String, proxyUID: UInt32, proxyWorkers: Int,
+    nodeAddresses: [IPAddress], logLevel: String, keepsOnExit: Bool
+  ) {
+    self.node = node
+    self.control = control
+    self.join = join
+    self.joinTokenFile = joinTokenFile
+    self.trustFile = trustFile
+    self.stateDirectory = stateDirectory
+    self.runDirectory = runDirectory
+    self.bpffsDirectory = bpffsDirectory
+    self.cgroupRoot = cgroupRoot
+    self.cgroup = cgroup
+    self.proxyCgroup = proxyCgroup
+    self.bpfObject = bpfObject
+    self.proxyProgram = proxyProgram
+    self.proxyUID = proxyUID
+    self.proxyWorkers = proxyWorkers
+    self.nodeAddresses = nodeAddresses
+    self.logLevel = logLevel
+    self.keepsOnExit = keepsOnExit
+  }
+}

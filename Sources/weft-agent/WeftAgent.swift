@@ -1,0 +1,141 @@
+import AgentCore
+import ArgumentParser
+import Capture
+import Discovery
+import Foundation
+import Logging
+import MeshModel
+
+struct WeftAgent: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "weft-agent",
+    abstract: "One node's agent: captures the sockets of its pods and supervises their proxy.",
+    version: "0.1.0")
+
+  @Option(help: "This node's name.")
+  var node: String
+  @Option(help: "The control plane's discovery port, HOST:PORT.")
+  var control: ControlEndpoint
+  @Option(help: "The control plane's join port, HOST:PORT.")
+  var join: ControlEndpoint
+  @Option(help: "The file with this node's join token.")
+  var joinTokenFile: String
+  @Option(help: "The mesh's root certificate, PEM.")
+  var caFile: String
+  @Option(help: "Where certificates and the last good snapshot are kept.")
+  var stateDir = "/var/lib/weft"
+  @Option(help: "Where agent.sock and proxy.sock are made.")
+  var runDir = "/run/weft"
+  @Option(help: "A folder of JSON files, one for each pod of this node.")
+  var podsDir: String
+  @Option(help: "A folder of this agent's own on a BPF file system; made if absent.")
+  var bpffs = "/sys/fs/bpf/weft"
+  @Option(help: "The cgroup v2 folder under which pods, agent and proxy live.")
+  var cgroupRoot: String
+  @Option(help: "The agent's cgroup, which it joins (default: where it is).")
+  var cgroup: String?
+  @Option(help: "The proxy's cgroup (default: proxy in the agent's).")
+  var proxyCgroup: String?
+  @Option(help: "The proxy's program (default: weft-proxy beside this one).")
+  var proxy: String?
+  @Option(help: "The user that the proxy runs as.")
+  var proxyUid: UInt32 = 61337
+  @Option(help: "The proxy's event loops (default: the cores of this machine).")
+  var proxyWorkers: Int?
+  @Option(help: "The compiled eBPF programs (default: beside this program, or bpf/build/weft.bpf.o).")
+  var bpfObject: String?
+  @Option(help: "An address of this node, from which its kubelet probes pods; may be repeated (default: all).")
+  var nodeAddress: [String] = []
+  @Option(help: "debug, info, warning or error.")
+  var logLevel = "info"
+  @Flag(help: "On SIGTERM leave the proxy and the capture to the next agent.")
+  var keepOnExit = false
+
+  func validate() throws {
+    guard DNSName.isSubdomain(node) else { throw ValidationError("--node \(node): is not a DNS name") }
+    guard proxyUid > 0 else { throw ValidationError("--proxy-uid 0: the proxy never runs as root") }
+    if let proxyWorkers, !(1...256).contains(proxyWorkers) { throw ValidationError("--proxy-workers takes 1 to 256") }
+    guard ["debug", "info", "warning", "error"].contains(logLevel) else {
+      throw ValidationError("--log-level \(logLevel): debug, info, warning or error")
+    }
+    for text in nodeAddress where IPAddress(text) == nil {
+      throw ValidationError("--node-address \(text): is not an IP address")
+    }
+  }
+
+  func run() async throws {
+    let level = Logger.Level(rawValue: logLevel) ?? .info
+    LoggingSystem.bootstrap { _ in JSONLogHandler(program: "weft-agent", level: level) }
+    let logger = Logger(label: "weft.agent")
+    do {
+      let agent = try Agent(
+        try prepare(), source: DirectoryPodSource(directory: podsDir), logger: logger)
+      let work = Task { try await agent.run() }
+      let signals = TerminationSignals { work.cancel() }
+      try await work.value
+      signals.stop()
+    } catch {
+      logger.critical("\(error)")
+      throw ExitCode(1)
+    }
+  }
+
+  /// Resolves what has defaults, makes the folders and joins the cgroup.
+  private func prepare() throws -> AgentConfiguration {
+    for directory in [stateDir, runDir] {
+      do {
+        try FileManager.default.createDirectory(
+          atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      } catch {
+        throw AgentError("the folder \(directory) can't be made: \(error.localizedDescription)")
+      }
+    }
+    let own = try cgroup ?? CgroupTree.find().own()
+    let proxyOwn = proxyCgroup ?? own + "/proxy"
+    for directory in [own, proxyOwn] {
+      do {
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+      } catch {
+        throw AgentError("the cgroup \(directory) can't be made: \(error.localizedDescription)")
+      }
+    }
+    if cgroup != nil { try Self.join(own) }
+    let here = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+    return AgentConfiguration(
+      node: node, control: control, join: join, joinTokenFile: joinTokenFile, trustFile: caFile,
+      stateDirectory: stateDir, runDirectory: runDir, bpffsDirectory: bpffs, cgroupRoot: cgroupRoot, cgroup: own,
+      proxyCgroup: proxyOwn, bpfObject: try findObject(beside: here),
+      proxyProgram: proxy ?? here.appendingPathComponent("weft-proxy").path, proxyUID: proxyUid,
+      proxyWorkers: proxyWorkers ?? ProcessInfo.processInfo.activeProcessorCount,
+      nodeAddresses: nodeAddress.isEmpty ? NodeAddresses.own() : nodeAddress.compactMap { IPAddress($0) },
+      logLevel: logLevel, keepsOnExit: keepOnExit)
+  }
+
+  private static func join(_ cgroup: String) throws {
+    do {
+      try "0".write(toFile: cgroup + "/cgroup.procs", atomically: false, encoding: .utf8)
+    } catch {
+      throw AgentError("the cgroup \(cgroup) can't be joined: \(error.localizedDescription)")
+    }
+  }
+
+  private func findObject(beside here: URL) throws -> String {
+    if let bpfObject { return bpfObject }
+    let name = "weft.bpf.o"
+    let candidates = [
+      ProcessInfo.processInfo.environment["WEFT_BPF_OBJECT"],
+      here.appendingPathComponent(name).path,
+      here.appendingPathComponent("../../bpf/build/\(name)").standardized.path,
+      here.appendingPathComponent("../../../bpf/build/\(name)").standardized.path,
+      "bpf/build/\(name)",
+    ].compactMap { $0 }
+    guard let found = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
+      throw AgentError("no compiled eBPF programs at \(candidates.joined(separator: ", ")): run `make bpf`, or name them by --bpf-object")
+    }
+    return found
+  }
+}
+
+extension ControlEndpoint: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
