@@ -1,0 +1,139 @@
+"""The loads. Each returns numbers of one round, and checks what came back: a wrong answer ends the run."""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import zlib
+
+from common import HERE, PROXY_CORE, WORK, BenchError
+import procs
+
+BULK_BYTES = 256 << 20
+SMALL = b"x" * 1024
+CONNECTIONS = 64
+IDLE = 2000
+
+
+def make_files():
+    """What the backend serves: 1 KB, and a body larger than the caches, of bytes that differ."""
+    www = os.path.join(WORK, "www")
+    os.makedirs(www, exist_ok=True)
+    with open(os.path.join(www, "1k"), "wb") as file:
+        file.write(SMALL)
+    path = os.path.join(www, "bulk")
+    if not os.path.exists(path) or os.path.getsize(path) != BULK_BYTES:
+        with open(path, "wb") as file:
+            for _ in range(BULK_BYTES >> 20):
+                file.write(os.urandom(1 << 20))
+
+
+def bulk_checksum():
+    with open(os.path.join(WORK, "www", "bulk"), "rb") as file:
+        checksum = 0
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def client(lab, system, name, arguments):
+    script = os.path.join(HERE, "clients", f"{name}.py")
+    argv = lab.inside(system.client, [sys.executable, script, system.host, str(system.port)] + [str(a) for a in arguments])
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process, what, seconds):
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise BenchError(f"{what} didn't end in {seconds:.0f} s") from None
+    if process.returncode != 0:
+        raise BenchError(f"{what} failed ({process.returncode}): {errors.strip()[-1000:]}")
+    return output
+
+
+def milliseconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
+
+
+def kilobytes(text):
+    number, unit = re.fullmatch(r"([\d.]+)(KB|MB|GB|B)", text).groups()
+    return float(number) * {"B": 1 / 1024, "KB": 1, "MB": 1024, "GB": 1024 * 1024}[unit]
+
+
+def http(lab, system, seconds, close=False):
+    """wrk, closed loop, one thread; with `close` each request has a connection of its own."""
+    header = ["-H", "Connection: close"] if close else []
+    url = f"http://{system.host}:{system.port}/1k"
+    argv = lab.inside(system.client, ["wrk", "--latency", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *header, url])
+    what = f"wrk against {system.name}"
+    busy = procs.core_busy(PROXY_CORE)
+    with procs.Meter(system.name, system.pids) as meter:
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(seconds * 0.7)
+        resident = procs.resident_kb(system.pids())
+        output = finish(process, what, seconds + 30)
+    after = procs.core_busy(PROXY_CORE)
+    bad = re.findall(r"(?:Non-2xx or 3xx responses|Socket errors): .*", output)
+    found = re.search(r"(\d+) requests in [\d.]+\w+, ([\d.]+\w+) read", output)
+    if bad or not found or int(found[1]) < 10:
+        raise BenchError(f"{what} had errors: {'; '.join(bad) or output[-500:]}")
+    count = int(found[1])
+    size = kilobytes(found[2]) / count
+    if not 1.0 <= size <= 1.8:
+        raise BenchError(f"{what}: a response has {size:.2f} KB on the average, expected 1 KB of body and a head")
+    return {
+        "requests_per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
+        "p50_ms": milliseconds(re.search(r"(?m)^\s+50%\s+(\S+)", output)[1]),
+        "p99_ms": milliseconds(re.search(r"(?m)^\s+99%\s+(\S+)", output)[1]),
+        "cpu_us_per_request": meter.cpu * 1e6 / count if meter.before else None,
+        "resident_mb": resident / 1024 if meter.before else None,
+        "proxy_core_percent": (after[0] - busy[0]) / max(after[1] - busy[1], 0.01) * 100,
+    }
+
+
+def bulk(lab, system, seconds, checksum):
+    """One stream from server to client. The first body is checked byte by byte, and not timed."""
+    what = f"the bulk stream through {system.name}"
+    process = client(lab, system, "bulk", [seconds, BULK_BYTES, checksum])
+    if process.stdout.readline() != "checked\n":
+        finish(process, what, 5)
+        raise BenchError(f"{what} ended early")
+    with procs.Meter(system.name, system.pids) as meter:
+        time.sleep(seconds * 0.7)
+        resident = procs.resident_kb(system.pids())
+        done = json.loads(finish(process, what, seconds + 30))
+    gigabytes = done["bytes"] / 1e9
+    return {
+        "gigabytes_per_second": gigabytes / done["seconds"],
+        "cpu_seconds_per_gigabyte": meter.cpu / gigabytes if meter.before else None,
+        "resident_mb": resident / 1024 if meter.before else None,
+    }
+
+
+def idle(lab, system, seconds):
+    """2,000 keep-alive connections, each used once: what they hold, and what they cost while nothing happens."""
+    what = f"{IDLE} idle connections through {system.name}"
+    before = procs.resident_kb(system.pids())
+    process = client(lab, system, "idle", [IDLE])
+    if process.stdout.readline() != "ready\n":
+        finish(process, what, 30)
+        raise BenchError(f"{what} ended early")
+    time.sleep(1)
+    with procs.Meter(system.name, system.pids) as meter:
+        time.sleep(seconds)
+    resident = procs.resident_kb(system.pids())
+    process.stdin.write("again\n")
+    process.stdin.flush()
+    finish(process, what, 60)
+    if not meter.before:
+        return {}
+    return {
+        "resident_mb": resident / 1024,
+        "kb_per_connection": (resident - before) / IDLE,
+        "idle_cpu_percent": meter.cpu / seconds * 100,
+    }
