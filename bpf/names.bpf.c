@@ -17,8 +17,9 @@ SEC("cgroup/getpeername4")
 int weft_getpeername4(struct bpf_sock_addr *ctx)
 {
   struct weft_socket *stored = weft_peer(ctx);
-  if (stored && stored->address.family == AF_INET) {
-    ctx->user_ip4 = stored->address.word[0];
+  if (stored) {
+    bool v4 = stored->address.family == AF_INET;
+    ctx->user_ip4 = v4 ? stored->address.word[0] : bpf_htonl(WEFT_UNKNOWN_CLIENT4);
     ctx->user_port = stored->address.port;
   }
   return WEFT_ALLOW;

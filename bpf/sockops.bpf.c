@@ -68,14 +68,19 @@ static __always_inline void weft_accepting(struct bpf_sock_ops *ctx, struct bpf_
   }
   weft_swap(key);
   bool captured = key->remote_port == WEFT_PORT_OUTBOUND;
+  struct weft_sockaddr address = {.family = AF_INET, .port = bpf_htons(key->local_port)};
   struct weft_sockaddr *found =
       captured ? bpf_map_lookup_elem(&weft_flows, key) : bpf_map_lookup_elem(&weft_clients, key);
-  if (!found)
+  if (found)
+    address = *found;
+  else if (!captured && weft_is_local(&key->local) && !weft_is_local(&key->remote))
+    address.word[0] = bpf_htonl(WEFT_UNKNOWN_CLIENT4); // a delivery whose client isn't known
+  else
     return;
   struct weft_socket *stored = bpf_sk_storage_get(&weft_sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (stored) {
     stored->netns = key->netns;
-    stored->address = *found;
+    stored->address = address;
     stored->role = captured ? WEFT_ROLE_ACCEPTED : WEFT_ROLE_DELIVERED;
   }
   if (captured)

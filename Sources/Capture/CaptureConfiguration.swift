@@ -54,12 +54,16 @@ public struct CaptureConfiguration: Sendable {
     nodeAddresses: [IPAddress] = [], excluded: [AddressPrefix] = []
   ) {
     self.objectPath = objectPath
-    self.bpffsDirectory = bpffsDirectory
-    self.cgroupRoot = cgroupRoot
-    self.agentCgroup = agentCgroup
+    self.bpffsDirectory = Self.withoutSlash(bpffsDirectory)
+    self.cgroupRoot = Self.withoutSlash(cgroupRoot)
+    self.agentCgroup = Self.withoutSlash(agentCgroup)
     self.bypassCgroups = bypassCgroups
     self.nodeAddresses = nodeAddresses
     self.excluded = excluded
+  }
+
+  private static func withoutSlash(_ path: String) -> String {
+    path.count > 1 && path.hasSuffix("/") ? withoutSlash(String(path.dropLast())) : path
   }
 }
 

@@ -50,6 +50,11 @@ extension KernelTests {
         #expect(setClientAddress(delivery, client) == 0)
         #expect(connectAndWait(delivery, to: SocketAddress(IPAddress(v4: 0x0a09_0003), 8080)) == 0)
         #expect(try app.run("r = l.accept()[1]") == #"["198.51.100.7", 4711]"#)
+        // An IPv6 client can't be shown to an IPv4 socket.
+        let mixed = node.keep(try await node.thread.run(in: node.b) { try PodSockets.open(.deliveryV4, count: 1) })[0]
+        #expect(setClientAddress(mixed, SocketAddress(try #require(IPAddress("2001:db8::1")), 9)) == 0)
+        #expect(connectAndWait(mixed, to: SocketAddress(IPAddress(v4: 0x0a09_0003), 8080)) == 0)
+        #expect(try app.run("r = l.accept()[1]") == #"["192.0.0.8", 9]"#)
         // Refused: no entry stays.
         let other = node.keep(try await node.thread.run(in: node.b) { try PodSockets.open(.deliveryV4, count: 1) })[0]
         #expect(setClientAddress(other, client) == 0)

@@ -151,6 +151,58 @@ extension KernelTests {
       }
     }
 
+    /// Each connection names its destination's port: no two are mixed up, whatever runs at once.
+    @Test func manyConnectionsAtOnceKeepTheirDestinations() async throws {
+      try await withNode { node in
+        let listener = try await node.enrol(node.a)[PodListener.outbound.rawValue]
+        let app = try node.process("a", in: node.a)
+        try app.send(
+          """
+          def work(host, first):
+            for port in range(first, first + 1000):
+              s = socket.create_connection((host, port)); s.send(struct.pack('!H', port)); s.close()
+          threads = [threading.Thread(target=work, args=(('10.9.0.3', 'fd09::3')[i % 2], 20000 + i * 1000)) for i in range(6)]
+          [t.start() for t in threads]; [t.join() for t in threads]
+          """)
+        for _ in 0..<6_000 {
+          let socket = try acceptNext(listener)
+          let port = try originalDestination(socket).flatMap { SocketAddress($0) }?.port ?? 0
+          var sent: [UInt8] = [0, 0]
+          let readable = wait(socket)
+          let got = read(socket, &sent, 2)
+          close(socket)
+          try #require(readable && got == 2 && UInt16(sent[0]) << 8 | UInt16(sent[1]) == port)
+        }
+        #expect(try app.answer() == "null")
+        #expect(try node.fill("weft_flows") == 0)
+        #expect(try node.engine.statistics(uid: "test/a")?.captured == 6_000)
+      }
+    }
+
+    /// Pins that outlived their cgroup, as after a crash that something else cleaned up after.
+    @Test func aCgroupMadeAgainIsAttachedAgain() async throws {
+      try await withNode { node in
+        var configuration = node.configuration
+        configuration.bpffsDirectory += "-again"
+        configuration.cgroupRoot = node.root + "/again"
+        configuration.agentCgroup = configuration.cgroupRoot
+        defer {
+          CaptureEngine.detach(bpffsDirectory: configuration.bpffsDirectory)
+          rmdir(configuration.cgroupRoot)
+        }
+        for round in 0..<2 {
+          try Files.makeFolder(configuration.cgroupRoot)
+          let engine = try CaptureEngine(configuration)
+          let links = try engine.inspect().links
+          #expect(links.count == CaptureProgram.all.count - 1, "\(round)")
+          #expect(links.allSatisfy { !$0.target.isEmpty })
+          rmdir(configuration.cgroupRoot)
+          usleep(100_000)
+          #expect(try engine.inspect().links.allSatisfy(\.target.isEmpty))
+        }
+      }
+    }
+
     @Test func detachRemovesEverything() async throws {
       try await withNode { node in
         _ = try await node.enrol(node.a)

@@ -28,6 +28,10 @@
 #define WEFT_DNS_SLOT6 4  /* the slot number of the one IPv6 server, reached as ::1 */
 #define WEFT_DNS_ADDRESS4 0x7f003501u
 
+/* Shown as the client's address where the true one can't be (RFC 7600's dummy address): an unknown client must not look
+ * like loopback, which applications trust. Host order. */
+#define WEFT_UNKNOWN_CLIENT4 0xc0000008u
+
 /* A heartbeat older than this is stale: a pod that fails open passes. */
 #define WEFT_HEARTBEAT_LIMIT_NS 5000000000ull
 
