@@ -74,7 +74,7 @@ public final class DiscoveryClient: Sendable {
 
   public var status: Status { shared.withLock { $0.status } }
 
-  /// What is in force now: accepted by the handler, or resumed from.
+  /// What is in force now: accepted by the handler, or resumed from. An update is in it after the handler returned.
   public var state: DiscoveryState { shared.withLock { $0.state } }
 
   /// The roots that peers may chain to, as the control plane last said.

@@ -47,7 +47,8 @@ struct DiscoveryService: Envoy_Service_Discovery_V3_AggregatedDiscoveryService.S
   private func receive(_ message: Envoy_Service_Discovery_V3_DeltaDiscoveryRequest, on id: UInt64) throws(RPCError) {
     if message.hasErrorDetail {
       logger.warning(
-        "a node refused resources", metadata: ["type": "\(message.typeURL)", "reason": "\(message.errorDetail.message)"])
+        "a node refused resources",
+        metadata: ["type": "\(message.typeURL)", "reason": "\(message.errorDetail.message)"])
     }
     do throws(DeltaStream.Refusal) {
       try cache.receive(message, on: id)

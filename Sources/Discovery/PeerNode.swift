@@ -24,7 +24,8 @@ struct PeerNode {
         code: .unauthenticated, message: "\(identity.spiffeID) is not a node; this port takes calls from nodes only")
     }
     guard Date() < identity.notAfter else {
-      throw RPCError(code: .unauthenticated, message: "the certificate of \(id) has expired; connect with a renewed one")
+      throw RPCError(
+        code: .unauthenticated, message: "the certificate of \(id) has expired; connect with a renewed one")
     }
     subject = identity.subject
     node = id.node

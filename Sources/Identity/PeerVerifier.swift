@@ -35,7 +35,8 @@ public enum PeerVerifier {
     chain: [[UInt8]], bundle: TrustBundle, role: Role, now: Date = Date()
   ) async throws(IdentityError) -> VerifiedPeer {
     guard (1...IssuedIdentity.maximumChain).contains(chain.count) else {
-      throw IdentityError(.invalid, "the peer sent \(chain.count) certificates; 1 to \(IssuedIdentity.maximumChain) pass")
+      throw IdentityError(
+        .invalid, "the peer sent \(chain.count) certificates; 1 to \(IssuedIdentity.maximumChain) pass")
     }
     var certificates: [Certificate] = []
     for der in chain {
@@ -58,8 +59,10 @@ public enum PeerVerifier {
     }
     let result = await verifier.validate(leaf: leaf, intermediates: CertificateStore(certificates.dropFirst()))
     guard case .validCertificate(let valid) = result else {
-      let reasons = if case .couldNotValidate(let failures) = result { failures.map { "\($0.policyFailureReason)" } }
-      else { [String]() }
+      let reasons =
+        if case .couldNotValidate(let failures) = result { failures.map { "\($0.policyFailureReason)" } } else {
+          [String]()
+        }
       let why = reasons.first.map { ": \($0)" } ?? ", or by a root of this mesh"
       throw IdentityError(.denied, "the peer's certificate (\(who)) was not issued by this mesh's CA\(why)")
     }

@@ -65,7 +65,10 @@ private struct Harness {
     // More names, and one again: both are sent.
     try stream.send(.subscribe(["b", "a"]))
     #expect(try #require(stream.next()).names == ["a", "b"])
-    try stream.send(.with { $0.typeURL = workloadType; $0.resourceNamesUnsubscribe = ["a"] })
+    try stream.send(
+      .with {
+        $0.typeURL = workloadType; $0.resourceNamesUnsubscribe = ["a"]
+      })
     stream.apply([try resource("a", "3"), try resource("b", "3")])
     #expect(try #require(stream.next()).names == ["b"])
   }
@@ -75,9 +78,15 @@ private struct Harness {
     try stream.send(.subscribe(["*", "a"]))
     #expect(try #require(stream.next()).names == ["a", "b"])
     // Still covered by the wildcard, so it is sent again.
-    try stream.send(.with { $0.typeURL = workloadType; $0.resourceNamesUnsubscribe = ["a"] })
+    try stream.send(
+      .with {
+        $0.typeURL = workloadType; $0.resourceNamesUnsubscribe = ["a"]
+      })
     #expect(try #require(stream.next()).names == ["a"])
-    try stream.send(.with { $0.typeURL = workloadType; $0.resourceNamesUnsubscribe = ["*"] })
+    try stream.send(
+      .with {
+        $0.typeURL = workloadType; $0.resourceNamesUnsubscribe = ["*"]
+      })
     stream.apply([try resource("a", "2"), try resource("b", "2")])
     #expect(stream.next() == nil)
     try stream.send(.subscribe(["*"]))
@@ -130,7 +139,10 @@ private struct Harness {
     #expect(stream.refused == [.init(typeURL: workloadType, name: "", reason: "no idea")])
     // A stale nonce means nothing.
     try stream.send(.ack(first))
-    try stream.send(.with { $0.typeURL = workloadType; $0.responseNonce = "77" })
+    try stream.send(
+      .with {
+        $0.typeURL = workloadType; $0.responseNonce = "77"
+      })
     #expect(stream.refused.count == 1)
   }
 
@@ -185,7 +197,8 @@ private struct Harness {
     let stream = Harness(
       [try resource("w"), try resource("s", type: serviceType), try resource("mesh", type: configType)])
     for type in [configType, serviceType, workloadType] { try stream.send(.subscribe(type: type)) }
-    #expect([stream.next(), stream.next(), stream.next()].map { $0?.typeURL } == [configType, serviceType, workloadType])
+    #expect(
+      [stream.next(), stream.next(), stream.next()].map { $0?.typeURL } == [configType, serviceType, workloadType])
   }
 
   @Test func refusesWhatIsOutOfBounds() throws {

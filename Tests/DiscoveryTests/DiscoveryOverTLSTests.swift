@@ -30,7 +30,9 @@ import Testing
           RejectedResource(typeURL: update.typeURL, name: $0.name, reason: "addresses: 3 bytes")
         }
       } _: {
-        try await eventually("the state") { client.state.count(workloadType) == 1 && client.state.count(configType) == 1 }
+        try await eventually("the state") {
+          client.state.count(workloadType) == 1 && client.state.count(configType) == 1
+        }
         try await eventually("the NACK") {
           mesh.lastStatus?.nacked
             == [RejectedResource(typeURL: workloadType, name: "shop/b", reason: "addresses: 3 bytes")]
@@ -99,6 +101,23 @@ import Testing
         mesh.apply([try resource("b")])
         try await eventually("the change") { client.state.count(workloadType) == 2 }
         #expect(mesh.cache.nodes.count == 1)
+      }
+    }
+  }
+
+  @Test func aStreamEndsWithItsCertificate() async throws {
+    let mesh = try MeshFixture()
+    mesh.apply([try resource("a")])
+    // Five of its sixty seconds are left.
+    let ending = try mesh.authority.issue(for: mesh.node("node-a"), lifetime: 60, now: Date().addingTimeInterval(-55))
+    try await mesh.serving { ports, _ in
+      let client = try mesh.client(port: ports.discovery, credentials: ending)
+      try await running(client) {
+        try await eventually("the state") { client.status.connected && client.state.count(workloadType) == 1 }
+        try await eventually("the end") { !client.status.connected }
+        mesh.apply([try resource("b")])
+        client.use(try mesh.authority.issue(for: mesh.node("node-a")))
+        try await eventually("the change") { client.status.connected && client.state.count(workloadType) == 2 }
       }
     }
   }

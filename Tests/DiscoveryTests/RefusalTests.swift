@@ -138,13 +138,37 @@ import Testing
     }
   }
 
+  @Test func garbageInsteadOfAHandshake() async throws {
+    let mesh = try MeshFixture()
+    mesh.apply([try resource("a")])
+    // The start of a TLS ClientHello that never goes on, plain HTTP/2, and noise.
+    let halfHello: [UInt8] = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]
+    let noise = (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+    try await mesh.serving { ports, _ in
+      for port in [ports.discovery, ports.join] {
+        for bytes in [halfHello, Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8), noise, []] {
+          try CuttingRelay.throwAway(bytes, to: port)
+        }
+      }
+      let client = try mesh.client(port: ports.discovery)
+      try await running(client) {
+        try await eventually("the state") { client.state.count(workloadType) == 1 }
+      }
+      _ = try await DiscoveryClient.join(
+        node: "node-a", at: ControlEndpoint(host: "127.0.0.1", port: ports.join), token: MeshFixture.token,
+        trustBundle: mesh.bundle)
+    }
+  }
+
   @Test func aPortInUseIsASentence() async throws {
     let mesh = try MeshFixture()
     try await mesh.serving { ports, _ in
       let error = await #expect(throws: DiscoveryError.self) {
         try await mesh.serving(ports: ports) { _, _ in }
       }
-      #expect(error?.description.contains("port \(ports.discovery)") == true || error?.description.contains("port \(ports.join)") == true)
+      #expect(
+        error?.description.contains("port \(ports.discovery)") == true
+          || error?.description.contains("port \(ports.join)") == true)
     }
   }
 

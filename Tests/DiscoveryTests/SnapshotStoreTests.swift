@@ -14,7 +14,8 @@ import Testing
       DiscoveryUpdate(
         typeURL: workloadType,
         resources: (0..<count).map {
-          ReceivedResource(name: "shop/pod-\($0)", version: "v\($0)", value: Data(repeating: UInt8($0 % 256), count: bytes))
+          ReceivedResource(
+            name: "shop/pod-\($0)", version: "v\($0)", value: Data(repeating: UInt8($0 % 256), count: bytes))
         }, removed: []))
     return state
   }

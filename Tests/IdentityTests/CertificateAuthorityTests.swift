@@ -33,7 +33,8 @@ import X509
     let leaf = try Certificate(derEncoded: issued.chain[0])
     #expect(issued.chain.count == 1)
     #expect(issued.subject == reviews)
-    #expect(try Array(#require(try leaf.extensions.subjectAlternativeNames)) == [.uniformResourceIdentifier(reviews.uri)])
+    #expect(
+      try Array(#require(try leaf.extensions.subjectAlternativeNames)) == [.uniformResourceIdentifier(reviews.uri)])
     #expect(leaf.extensions[oid: .X509ExtensionID.subjectAlternativeName]?.critical == true)
     #expect(leaf.subject.isEmpty)
     #expect(try #require(try leaf.extensions.keyUsage) == KeyUsage(digitalSignature: true))
@@ -56,15 +57,17 @@ import X509
   @Test func lifetimeIsBoundedAndCutAtTheRootsEnd() throws {
     let authority = try CertificateAuthority(stateDirectory: state, trustDomain: domain)
     for lifetime in [0, 59, 90 * 86400 + 1, -5] as [TimeInterval] {
-      #expect(sentence { () throws(IdentityError) in _ = try authority.issue(for: reviews, lifetime: lifetime) }?
-        .contains("1 minute to 90 days") == true)
+      #expect(
+        sentence { () throws(IdentityError) in _ = try authority.issue(for: reviews, lifetime: lifetime) }?
+          .contains("1 minute to 90 days") == true)
     }
     let end = authority.root.notValidAfter
     let late = try authority.issue(for: reviews, now: end.addingTimeInterval(-3600))
     #expect(late.certificate.notAfter == end)
-    #expect(sentence { () throws(IdentityError) in
-      _ = try authority.issue(for: reviews, now: end.addingTimeInterval(-30))
-    }?.contains("rotate") == true)
+    #expect(
+      sentence { () throws(IdentityError) in
+        _ = try authority.issue(for: reviews, now: end.addingTimeInterval(-30))
+      }?.contains("rotate") == true)
   }
 
   @Test func refusesRequestsThatAreNotWhatTheySay() throws {
@@ -90,8 +93,9 @@ import X509
     let other = CertificateSubject("spiffe://cluster.local/ns/shop/sa/ratings")!
     #expect(try refusal(key.signingRequest(for: other))?.contains("was authorised") == true)
     let foreign = CertificateSubject("spiffe://elsewhere/ns/shop/sa/reviews")!
-    #expect(sentence { () throws(IdentityError) in _ = try authority.issue(for: foreign) }?
-      .contains("trust domain") == true)
+    #expect(
+      sentence { () throws(IdentityError) in _ = try authority.issue(for: foreign) }?
+        .contains("trust domain") == true)
   }
 
   @Test func serverCertificateHasItsNames() throws {

@@ -73,8 +73,9 @@ import Testing
     #expect(sentence { () throws(IdentityError) in _ = try JoinTokens(file: path) }?.contains("chmod 600") == true)
     chmod(path, 0o600)
     #expect(try JoinTokens(file: path).nodes == ["node-a"])
-    #expect(sentence { () throws(IdentityError) in _ = try JoinTokens(file: path + "x") }?
-      .contains("there is no join token file") == true)
+    #expect(
+      sentence { () throws(IdentityError) in _ = try JoinTokens(file: path + "x") }?
+        .contains("there is no join token file") == true)
   }
 }
 

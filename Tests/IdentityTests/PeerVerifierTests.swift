@@ -81,12 +81,14 @@ import X509
     #expect(sentence { () throws(IdentityError) in _ = try TrustBundle(der: leaf) }?.contains("not a CA") == true)
     #expect(sentence { () throws(IdentityError) in _ = try TrustBundle(der: []) } != nil)
     #expect(sentence { () throws(IdentityError) in _ = try TrustBundle(pem: "nothing") } != nil)
-    #expect(sentence { () throws(IdentityError) in _ = try TrustBundle(file: "/nowhere/ca.pem") }?
-      .contains("/nowhere/ca.pem") == true)
+    #expect(
+      sentence { () throws(IdentityError) in _ = try TrustBundle(file: "/nowhere/ca.pem") }?
+        .contains("/nowhere/ca.pem") == true)
     let elsewhere = try CertificateAuthority(
       stateDirectory: directory.path + "/c", trustDomain: TrustDomain("elsewhere")!)
-    #expect(sentence { () throws(IdentityError) in
-      _ = try TrustBundle(der: authority.trustBundle.roots + elsewhere.trustBundle.roots)
-    } != nil)
+    #expect(
+      sentence { () throws(IdentityError) in
+        _ = try TrustBundle(der: authority.trustBundle.roots + elsewhere.trustBundle.roots)
+      } != nil)
   }
 }
