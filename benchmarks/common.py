@@ -8,7 +8,7 @@ PROGRAMS = os.environ.get("BIN") or os.path.join(HERE, "..", ".build-release", "
 
 LOAD_CORE = 0
 """Load generator and backend."""
-PROXY_CORE = 1
+PROXY_CORE = min(1, (os.cpu_count() or 1) - 1)
 """Every proxy, agent and control plane."""
 
 

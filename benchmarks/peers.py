@@ -46,20 +46,19 @@ def install_envoy():
     return path
 
 
-def make_certificates(spiffe_id="spiffe://cluster.local/ns/bench/sa/default"):
+def make_certificates(spiffe_id="spiffe://cluster.local/ns/bench/sa/default", folder=os.path.join(WORK, "certificates")):
     """A root and one P-256 certificate for both Envoys, made anew; the folder."""
-    folder = os.path.join(WORK, "certificates")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder, mode=0o700)
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     run(["openssl", "req", "-x509", *key, "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.pem",
          "-subj", "/CN=bench", "-days", "2"])
-    run(["openssl", "req", *key, "-keyout", f"{folder}/leaf.key", "-out", f"{folder}/leaf.csr", "-subj", "/"])
+    run(["openssl", "req", *key, "-keyout", f"{folder}/key.pem", "-out", f"{folder}/leaf.csr", "-subj", "/"])
     with open(f"{folder}/leaf.ext", "w") as extensions:
         extensions.write(f"subjectAltName=URI:{spiffe_id}\nkeyUsage=digitalSignature\n"
                          "extendedKeyUsage=serverAuth,clientAuth\n")
     run(["openssl", "x509", "-req", "-in", f"{folder}/leaf.csr", "-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key",
-         "-CAcreateserial", "-out", f"{folder}/leaf.pem", "-days", "1", "-extfile", f"{folder}/leaf.ext"])
+         "-CAcreateserial", "-out", f"{folder}/tls.pem", "-days", "1", "-extfile", f"{folder}/leaf.ext"])
     return folder
 
 
