@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // Inbound: whatever port of the pod a connection from outside asks for, the proxy's listener in the pod gets it, and
-// getsockname() of the accepted socket is the destination asked for.
+// getsockname() of the accepted socket is the destination asked for. The pod's resolver isn't there for others.
 #include "weft_kernel.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -42,7 +42,9 @@ static __always_inline bool weft_fails_open(const struct weft_address *local)
 SEC("sk_lookup")
 int weft_sk_lookup(struct bpf_sk_lookup *ctx)
 {
-  if (ctx->protocol != IPPROTO_TCP)
+  __u16 port = ctx->local_port;
+  bool resolver = ctx->protocol == IPPROTO_UDP && port == WEFT_PORT_DNS;
+  if (ctx->protocol != IPPROTO_TCP && !resolver)
     return SK_PASS;
   struct weft_address local, remote;
   if (ctx->family == AF_INET) {
@@ -53,9 +55,10 @@ int weft_sk_lookup(struct bpf_sk_lookup *ctx)
     remote =
         (struct weft_address){.word = {ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2], ctx->remote_ip6[3]}};
   }
-  __u16 port = ctx->local_port;
   if (weft_stays_inside(&local, &remote) || port == WEFT_PORT_HBONE || weft_is_probe(&local, &remote, port))
     return SK_PASS;
+  if (resolver)
+    return SK_DROP;
   struct bpf_sock *listener = bpf_map_lookup_elem(&weft_listeners, &local);
   if (!listener)
     return weft_fails_open(&local) ? SK_PASS : SK_DROP;

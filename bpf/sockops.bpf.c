@@ -44,7 +44,7 @@ static __always_inline void weft_swap(struct weft_flow_key *key)
 // Watched to its end: not the pod's loopback, over which each flow would count twice and RTT means nothing.
 static __always_inline bool weft_leaves_pod(const struct weft_flow_key *key)
 {
-  return !weft_is_local(&key->remote) && !weft_same(&key->local, &key->remote);
+  return !weft_is_local(&key->remote) && !weft_is_local(&key->local) && !weft_same(&key->local, &key->remote);
 }
 
 static __always_inline void weft_connecting(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct weft_flow_key *key)

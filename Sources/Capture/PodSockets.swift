@@ -3,12 +3,13 @@ import Glibc
 
 /// A pod's listening and resolver sockets, in the order in which they're handed over.
 public enum PodListener: Int, CaseIterable, Sendable {
-  /// Captured connections, on loopback.
+  /// Captured connections, over loopback. What comes from outside, sk_lookup turns away from this port and from `dns`'s.
+  /// Not bound to `lo`: an IPv6 client that chose the pod's address as its own couldn't be answered.
   case outbound
   /// Connections from outside, whatever their port.
   case inbound
   case hbone
-  /// UDP, on loopback; packet information on, to tell which server a query was meant for.
+  /// UDP, over loopback; packet information on, to tell which server a query was meant for.
   case dns
   /// UDP, unbound: queries to the pod's own server leave from it.
   case dnsUpstream
@@ -25,7 +26,6 @@ public enum PodListener: Int, CaseIterable, Sendable {
   }
 
   var isDatagram: Bool { self == .dns || self == .dnsUpstream }
-  var isLoopback: Bool { self == .outbound || self == .dns }
 }
 
 /// An unconnected TCP socket for the proxy.
@@ -106,7 +106,6 @@ public enum PodSockets {
       // Accepted sockets inherit it.
       try set(socket, CInt(IPPROTO_TCP), TCP_NODELAY, 1, "TCP_NODELAY")
     }
-    if listener.isLoopback { try bindToLoopback(socket) }
     guard listener.port != 0 else { return }
     if listener.isDatagram {
       try set(socket, CInt(IPPROTO_IP), IP_PKTINFO, 1, "IP_PKTINFO")
@@ -157,12 +156,6 @@ public enum PodSockets {
     try set(socket, CInt(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT")
     guard bindTo(socket, v4 ? AF_INET : AF_INET6, 0, loopback: true) == 0 else {
       throw .system("binding a socket to the pod's loopback address", code: errno)
-    }
-  }
-
-  private static func bindToLoopback(_ socket: CInt) throws(CaptureError) {
-    guard setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2) == 0 else {
-      throw .system("binding a socket to the pod's loopback device", code: errno)
     }
   }
 

@@ -144,6 +144,29 @@ extension KernelTests {
       }
     }
 
+    /// Loopback takes packets from the pod's own address.
+    @Test func aSocketBoundToThePodsAddressIsCapturedToo() async throws {
+      try await withNode { node in
+        let listeners = try await node.enrol(node.a)
+        let app = try node.process("a", in: node.a)
+        for (own, target) in [(TestNode.a4, TestNode.b4), (TestNode.a6, TestNode.b6)] {
+          try app.run("s = socket.create_connection(('\(target)', 80), source_address=('\(own)', 0))")
+          let accepted = try acceptNext(listeners[PodListener.outbound.rawValue])
+          #expect(try originalDestination(accepted).flatMap { SocketAddress($0) }?.ip == IPAddress(target))
+          #expect(address(.peer, of: accepted)?.ip == IPAddress(own))
+          close(accepted)
+          #expect(try app.run("r = s.getsockname()[0]") == "\"\(own)\"")
+          let family = own == TestNode.a4 ? "AF_INET" : "AF_INET6"
+          try app.run(
+            """
+            s = socket.socket(socket.\(family), socket.SOCK_DGRAM); s.bind(('\(own)', 0)); s.sendto(b'q', ('\(target)', 53))
+            """)
+          #expect(try answerOne(listeners[PodListener.dns.rawValue], reply: "ok") == "q")
+          #expect(try app.run("r = s.recvfrom(9)[1][:2]") == "[\"\(target)\", 53]")
+        }
+      }
+    }
+
     @Test func aConnectThatFailsLeavesNoEntry() async throws {
       try await withNode { node in
         let listeners = try await node.enrol(node.a)

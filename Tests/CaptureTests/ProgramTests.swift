@@ -60,6 +60,10 @@ extension KernelTests {
         }
         let datagram = try run(to: "10.9.0.3", 80, from: "10.9.0.2", transport: Int(IPPROTO_UDP))
         #expect(datagram.verdict == pass && datagram.socket == 0)
+        let udp = Int(IPPROTO_UDP)
+        #expect(try run(to: "10.9.0.3", 15053, from: "10.9.0.2", transport: udp).verdict == drop)
+        #expect(try run(to: "127.0.53.1", 15053, from: "10.9.0.3", transport: udp).verdict == pass)
+        #expect(try run(to: "::1", 15053, from: "fd09::3", transport: udp).verdict == pass)
       }
     }
 
