@@ -91,7 +91,9 @@ private struct ServiceEntry: Sendable {
 
 extension MeshSnapshot {
   private mutating func set(_ service: Service) {
-    for address in services[service.key]?.service?.addresses ?? [] { serviceKeys[address] = nil }
+    for address in services[service.key]?.service?.addresses ?? [] where serviceKeys[address] == service.key {
+      serviceKeys[address] = nil
+    }
     services[service.key, default: ServiceEntry()].service = service
     for address in service.addresses { serviceKeys[address] = service.key }
   }
