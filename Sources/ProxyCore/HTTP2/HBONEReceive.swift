@@ -37,10 +37,12 @@ extension HBONEConnection {
 
   private mutating func dataBegins(_ header: HTTP2.FrameHeader, into out: inout ByteBuffer) throws(HTTP2Error) {
     guard hasSettings, headerBlock == nil else { throw error(.protocolError, "DATA where another frame was due") }
-    guard header.stream <= max(highestPeerStream, role == .client ? nextStream - 1 : 0) else {
-      throw error(.protocolError, "DATA on an idle stream")
+    guard !isIdle(header.stream) else { throw error(.protocolError, "DATA on an idle stream") }
+    if header.length == 0 {
+      try spendIdleFrame()
+    } else {
+      idleFrameBudget = min(idleFrameBudget + 1, limits.idleFrames)
     }
-    if header.length == 0 { try spendIdleFrame() } else { idleFrameBudget = min(idleFrameBudget + 1, limits.idleFrames) }
     receiveWindow -= header.length
     guard receiveWindow >= 0 else { throw error(.flowControlError, "the connection's window is exceeded") }
     if receiveWindow < limits.connectionWindow / 2 {
@@ -53,6 +55,11 @@ extension HBONEConnection {
     guard streams.values[index].receiveWindow >= 0 else {
       throw error(.flowControlError, "a stream's window is exceeded")
     }
+  }
+
+  /// Never opened, by this or the other side (RFC 9113 §5.1).
+  private func isIdle(_ id: UInt32) -> Bool {
+    id % 2 == 0 || (role == .client ? id >= nextStream : id > highestPeerStream)
   }
 
   private mutating func remoteEnded(_ id: UInt32) -> Event? {
@@ -83,6 +90,7 @@ extension HBONEConnection {
     case .windowUpdate: return try windowUpdate(header, payload, into: &out)
     case .resetStream:
       guard payload.count == 4, header.stream != 0 else { throw error(.frameSizeError, "a malformed RST_STREAM") }
+      guard !isIdle(header.stream) else { throw error(.protocolError, "RST_STREAM on an idle stream") }
       // A stream that was opened only to be reset costs more (CVE-2023-44487).
       try spendIdleFrame(streams[header.stream]?.answered == false ? 10 : 1)
       guard streams.removeValue(forKey: header.stream) != nil else { return nil }
@@ -146,11 +154,15 @@ extension HBONEConnection {
           reset(id, code: .protocolError, into: &out)
           return .reset(stream: id, code: HTTP2ErrorCode.protocolError.rawValue)
         }
-        guard status >= 200 else { return nil }
+        guard status >= 200 else {
+          try spendIdleFrame()
+          return nil
+        }
         streams[id]?.answered = true
         if block.endStream { pendingEvent = remoteEnded(id) }
         return .response(stream: id, status: status)
       }
+      guard !stream.remoteEnded else { throw error(.streamClosed, "HEADERS after the stream's end") }
       // Trailers: a CONNECT stream has none of meaning; their end counts.
       guard block.endStream else {
         reset(id, code: .protocolError, into: &out)
@@ -158,26 +170,30 @@ extension HBONEConnection {
       }
       return remoteEnded(id)
     }
-    if role == .client {
-      guard id % 2 == 1, id < nextStream else { throw error(.protocolError, "HEADERS on an idle stream") }
+    guard isIdle(id) else {
+      // Of a stream that is closed here.
+      try spendIdleFrame()
       return nil
     }
-    guard id > highestPeerStream else { return nil }
-    guard id % 2 == 1 else { throw error(.protocolError, "a client's stream has an even number") }
+    guard role == .server, id % 2 == 1 else {
+      throw error(.protocolError, "HEADERS on a stream that the peer can't open")
+    }
     highestPeerStream = id
-    return request(id, fields, endStream: block.endStream, into: &out)
+    return try request(id, fields, endStream: block.endStream, into: &out)
   }
 
   private mutating func request(
     _ id: UInt32, _ fields: HPACKHeaders, endStream: Bool, into out: inout ByteBuffer
-  ) -> Event? {
+  ) throws(HTTP2Error) -> Event? {
     guard !isDraining, streams.count < limits.streams else {
+      try spendIdleFrame()
       HTTP2.write(.resetStream, stream: id, words: HTTP2ErrorCode.refusedStream.rawValue, into: &out)
       return nil
     }
     let methods = fields[":method"]
     let authorities = fields[":authority"]
     guard methods.count == 1, authorities.count <= 1, let method = methods.first, method.utf8.count <= 64 else {
+      try spendIdleFrame()
       HTTP2.write(.resetStream, stream: id, words: HTTP2ErrorCode.protocolError.rawValue, into: &out)
       return nil
     }
@@ -222,7 +238,12 @@ extension HBONEConnection {
         guard value <= UInt32(HTTP2.maximumWindow) else { throw error(.flowControlError, "a window over 2^31-1") }
         let change = Int(value) - peerInitialWindow
         peerInitialWindow = Int(value)
-        for id in streams.keys { streams[id]!.sendWindow += change }
+        for id in streams.keys {
+          streams[id]!.sendWindow += change
+          guard streams[id]!.sendWindow <= HTTP2.maximumWindow else {
+            throw error(.flowControlError, "a window over 2^31-1")
+          }
+        }
         opened = opened || change > 0
       case .maximumFrameSize:
         guard 16_384...16_777_215 ~= value else { throw error(.protocolError, "a maximum frame size of \(value)") }
@@ -260,7 +281,8 @@ extension HBONEConnection {
     streams.values[index].sendWindow += credit
     guard credit > 0, streams.values[index].sendWindow <= HTTP2.maximumWindow else {
       reset(header.stream, code: credit > 0 ? .flowControlError : .protocolError, into: &out)
-      return .reset(stream: header.stream, code: HTTP2ErrorCode.flowControlError.rawValue)
+      let code: HTTP2ErrorCode = credit > 0 ? .flowControlError : .protocolError
+      return .reset(stream: header.stream, code: code.rawValue)
     }
     return wasClosed ? .writable(stream: header.stream) : nil
   }
