@@ -23,6 +23,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   private var isScheduled = false
   private var hasReadEnd = false
   private var peerHasEnded = false
+  private var writeError: Int32 = 0
   private var wantsFinish = false
   private var hasFinished = false
   private var isClosed = false
@@ -52,7 +53,10 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
       return
     }
     if events & EPOLLERR.rawValue != 0 {
-      fail(Socket.pendingError(fd))
+      // What came before the reset is passed on first; recv ends with the error itself.
+      isReadable = true
+      read()
+      if !isClosed { fail(Socket.pendingError(fd)) }
       return
     }
     if events & EPOLLOUT.rawValue != 0, isBlocked { flush() }
@@ -67,6 +71,8 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
     let code = Socket.pendingError(fd)
     self.connected = nil
     if code == 0, events & EPOLLHUP.rawValue == 0 {
+      // A server that answers and leaves at once says all of it in one event.
+      if events & EPOLLRDHUP.rawValue != 0 { peerHasEnded = true }
       connected(nil)
     } else {
       close()
@@ -81,10 +87,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
       sent = send(fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
       if sent == bytes.count { return }
       if sent < 0 {
-        guard errno == EAGAIN || errno == EINTR else {
-          // The read side tells: an error here comes with EPOLLERR or EPOLLHUP.
-          return
-        }
+        guard errno == EAGAIN || errno == EINTR else { return breakLater(errno) }
         sent = 0
       }
     }
@@ -94,12 +97,22 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   private func flush() {
     while pending.readableBytes > 0 {
       let sent = pending.withUnsafeReadableBytes { send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-      guard sent > 0 else { return }
+      guard sent > 0 else {
+        if errno != EAGAIN, errno != EINTR { breakLater(errno) }
+        return
+      }
       pending.moveReaderIndex(forwardBy: sent)
     }
     pending = ByteBuffer()
     if wantsFinish { sendEnd() }
     owner?.unblocked(side)
+  }
+
+  /// A failed send has taken the socket's error with it: no event tells of it again. The owner hears of it from a
+  /// later tick, never from within its own write.
+  private func breakLater(_ code: Int32) {
+    writeError = code
+    scheduleRead()
   }
 
   func finish() {
@@ -109,7 +122,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   }
 
   private func sendEnd() {
-    guard !hasFinished else { return }
+    guard !hasFinished, writeError == 0 else { return }
     hasFinished = true
     shutdown(fd, Int32(SHUT_WR))
     owner?.finished(side)
@@ -133,6 +146,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   func runInTick() {
     isScheduled = false
     read()
+    if writeError != 0 { fail(writeError) }
   }
 
   private func read() {
@@ -187,7 +201,8 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
     owner = nil
     connected = nil
     pending = ByteBuffer()
-    loop.remove(self, closing: true)
+    // A pool's socket may still be open in the agent that made it: closing alone would leave it in epoll.
+    loop.remove(self, closing: pool == nil)
     Socket.closeByReset(fd)
   }
 }

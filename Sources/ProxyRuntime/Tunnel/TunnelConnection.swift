@@ -140,8 +140,11 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
       advanceHandshake()
       flush()
     }
+    guard state != .closed else { return }
     if events & EPOLLERR.rawValue != 0 {
-      return fail(String(cString: strerror(Socket.pendingError(fd))))
+      // An alert that says why may stand before the reset.
+      read()
+      return fail(String(cString: strerror(ECONNRESET)))
     }
     if events & EPOLLOUT.rawValue != 0, !tls.output.isEmpty || out.readableBytes > 0 { flush() }
     if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { peerHasEnded = true }
@@ -344,7 +347,8 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
     guard state != .closed else { return }
     state = .closed
     loop.stopTimer(self)
-    loop.remove(self, closing: true)
+    // A client's socket may still be open in the agent that made it: closing alone would leave it in epoll.
+    loop.remove(self, closing: role == .server)
     Glibc.close(fd)
     let broken = Array(streams.keys)
     for id in broken { breakStream(id, .tunnel(reason)) }
