@@ -1,0 +1,148 @@
+import MeshModel
+import Testing
+
+@testable import ProxyCore
+
+@Suite struct MeshSnapshotTests {
+  private let web = ServiceKey(namespace: "shop", name: "web")
+
+  @Test func aServiceMayComeAfterItsWorkloads() {
+    var snapshot = MeshSnapshot.of([.sample("b", "10.0.0.2", services: ["web": [(80, 8080)]])])
+    #expect(snapshot.service(web) == nil)
+    #expect(snapshot.serviceCount == 0)
+    snapshot = snapshot.applying(
+      MeshSnapshotUpdate(
+        [.sample("a", "10.0.0.1", services: ["web": [(80, 8080)]])], services: [.sample("web", "10.96.0.1")]))
+    #expect(snapshot.serviceCount == 1)
+    #expect(snapshot.endpoints(of: web).map(\.workloadID) == ["shop/a", "shop/b"])
+    #expect(snapshot.endpoints(of: web).map { $0.targetPort(for: 80) } == [8080, 8080])
+    #expect(snapshot.endpoints(of: web)[0].targetPort(for: 81) == nil)
+  }
+
+  @Test func aRemovedServiceComesBackWithItsEndpoints() {
+    var snapshot = MeshSnapshot.of(
+      [.sample("a", "10.0.0.1", services: ["web": [(80, 8080)]])], services: [.sample("web", "10.96.0.1")])
+    snapshot = snapshot.applying(MeshSnapshotUpdate(removedServices: ["web"]))
+    #expect(snapshot.service(at: IPAddress("10.96.0.1")!) == nil)
+    snapshot = snapshot.applying(MeshSnapshotUpdate(services: [.sample("web", "10.96.0.2")]))
+    #expect(snapshot.endpoints(of: web).count == 1)
+    #expect(snapshot.service(at: IPAddress("10.96.0.2")!)?.key == web)
+    #expect(snapshot.service(at: IPAddress("10.96.0.1")!) == nil)
+  }
+
+  @Test func anAddressMovesBetweenServicesInAnyOrder() {
+    let before = MeshSnapshot.of([], services: [.sample("web", "10.96.0.1"), .sample("api", "10.96.0.2")])
+    let changes = [Service.sample("web", "10.96.0.3"), Service.sample("api", "10.96.0.1")]
+    for services in [changes, changes.reversed()] {
+      let after = before.applying(MeshSnapshotUpdate(services: services))
+      #expect(after.service(at: IPAddress("10.96.0.1")!)?.key.name == "api")
+      #expect(after.service(at: IPAddress("10.96.0.2")!) == nil)
+      #expect(after.service(at: IPAddress("10.96.0.3")!)?.key.name == "web")
+    }
+  }
+
+  @Test func anAddressMovesBetweenWorkloadsInAnyOrder() {
+    let before = MeshSnapshot.of([.sample("a", "10.0.0.1")])
+    let address = IPAddress("10.0.0.1")!
+    let replaced = before.applying(MeshSnapshotUpdate([.sample("b", "10.0.0.1")], removed: ["shop/a"]))
+    #expect(replaced.workload(at: address)?.name == "b")
+    let overlapping = before.applying(MeshSnapshotUpdate([.sample("b", "10.0.0.1")]))
+      .applying(MeshSnapshotUpdate(removed: ["shop/a"]))
+    #expect(overlapping.workload(at: address)?.name == "b")
+    #expect(overlapping.workloadCount == 1)
+  }
+
+  @Test func identitiesAreKnownAsLongAsSomebodyHasThem() {
+    let shared = SPIFFEID("spiffe://cluster.local/ns/shop/sa/shared")!
+    var snapshot = MeshSnapshot.of([
+      .sample("a", "10.0.0.1", account: "shared"), .sample("b", "10.0.0.2", account: "shared"),
+    ])
+    snapshot = snapshot.applying(MeshSnapshotUpdate([.sample("a", "10.0.0.1", account: "other")]))
+    #expect(snapshot.knows(shared))
+    #expect(snapshot.knows(SPIFFEID("spiffe://cluster.local/ns/shop/sa/other")!))
+    snapshot = snapshot.applying(MeshSnapshotUpdate(removed: ["shop/b"]))
+    #expect(!snapshot.knows(shared))
+    snapshot = snapshot.applying(MeshSnapshotUpdate(config: MeshConfig(trustDomain: TrustDomain("other")!)))
+    #expect(snapshot.knows(SPIFFEID("spiffe://other/ns/shop/sa/other")!))
+    #expect(!snapshot.knows(SPIFFEID("spiffe://cluster.local/ns/shop/sa/other")!))
+  }
+
+  @Test func aCompleteUpdateReplacesAllButTheConfiguration() {
+    let strict = MeshConfig(mutualTLS: .strict)
+    let before = MeshSnapshot.of(
+      [.sample("a", "10.0.0.1")], services: [.sample("web", "10.96.0.1")], config: strict)
+    let after = before.applying(MeshSnapshotUpdate([.sample("b", "10.0.0.2")], isComplete: true))
+    #expect(after.config == strict)
+    #expect(after.workload(id: "shop/a") == nil && after.workload(at: IPAddress("10.0.0.1")!) == nil)
+    #expect(after.serviceCount == 0 && after.service(at: IPAddress("10.96.0.1")!) == nil)
+    #expect(after.workloadCount == 1)
+    #expect(!after.knows(SPIFFEID("spiffe://cluster.local/ns/shop/sa/sa-a")!))
+    // The old value is what it was: others may still read it.
+    #expect(before.workload(id: "shop/a") != nil)
+  }
+
+  @Test func whatIsNotThereIsRemovedWithoutHarm() {
+    let snapshot = MeshSnapshot.of([]).applying(
+      MeshSnapshotUpdate(removed: ["shop/x"], removedServices: ["y"]))
+    #expect(snapshot.workloadCount == 0)
+  }
+
+  /// Updates by chance, each in one step and against a snapshot built anew from what should be there.
+  @Test(arguments: 0..<10 as Range<UInt64>) func stepByStepEqualsBuiltAnew(seed: UInt64) {
+    var random = SeededRandom(state: seed)
+    var workloads: [String: Workload] = [:]
+    var services: [ServiceKey: Service] = [:]
+    var snapshot = MeshSnapshot.of([])
+    let names = (0..<12).map { "w\($0)" }
+    let serviceNames = (0..<5).map { "s\($0)" }
+    for _ in 0..<200 {
+      var update = MeshSnapshotUpdate()
+      update.node = "one"
+      for _ in 0..<Int.random(in: 1...3, using: &random) {
+        let index = Int.random(in: 0..<12, using: &random)
+        let service = Int.random(in: 0..<5, using: &random)
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0: update.removedWorkloads.append("shop/\(names[index])")
+        case 1: update.removedServices.append(ServiceKey(namespace: "shop", name: serviceNames[service]))
+        case 2:
+          // One of two addresses of its own: no two claim the same.
+          update.services.append(
+            .sample(serviceNames[service], "10.96.\(service).\(Int.random(in: 1...2, using: &random))"))
+        default:
+          let members = serviceNames.filter { _ in Bool.random(using: &random) }
+          update.workloads.append(
+            .sample(
+              names[index], "10.0.\(index).\(Int.random(in: 1...2, using: &random))",
+              isReady: Bool.random(using: &random),
+              services: Dictionary(uniqueKeysWithValues: members.map { ($0, [(80, 8080)]) }),
+              account: "sa\(Int.random(in: 0..<4, using: &random))"))
+        }
+      }
+      for id in update.removedWorkloads { workloads[id] = nil }
+      for key in update.removedServices { services[key] = nil }
+      for workload in update.workloads { workloads[workload.id] = workload }
+      for service in update.services { services[service.key] = service }
+      snapshot = snapshot.applying(update)
+      let anew = MeshSnapshot.of(Array(workloads.values).shuffled(using: &random), services: Array(services.values))
+      #expect(snapshot.workloadCount == anew.workloadCount)
+      #expect(snapshot.serviceCount == anew.serviceCount)
+      for name in serviceNames {
+        let key = ServiceKey(namespace: "shop", name: name)
+        #expect(snapshot.service(key) == anew.service(key))
+        #expect(snapshot.endpoints(of: key) == anew.endpoints(of: key))
+      }
+      for index in 0..<12 {
+        for last in 1...2 {
+          let address = IPAddress("10.0.\(index).\(last)")!
+          #expect(snapshot.workload(at: address) == anew.workload(at: address))
+          let virtual = IPAddress("10.96.\(index).\(last)")!
+          #expect(snapshot.service(at: virtual) == anew.service(at: virtual))
+        }
+      }
+      for account in 0..<4 {
+        let identity = SPIFFEID("spiffe://cluster.local/ns/shop/sa/sa\(account)")!
+        #expect(snapshot.knows(identity) == anew.knows(identity))
+      }
+    }
+  }
+}
