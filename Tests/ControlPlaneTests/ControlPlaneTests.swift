@@ -167,8 +167,6 @@ private func eventually(_ condition: () -> Bool) async -> Bool {
     let running = try await Running()
     try running.temporary.replace("tokens", "n1 another-token-for-n1\n")
     chmod("\(running.temporary.path)/tokens", 0o600)
-    // Any change in the folder makes it look at the tokens too.
-    try running.temporary.write("config/other.yaml", Sample.node("x"))
     var refused = false
     for _ in 0..<100 where !refused {
       do { _ = try await running.join() } catch { refused = true }

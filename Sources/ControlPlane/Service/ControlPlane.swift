@@ -1,4 +1,5 @@
 import Discovery
+import Foundation
 import Identity
 import Logging
 import MeshModel
@@ -102,7 +103,10 @@ public final class ControlPlane: Sendable {
 
   private func follow(_ watcher: FolderWatcher) async {
     var watched: Set<String> = []
+    // Where the tokens are; should it be unwatchable, they are read again within 30 s.
+    _ = watcher.watch([URL(filePath: configuration.joinTokensFile).deletingLastPathComponent().path])
     look(watcher, &watched)
+    reloadTokens()
     for await _ in watcher.changes {
       if Task.isCancelled { return }
       look(watcher, &watched)
