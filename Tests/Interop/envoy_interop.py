@@ -77,7 +77,7 @@ class Interop:
 
     def counter(self, admin, name):
         argv = ["nsenter", f"--net={self.lab.netns('foreign')}", "curl", "-sS", f"http://127.0.0.1:{admin}/stats?filter={name}"]
-        return sum(int(line.rsplit(" ", 1)[1]) for line in common.run(argv).splitlines() if line.split(":")[0].endswith(name))
+        return sum(int(line.rsplit(" ", 1)[1]) for line in common.run(argv).splitlines() if line.startswith(f"{name}: "))
 
     def agent(self, node, what):
         return json.loads(common.run([common.program("weft"), "-o", "json", "--socket",
@@ -155,8 +155,8 @@ class Interop:
         admin = self.start_envoy("server", [inbound], [envoy.cluster("backend", "127.0.0.1", 8080)], HBONE)
         status, said = self.send("client", ENVOY_ADDRESS, 8080)
         self.check("a Weft pod's stream reaches Envoy's, both ways, with half-close", status == 0, " ".join(said))
-        streams = self.counter(admin, "downstream_rq_completed")
-        handshakes = self.counter(admin, "ssl.handshake")
+        streams = self.counter(admin, "http.in.downstream_rq_completed")
+        handshakes = self.counter(admin, f"listener.{ENVOY_ADDRESS}_{HBONE}.ssl.handshake")
         self.check("Envoy has seen it in HBONE", streams >= 1 and handshakes >= 1,
                    f"{streams} CONNECT in {handshakes} TLS connections, the client's SPIFFE ID checked")
         self.stop_envoys()
