@@ -165,7 +165,7 @@ int weft_lab_exec(const struct weft_lab_process *p, const char **step) {
   struct failure failure = enter(p);
   if (failure.step == STEP_NONE) {
     default_signals();
-    syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+    // What the caller passed stays open, as through any exec; what this program opened is close-on-exec.
     execve(p->path, p->argv, p->envp);
     failure = failed(STEP_EXEC);
   }
@@ -226,6 +226,12 @@ void weft_lab_remember_interrupts(void) {
   struct sigaction action = {.sa_handler = remember};
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+  // Whoever started this program may have blocked them.
+  sigset_t both;
+  sigemptyset(&both);
+  sigaddset(&both, SIGINT);
+  sigaddset(&both, SIGTERM);
+  pthread_sigmask(SIG_UNBLOCK, &both, NULL);
 }
 
 int weft_lab_interrupt(void) { return remembered; }

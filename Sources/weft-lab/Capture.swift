@@ -22,7 +22,9 @@ struct Capture: ParsableCommand {
 
   func validate() throws {
     guard between.count >= 2 else { throw ValidationError("--between takes two nodes: --between east west") }
-    if let seconds, !(seconds > 0 && seconds <= 86_400) { throw ValidationError("--seconds takes more than 0, to 86400") }
+    if let seconds, !(seconds > 0 && seconds <= 86_400) {
+      throw ValidationError("--seconds takes more than 0, to 86400")
+    }
   }
 
   func run() throws {
@@ -31,7 +33,8 @@ struct Capture: ParsableCommand {
     capture.file = write
     // What follows the two nodes without an option between belongs to the filter.
     let filter = self.filter.first == "--" ? Array(self.filter.dropFirst()) : self.filter
-    capture.arguments = filter.filter { $0.hasPrefix("-") } + between.dropFirst(2) + filter.filter { !$0.hasPrefix("-") }
+    capture.arguments =
+      filter.filter { $0.hasPrefix("-") } + between.dropFirst(2) + filter.filter { !$0.hasPrefix("-") }
     let status = try capture.run()
     if status != 0 { throw ExitCode(status) }
   }

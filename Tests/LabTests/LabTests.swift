@@ -91,7 +91,9 @@ struct LabTests {
     let resolv = try exec("cat", "/etc/resolv.conf").output
     #expect(resolv.hasPrefix("nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local"))
     #expect(try exec("sh", "-c", "cat /proc/sys/net/core/somaxconn").output == "4096\n")
-    #expect(try exec("sh", "-c", "ls /proc/self/fd | wc -l").output == "4\n", "no descriptor is handed on")
+    let pod = try Lab.state(try #require(LabName(lab.name))).pod("client", namespace: nil)
+    let descriptors = Files.names(in: "/proc/\(try #require(pod.containers.first).process.pid)/fd")
+    #expect(descriptors == ["0", "1", "2"], "a container gets no descriptor of the lab's")
     // Nothing leads out: no interface but the pod's own, and the machine's addresses are not reached.
     #expect(try exec("sh", "-c", "ls /sys/class/net >/dev/null; ip -o link | wc -l").output == "2\n")
     // A signal to the program reaches the command: it is the command by now.

@@ -52,7 +52,8 @@ enum Program {
     let errors = try (process.standardError as? Pipe)?.fileHandleForReading.readToEnd() ?? Data()
     process.waitUntilExit()
     let status: ProcessEnd =
-      process.terminationReason == .uncaughtSignal ? .signal(process.terminationStatus) : .code(process.terminationStatus)
+      process.terminationReason == .uncaughtSignal
+      ? .signal(process.terminationStatus) : .code(process.terminationStatus)
     return Result(
       status: status, output: String(decoding: output, as: UTF8.self), errors: String(decoding: errors, as: UTF8.self))
   }

@@ -47,7 +47,8 @@ import Yams
   func namespaceOwners() throws {
     let layout = Layout(name: try #require(LabName("a")), cgroupRoot: "/")
     #expect(layout.owns(namespace: "weft-a") && layout.owns(namespace: "weft-a-east"))
-    #expect(!layout.owns(namespace: "weft-ab") && !layout.owns(namespace: "weft-ab-east") && !layout.owns(namespace: "a"))
+    #expect(
+      !layout.owns(namespace: "weft-ab") && !layout.owns(namespace: "weft-ab-east") && !layout.owns(namespace: "a"))
   }
 
   @Test func addresses() {
@@ -73,7 +74,8 @@ import Yams
       AdminClient.body(Array(text.utf8)).map { String(decoding: $0, as: UTF8.self) }
     }
     #expect(body("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") == "{}")
-    #expect(body("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n") == "abcde")
+    #expect(
+      body("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n") == "abcde")
     #expect(body("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc") == nil)
     #expect(body("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nabc") == nil)
     #expect(body("HTTP/1.1 404 Not Found\r\n\r\n{}") == nil)
@@ -90,17 +92,19 @@ import Yams
   }
 
   @Test func environment() throws {
-    let yaml = Sample.nodes + Sample.pod(
-      "a", on: "west",
-      """
-      command: [sleep]
-          env:
-          - {name: A, value: x}
-          - {name: B, value: $(A)-$(LATER)-$$(A)}
-          - {name: LATER, value: z}
-          - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
-          - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
-      """)
+    let yaml =
+      Sample.nodes
+      + Sample.pod(
+        "a", on: "west",
+        """
+        command: [sleep]
+            env:
+            - {name: A, value: x}
+            - {name: B, value: $(A)-$(LATER)-$$(A)}
+            - {name: LATER, value: z}
+            - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+            - {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+        """)
     let folder = try Folder(["all.yaml": yaml])
     let layout = Layout(name: try #require(LabName("a")), cgroupRoot: "/")
     let input = try LabInput(directory: folder.path, manifests: ManifestFiles.readDirectory(folder.path))

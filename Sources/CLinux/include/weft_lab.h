@@ -33,7 +33,8 @@ struct weft_lab_process {
 /// Returns 0 and the pid, or errno and the step that failed; in that case no process is left.
 int weft_lab_spawn(const struct weft_lab_process *process, pid_t *pid, const char **step);
 
-/// Becomes the program, keeping pid and standard streams. Returns only on failure: errno and the step.
+/// Becomes the program, keeping pid, standard streams and what else the caller passed.
+/// Returns only on failure: errno and the step.
 int weft_lab_exec(const struct weft_lab_process *process, const char **step);
 
 /// One value of a sysctl: `path` is absolute below /proc/sys.

@@ -4,7 +4,8 @@ import Foundation
 enum Commands {
   /// Where programs are looked for: beside the lab's own (`weft-lab echo`), then the usual places and the caller's.
   static var searchPath: String {
-    let caller = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    let caller =
+      ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     let directory = Programs.directory
     let parts = ([directory] + caller.split(separator: ":").map(String.init) + ["/usr/sbin", "/sbin"])
     var seen: Set<String> = []
@@ -48,7 +49,8 @@ enum Commands {
 public enum Programs {
   /// The folder of the running program's file.
   public static var directory: String {
-    let path = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    let path =
+      (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
     return String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
   }
 

@@ -80,7 +80,8 @@ struct Field {
   func stringMap() throws -> [String: String] {
     guard let value else { return [:] }
     guard case .map(let pairs) = value.content else { throw error("expected a map, found \(value.kindName)") }
-    return try Dictionary(uniqueKeysWithValues: pairs.map { ($0.key, try self[$0.key].required(self[$0.key].string())) })
+    return try Dictionary(
+      uniqueKeysWithValues: pairs.map { ($0.key, try self[$0.key].required(self[$0.key].string())) })
   }
 
   func required<T>(_ read: T?) throws -> T {

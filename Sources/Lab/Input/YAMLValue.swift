@@ -166,7 +166,9 @@ extension YAMLValue {
     guard let first = key.unicodeScalars.first, first.properties.isAlphabetic, first.isASCII else { return false }
     let reserved = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
     return !reserved.contains(key.lowercased())
-      && key.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || "0123456789./-_".unicodeScalars.contains($0)) }
+      && key.unicodeScalars.allSatisfy {
+        $0.isASCII && ($0.properties.isAlphabetic || "0123456789./-_".unicodeScalars.contains($0))
+      }
   }
 
   private static func quoted(_ string: String) -> String {
@@ -177,7 +179,8 @@ extension YAMLValue {
       case "\\": text += "\\\\"
       case "\n": text += "\\n"
       case "\t": text += "\\t"
-      case _ where scalar.value < 0x20 || scalar.value == 0x7f || scalar.value == 0x85 || scalar.value == 0xfeff
+      case _
+      where scalar.value < 0x20 || scalar.value == 0x7f || scalar.value == 0x85 || scalar.value == 0xfeff
         || scalar.value == 0x2028 || scalar.value == 0x2029:
         let hex = String(scalar.value, radix: 16)
         text += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex

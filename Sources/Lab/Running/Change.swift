@@ -20,7 +20,9 @@ extension Lab {
   /// at the same addresses.
   /// - Throws: `LabError`; for bad input before anything is changed.
   public static func apply(_ name: LabName, files: [String], progress: Progress) throws -> [Change] {
-    let new = try files.flatMap { Files.isFolder($0) ? try ManifestFiles.readDirectory($0) : try ManifestFiles.readFile($0) }
+    let new = try files.flatMap {
+      Files.isFolder($0) ? try ManifestFiles.readDirectory($0) : try ManifestFiles.readFile($0)
+    }
     return try change(name, progress: progress) { maker in
       try maker.apply(new)
     }
@@ -47,7 +49,8 @@ extension Lab {
     return try withExtendedLifetime(try LabLock(layout)) {
       let state = try LabState.load(layout)
       guard state.isReady else {
-        throw LabError("lab \"\(name)\" was never finished; make it again: weft-lab up \(state.directory) --name \(name)")
+        throw LabError(
+          "lab \"\(name)\" was never finished; make it again: weft-lab up \(state.directory) --name \(name)")
       }
       let input = try LabInput(
         directory: state.directory, manifests: ManifestFiles.readDirectory(layout.config), checksCommands: false)
@@ -74,7 +77,9 @@ extension LabMaker {
     input = try LabInput(directory: state.directory, manifests: Array(merged.values))
     let services = resolveServices()
     let verbs = new.map { manifest -> Change.Verb in
-      guard let old = before.manifests[manifest.key], let object = input.manifests[manifest.key] else { return .created }
+      guard let old = before.manifests[manifest.key], let object = input.manifests[manifest.key] else {
+        return .created
+      }
       let isSame = rendered(object, services: services).rendered() == rendered(old, services: services).rendered()
       return isSame ? .unchanged : .replaced
     }
@@ -124,7 +129,8 @@ extension LabMaker {
   /// After a failure: new objects go, replaced ones become what they were, but for pods, which are ended.
   private mutating func undo(_ changed: [Manifest.Key], before: LabInput) {
     for key in changed where key.kind == "Pod" && state.pods.contains(where: { $0.id == PodName(key) }) {
-      guard before.manifests[key] == nil || state.pods.first(where: { $0.id == PodName(key) })?.containers.isEmpty == true
+      guard
+        before.manifests[key] == nil || state.pods.first(where: { $0.id == PodName(key) })?.containers.isEmpty == true
       else { continue }
       // The failure that led here is the one to report.
       try? removePod(PodName(key))
@@ -135,9 +141,10 @@ extension LabMaker {
       try? removeConfiguration(key)
     }
     input = before
-    try? writeConfiguration(changed.filter { key in
-      before.manifests[key] != nil && (key.kind != "Pod" || state.pods.contains { $0.id == PodName(key) })
-    })
+    try? writeConfiguration(
+      changed.filter { key in
+        before.manifests[key] != nil && (key.kind != "Pod" || state.pods.contains { $0.id == PodName(key) })
+      })
     try? save()
   }
 
@@ -162,10 +169,12 @@ extension LabMaker {
         && (namespace == nil || key.namespace == namespace)
     }
     guard let key = found.first else {
-      throw LabError("there is no \(reference)" + (namespace.map { " in namespace \($0)" } ?? "") + " in lab \(layout.name)")
+      throw LabError(
+        "there is no \(reference)" + (namespace.map { " in namespace \($0)" } ?? "") + " in lab \(layout.name)")
     }
     guard found.count == 1 else {
-      throw LabError("\(reference) is there in namespaces \(found.map(\.namespace).sorted().joined(separator: ", ")); say -n")
+      throw LabError(
+        "\(reference) is there in namespaces \(found.map(\.namespace).sorted().joined(separator: ", ")); say -n")
     }
     return key
   }

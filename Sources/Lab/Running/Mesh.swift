@@ -105,7 +105,9 @@ extension LabMaker {
     launch.standardOutput = log
     launch.standardError = log
     let pid = try launch.spawn()
-    guard let record = ProcessRecord(pid: pid) else { throw LabError.withLog("\(launch.path) ended at once", log: path) }
+    guard let record = ProcessRecord(pid: pid) else {
+      throw LabError.withLog("\(launch.path) ended at once", log: path)
+    }
     return record
   }
 

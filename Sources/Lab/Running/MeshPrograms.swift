@@ -74,7 +74,8 @@ extension LabMaker {
     if action == .start {
       // The agent supervises its proxy: there is only its restart to wait for.
       guard try state.node(node).agent?.isRunning == true else {
-        throw LabError("the proxy of node \(node) is started by its agent, which doesn't run: weft-lab start agent --node \(node)")
+        throw LabError(
+          "the proxy of node \(node) is started by its agent, which doesn't run: weft-lab start agent --node \(node)")
       }
       try waitForAgents([node], connected: false)
       return "proxy of \(node): runs (pid \(proxy(node)?.pid ?? 0))"

@@ -71,7 +71,9 @@ extension LabMaker {
   private func route(to node: LabState.Node) -> String {
     // A node of that index may have been here before.
     var script = "route replace \(AddressPlan.podRangeV4(node: node.index)) via \(node.addresses[0])\n"
-    if state.hasIPv6 { script += "route replace \(AddressPlan.podRangeV6(node: node.index)) via \(node.addresses[1])\n" }
+    if state.hasIPv6 {
+      script += "route replace \(AddressPlan.podRangeV6(node: node.index)) via \(node.addresses[1])\n"
+    }
     return script
   }
 
