@@ -9,11 +9,20 @@ final class FrameSocket: EventSource {
   private static let descriptorsPerFrame = 253
   private static let queueBound = 64 << 20
 
+  /// Descriptors that came with one read of the bytes in `range`. The kernel ends a read with the message that brings
+  /// descriptors, and that message begins a frame: they are the last frame's that begins within the range.
+  private struct Batch {
+    let range: Range<Int>
+    let descriptors: [Int32]
+  }
+
   private let loop: EventLoop
   private let received: ([UInt8], _ takeDescriptors: (Int) -> [Int32]) -> Void
   private let closed: (String) -> Void
   private var input: [UInt8] = []
-  private var descriptors: Deque<Int32> = []
+  /// How many bytes were received before `input`.
+  private var inputOffset = 0
+  private var descriptors: Deque<Batch> = []
   private var output: Deque<(bytes: [UInt8], descriptors: [Int32])> = []
   private var outputBytes = 0
   private var isClosed = false
@@ -37,7 +46,11 @@ final class FrameSocket: EventSource {
       var count: Int32 = 0
       let length = weft_receive_with_fds(
         fd, loop.scratch.baseAddress, loop.scratch.count, &incoming, Int32(incoming.count), &count)
-      descriptors.append(contentsOf: incoming.prefix(max(0, Int(count))))
+      if count > 0 {
+        let start = inputOffset + input.count
+        descriptors.append(
+          Batch(range: start..<start + max(0, length), descriptors: Array(incoming.prefix(Int(count)))))
+      }
       if length > 0 {
         input.append(contentsOf: loop.scratch[..<length])
         takeFrames()
@@ -56,12 +69,26 @@ final class FrameSocket: EventSource {
       guard length <= Self.frameBound else { return close("a frame of \(length) bytes; at most \(Self.frameBound)") }
       guard input.count - start >= 4 + length else { break }
       let frame = Array(input[start + 4..<start + 4 + length])
+      var own = takeBatch(from: inputOffset + start, to: inputOffset + start + 4 + length)
       start += 4 + length
-      received(frame) { [unowned self] wanted in
-        (0..<min(wanted, descriptors.count)).compactMap { _ in descriptors.popFirst() }
+      received(frame) { wanted in
+        let taken = Array(own.prefix(wanted))
+        own.removeFirst(taken.count)
+        return taken
       }
+      for fd in own { Glibc.close(fd) }
     }
+    inputOffset += start
     if start > 0 { input.removeFirst(min(start, input.count)) }
+  }
+
+  /// The descriptors of the frame between two offsets.
+  private func takeBatch(from start: Int, to end: Int) -> [Int32] {
+    guard let first = descriptors.first, first.range.lowerBound <= start, first.range.upperBound <= end else {
+      return []
+    }
+    descriptors.removeFirst()
+    return first.descriptors
   }
 
   /// - Parameter descriptors: stay the caller's; at most 253.
@@ -102,7 +129,8 @@ final class FrameSocket: EventSource {
     isClosed = true
     loop.remove(self, closing: true)
     Glibc.close(fd)
-    for fd in descriptors { Glibc.close(fd) }
+    for batch in descriptors { for fd in batch.descriptors { Glibc.close(fd) } }
+    descriptors = []
     for frame in output { for fd in frame.descriptors { Glibc.close(fd) } }
     closed(reason)
   }
