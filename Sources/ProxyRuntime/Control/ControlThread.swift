@@ -199,7 +199,8 @@ final class ControlThread: Timed {
     switch event {
     case .needsSockets(let worker, let id, let kind, let count):
       guard state.pods[id] != nil, let agent else { return }
-      requests[SocketRequest(id: id, kind: kind), default: []].append(worker)
+      let request = SocketRequest(id: id, kind: kind)
+      if requests[request]?.contains(worker) != true { requests[request, default: []].append(worker) }
       agent.send(
         Weft_Proxy_V1_FromProxy.with {
           $0.needSockets.uid = id

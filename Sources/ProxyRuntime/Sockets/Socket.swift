@@ -27,6 +27,14 @@ enum Socket {
     return Glibc.connect(fd, &address, socklen_t(MemoryLayout<sockaddr>.size)) == 0
   }
 
+  /// Never connected, or its connect failed: nothing of it is on its way.
+  static func isUnconnected(_ fd: Int32) -> Bool {
+    // The first byte of struct tcp_info is the state.
+    var state: UInt8 = 0
+    var length: socklen_t = 1
+    return getsockopt(fd, Int32(IPPROTO_TCP), TCP_INFO, &state, &length) == 0 && Int(state) == Int(TCP_CLOSE)
+  }
+
   /// The socket's pending error, cleared by asking; 0 if none.
   static func pendingError(_ fd: Int32) -> Int32 {
     var code: Int32 = 0

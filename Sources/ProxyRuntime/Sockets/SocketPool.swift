@@ -13,6 +13,8 @@ final class SocketPool {
   private static let smallestRequest = 16
   private static let largestRequest = 128
   private static let waitersBound = 4096
+  /// A request may be lost with the agent that it went to: after this time it's made again.
+  private static let requestTimeout: NanoTime = .milliseconds(500)
 
   struct Waiter {
     let deadline: NanoTime
@@ -21,7 +23,7 @@ final class SocketPool {
 
   private var free: [Int32] = []
   private var waiters: Deque<Waiter> = []
-  private var isRequested = false
+  private var requestedAt: NanoTime?
   private var nextRequest = SocketPool.smallestRequest
   private var isClosed = false
   private let request: (Int) -> Void
@@ -35,38 +37,40 @@ final class SocketPool {
   func take(now: NanoTime, timeout: NanoTime = .seconds(5), _ body: @escaping (Int32?) -> Void) {
     guard !isClosed else { return body(nil) }
     if let fd = free.popLast() {
-      if free.count < Self.lowWater { askForMore() }
+      if free.count < Self.lowWater { askForMore(now: now) }
       return body(fd)
     }
     guard waiters.count < Self.waitersBound else { return body(nil) }
     waiters.append(Waiter(deadline: now + timeout, body: body))
-    askForMore()
+    askForMore(now: now)
   }
 
-  private func askForMore() {
-    guard !isRequested else { return }
-    isRequested = true
+  private func askForMore(now: NanoTime) {
+    if let requestedAt, now < requestedAt + Self.requestTimeout { return }
+    requestedAt = now
     request(nextRequest)
   }
 
-  func add(_ sockets: [Int32]) {
+  func add(_ sockets: [Int32], now: NanoTime) {
     guard !isClosed else {
       for fd in sockets { close(fd) }
       return
     }
-    if isRequested {
-      isRequested = false
+    if requestedAt != nil {
+      requestedAt = nil
       // Demand outran the last batch: the next is larger.
       nextRequest = waiters.isEmpty ? Self.smallestRequest : min(nextRequest * 2, Self.largestRequest)
     }
     for fd in sockets { keep(fd) }
-    if !waiters.isEmpty { askForMore() }
+    if !waiters.isEmpty { askForMore(now: now) }
   }
 
   /// A socket whose connection has ended, taken out of its loop.
   func giveBack(_ fd: Int32) {
     // What the peer hasn't acknowledged would be dropped with the association: then the kernel finishes alone.
-    guard !isClosed, free.count < Self.bound, weft_unacknowledged(fd) == 0, Socket.disconnect(fd) else {
+    guard !isClosed, free.count < Self.bound, Socket.isUnconnected(fd) || weft_unacknowledged(fd) == 0,
+      Socket.disconnect(fd)
+    else {
       close(fd)
       return
     }
@@ -83,13 +87,13 @@ final class SocketPool {
     }
   }
 
-  /// Fails those that waited too long; an agent that didn't answer is asked again.
+  /// Fails those that waited too long; an agent that didn't answer is asked again while somebody waits.
   func expire(now: NanoTime) {
     while let first = waiters.first, first.deadline <= now {
       waiters.removeFirst()
       first.body(nil)
-      isRequested = false
     }
+    if !waiters.isEmpty { askForMore(now: now) }
   }
 
   func closeAll() {
