@@ -63,7 +63,7 @@ final class Worker {
     case .removePod(let id): removePod(id)
     case .sockets(let id, let kind, let sockets):
       if let pod = pods[id] {
-        pod.pool(kind).add(sockets)
+        pod.pool(kind).add(sockets, now: loop.now)
       } else {
         for fd in sockets { close(fd) }
       }
@@ -92,6 +92,7 @@ final class Worker {
     guard let pod = pods.removeValue(forKey: id) else { return }
     pod.close()
     tunnels.drain(source: id)
+    for server in servers(of: id) { server.tunnel?.close("the pod is gone") }
     for session in Array(sessions.values) where session.facts.workload == id { session.abort() }
   }
 
@@ -99,6 +100,7 @@ final class Worker {
     isDraining = true
     for pod in pods.values { pod.stopListening() }
     tunnels.drain()
+    for server in servers() { server.tunnel?.drain() }
     finishDraining()
   }
 
@@ -130,6 +132,11 @@ final class Worker {
   /// Keeps an object while its tunnels close, after whoever owned it let it go.
   func keepAlive(_ object: AnyObject) { kept[ObjectIdentifier(object)] = object }
   func release(_ object: AnyObject) { kept[ObjectIdentifier(object)] = nil }
+
+  /// Whose streams arrive at that pod, or at any.
+  private func servers(of id: String? = nil) -> [TunnelServer] {
+    kept.values.compactMap { $0 as? TunnelServer }.filter { id == nil || $0.workloadID == id }
+  }
 
   private func report() -> WorkerReport {
     var report = WorkerReport()

@@ -117,6 +117,11 @@ public struct HTTP2Error: Error, Equatable, Sendable, CustomStringConvertible {
   public let code: HTTP2ErrorCode
   public let reason: String
 
+  public init(code: HTTP2ErrorCode, reason: String) {
+    self.code = code
+    self.reason = reason
+  }
+
   public var description: String { "\(code): \(reason)" }
 }
 

@@ -52,7 +52,7 @@ extension Worker {
 /// One tunnel as its server sees it: whose it is, and where its streams go.
 final class TunnelServer: TunnelDelegate {
   private unowned let worker: Worker
-  private let workloadID: String
+  let workloadID: String
   var tunnel: TunnelConnection?
   private var client: SPIFFEID?
 

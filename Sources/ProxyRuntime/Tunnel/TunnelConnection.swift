@@ -20,6 +20,8 @@ protocol TunnelDelegate: AnyObject {
 /// of HTTP/2 joined. All that its streams write in a tick leaves in one flush.
 final class TunnelConnection: EventSource, TickParticipant, Timed {
   static let handshakeTimeout: NanoTime = .seconds(10)
+  /// Answers owed to the peer that it doesn't read: beyond this it floods us.
+  private static let owedBound = 1 << 20
   /// Unsent bytes at which streams are asked to stop.
   private static let congestion = 256 << 10
   private static let readsPerTurn = 8
@@ -42,6 +44,9 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   private weak var delegate: (any TunnelDelegate)?
   private var http2: HBONEConnection
   private var out = ByteBuffer()
+  /// Bytes that the protocol itself has put out since ciphertext left last.
+  private var owed = 0
+  private var isDraining = false
   private var streams: [UInt32: TunnelStream] = [:]
   private var openings: [UInt32: (Result<TunnelStream, StreamFailure>) -> Void] = [:]
   private var state: State
@@ -120,10 +125,8 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
 
   func streamClosed(_ id: UInt32, reset code: HTTP2ErrorCode?) {
     guard streams.removeValue(forKey: id) != nil, state == .open else { return }
-    if let code {
-      http2.reset(id, code: code, into: &out)
-      wantsFlush()
-    }
+    if let code { http2.reset(id, code: code, into: &out) }
+    if code != nil || isDraining { wantsFlush() }
     delegate?.tunnelChanged(self)
   }
 
@@ -230,8 +233,17 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
 
   private func process(_ plaintext: UnsafeRawBufferPointer) {
     var bytes = plaintext
-    do {
-      while state == .open, let event = try http2.next(from: &bytes, into: &out) { handle(event) }
+    do throws(HTTP2Error) {
+      while state == .open {
+        let before = out.readableBytes
+        let event = try http2.next(from: &bytes, into: &out)
+        owed += out.readableBytes - before
+        guard owed <= Self.owedBound else {
+          throw HTTP2Error(code: .enhanceYourCalm, reason: "the peer doesn't read what it asks for")
+        }
+        guard let event else { break }
+        handle(event)
+      }
     } catch {
       http2.goAway(error.code, into: &out)
       flush()
@@ -298,8 +310,10 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
       }
       // Keeps its storage while it is small: an idle tunnel holds little.
       if out.capacity > 64 << 10 { out = ByteBuffer() } else { out.clear() }
+      owed = 0
       guard writeOutput() else { return }
     }
+    if isDraining, streams.isEmpty { return close("drained") }
     guard isCongested else { return }
     isCongested = false
     wakeStreams()
@@ -329,9 +343,9 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   /// Opens no more streams; the ones that are there finish.
   func drain() {
     guard state == .open else { return close("drained") }
+    isDraining = true
     http2.goAway(.noError, into: &out)
-    flush()
-    if streams.isEmpty { close("drained") }
+    wantsFlush()
   }
 
   func close(_ reason: String) {
