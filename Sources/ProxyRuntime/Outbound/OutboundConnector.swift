@@ -74,6 +74,7 @@ extension Worker {
       guard let failure, !session.isClosed else { return }
       var others = endpoints
       others.remove(at: choice)
+      session.endAttempt()
       guard attemptsLeft > 1, !others.isEmpty else { return give(up: session, failure) }
       session.runOnClose()
       dial(session, among: others, attemptsLeft: attemptsLeft - 1)
@@ -102,7 +103,9 @@ extension Worker {
     let request = HBONERequest(
       authority: address.description, client: session.facts.downstreamAddress?.description ?? "")
     let key = TunnelPool.Key(source: session.facts.workload, destination: address.ip)
+    var isSettled = false
     let cancel = tunnels.open(request, key: key, expected: expected) { [unowned self] result in
+      isSettled = true
       switch result {
       case .success(let stream):
         statistics.established += 1
@@ -111,7 +114,8 @@ extension Worker {
       case .failure(let failure): completed(failure)
       }
     }
-    if !session.isClosed, !session.isEstablished {
+    // Where it failed at once, another endpoint's attempt may be running already.
+    if !isSettled {
       session.attempting(timeout: Self.connectTimeout, cancel: cancel)
     }
   }

@@ -75,7 +75,8 @@ final class Session: StreamOwner, Timed {
     body?()
   }
 
-  private func endAttempt() {
+  /// The attempt is over: its deadline means nothing to the next.
+  func endAttempt() {
     guard attempt != nil else { return }
     attempt = nil
     loop.stopTimer(self)
