@@ -132,8 +132,8 @@ extension Agent {
       "see the reason; enrolment is tried again by itself")
     add(
       "configuration",
-      meshRejection.isEmpty && rejected.isEmpty
-        ? nil : meshRejection.isEmpty ? rejected.map(\.reason).joined(separator: "; ") : meshRejection,
+      rejected.isEmpty
+        ? nil : rejected.prefix(10).map { "\($0.name): \($0.reason)" }.joined(separator: "; "),
       "every resource accepted", "correct the object; the last good version stays in force")
     for (what, problem) in problems.sorted(by: { $0.key < $1.key }) where what != "join" {
       add(what, problem, "", "see the agent's log")

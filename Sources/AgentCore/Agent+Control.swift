@@ -10,13 +10,7 @@ extension Agent {
     var backoff = Duration.milliseconds(200)
     while !Task.isCancelled, nodeIdentity == nil {
       do {
-        let token = try JoinToken.read(configuration.joinTokenFile)
-        let (credentials, bundle) = try await DiscoveryClient.join(
-          node: configuration.node, at: configuration.join, token: token, trustBundle: trustBundle)
-        take(bundle)
-        attempt("saved identities") { try identityStore.save(credentials) }
-        use(node: credentials)
-        problems["join"] = nil
+        try await join()
       } catch {
         if problems["join"] != "\(error)" { logger.error("can't join the mesh", metadata: ["error": "\(error)"]) }
         problems["join"] = "\(error)"
@@ -42,12 +36,34 @@ extension Agent {
     client?.use(identity)
   }
 
-  private func received(_ update: DiscoveryUpdate) -> [RejectedResource] {
-    let (change, refused) = mesh.apply(update)
-    rejected.removeAll { $0.typeURL == update.typeURL }
-    rejected += refused
-    push(change)
-    snapshotIsDirty = true
+  /// Exchanges the join token for the node's certificate.
+  private func join() async throws {
+    let token = try JoinToken.read(configuration.joinTokenFile)
+    let (credentials, bundle) = try await DiscoveryClient.join(
+      node: configuration.node, at: configuration.join, token: token, trustBundle: trustBundle)
+    take(bundle)
+    attempt("saved identities") { try identityStore.save(credentials) }
+    use(node: credentials)
+    problems["join"] = nil
+  }
+
+  /// Takes an update; what this agent or its proxy can't use is refused, and the last good version stays.
+  func received(_ update: DiscoveryUpdate) async -> [RejectedResource] {
+    let before = mesh
+    var (change, refused) = mesh.apply(update)
+    if let error = await pushAndWait(change), !error.isEmpty {
+      // The proxy has changed nothing. What is gone is gone in any case.
+      mesh = before
+      let names = Set(refused.map(\.name))
+      refused += update.resources.filter { !names.contains($0.name) }
+        .map { RejectedResource(typeURL: update.typeURL, name: $0.name, reason: "the proxy can't use it: \(error)") }
+      push(mesh.apply(DiscoveryUpdate(typeURL: update.typeURL, resources: [], removed: update.removed)).0)
+    }
+    let named = Set(update.resources.map(\.name) + update.removed)
+    rejected.removeAll { $0.typeURL == update.typeURL && named.contains($0.name) }
+    rejected = Array((rejected + refused).suffix(1000))
+    snapshot.changed(now: DispatchTime.now().uptimeNanoseconds)
+    guard !isEnding else { return refused }
     updateNeeds()
     evaluateAll()
     removeLeftovers()
@@ -89,9 +105,16 @@ extension Agent {
     nodeSchedule.began()
     Task {
       do {
-        let identity = try await client.sign(.node(nodeID))
+        let identity: HeldIdentity
+        do {
+          identity = try await client.sign(.node(nodeID))
+        } catch let error as DiscoveryError where error.kind == .refused {
+          // Expired while the control plane was away, or of a CA that is gone.
+          return try await join()
+        }
         attempt("saved identities") { try identityStore.save(identity) }
         use(node: identity)
+        take(client.trustBundle)
       } catch {
         var random = SystemRandomNumberGenerator()
         nodeSchedule.failed("\(error)", now: Date(), using: &random)

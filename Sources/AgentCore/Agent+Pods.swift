@@ -7,7 +7,7 @@ import MeshModel
 extension Agent {
   func appeared(_ sandbox: PodSandbox) {
     if let known = pods[sandbox.uid] {
-      guard known.sandbox != sandbox else { return }
+      guard known.sandbox != sandbox || isAnother(known.namespace, at: sandbox.networkNamespace) else { return }
       vanished(sandbox.uid)
     }
     pods[sandbox.uid] = Pod(sandbox: sandbox)
@@ -16,12 +16,22 @@ extension Agent {
     evaluate(sandbox.uid)
   }
 
+  /// Whether the path leads to another namespace now: a pod made anew under its old name.
+  private func isAnother(_ namespace: NetworkNamespace?, at path: String) -> Bool {
+    guard let namespace, let now = try? NetworkNamespace(path: path) else { return false }
+    return now.cookie != namespace.cookie
+  }
+
   func vanished(_ uid: String) {
-    guard let pod = pods[uid] else { return }
+    guard pods[uid] != nil else { return }
+    release(uid)
+    logger.info("pod gone", metadata: ["pod": "\(uid)"])
+    updateNeeds()
+  }
+
+  func release(_ uid: String) {
     perform(pods[uid]?.lifecycle.set(wanted: false, hasIdentity: false) ?? [], uid)
     pods[uid] = nil
-    logger.info("pod gone", metadata: ["pod": "\(pod.sandbox.uid)"])
-    updateNeeds()
   }
 
   func evaluateAll() {
@@ -32,8 +42,12 @@ extension Agent {
     guard pods[uid] != nil else { return }
     let workload = mesh.workloads[uid]
     let isWanted = workload.map { $0.isMeshed && $0.node == configuration.node } ?? false
-    let hasIdentity = workload.flatMap { mesh.identity(of: $0) }.flatMap { identities.held($0) } != nil
-    perform(pods[uid]?.lifecycle.set(wanted: isWanted, hasIdentity: hasIdentity) ?? [], uid)
+    let identity = workload.flatMap { mesh.identity(of: $0) }.flatMap { identities.held($0) }
+    perform(pods[uid]?.lifecycle.set(wanted: isWanted, hasIdentity: identity != nil) ?? [], uid)
+    guard let workload, let pod = pods[uid], pod.lifecycle.phase == .enrolled, pod.captured != .init(workload) else {
+      return
+    }
+    perform([.capture], uid)
   }
 
   func perform(_ actions: [PodLifecycle.Action], _ uid: String) {
@@ -41,7 +55,7 @@ extension Agent {
       do {
         try perform(action, uid)
       } catch {
-        logger.error("pod \(uid): \(error)")
+        logger.error("pod not enrolled", metadata: ["pod": "\(uid)", "error": "\(error)"])
         let next = pods[uid]?.lifecycle.failed("\(error)", now: DispatchTime.now().uptimeNanoseconds) ?? []
         // A hold that fails again would only fail for the same reason.
         for action in next { try? perform(action, uid) }
@@ -60,20 +74,36 @@ extension Agent {
     case .openListeners: try openListeners(uid)
     case .handToProxy: hand(uid)
     case .capture:
-      let workload = mesh.workloads[uid]
+      let facts = Pod.Captured(mesh.workloads[uid])
       try engine.enrol(
         PodEnrolment(
           uid: uid, namespace: try namespace(of: uid), addresses: pod.sandbox.addresses,
-          inboundListener: pod.listeners[PodListener.inbound.rawValue],
-          failMode: workload?.failMode == .open ? .open : .closed, probePorts: workload?.probePorts ?? []))
-      logger.info("pod enrolled", metadata: ["pod": "\(uid)"])
+          inboundListener: pod.listeners[PodListener.inbound.rawValue], failMode: facts.failMode,
+          probePorts: facts.probePorts))
+      if pod.captured == nil { logger.info("pod enrolled", metadata: ["pod": "\(uid)"]) }
+      pods[uid]?.captured = facts
     case .release:
-      attempt("release of \(uid)") { try engine.release(uid: uid) }
-      link?.send(.with { $0.removePod.uid = uid })
-      closeListeners(uid)
+      attempt("release of a pod") { try engine.release(uid: uid) }
+      takeFromProxy(uid)
+      dropAdopted(uid)
       pods[uid]?.namespace = nil
-    case .discardListeners: closeListeners(uid)
+    case .discardListeners: takeFromProxy(uid)
     }
+  }
+
+  private func takeFromProxy(_ uid: String) {
+    guard let pod = pods[uid], !pod.listeners.isEmpty else { return }
+    link?.send(.with { $0.removePod.uid = uid })
+    for fd in pod.listeners { close(fd) }
+    pods[uid]?.listeners = []
+    pods[uid]?.captured = nil
+  }
+
+  /// What a proxy before this agent serves for the pod and nobody wants.
+  func dropAdopted(_ uid: String) {
+    guard let listeners = adopted.removeValue(forKey: uid) else { return }
+    link?.send(.with { $0.removePod.uid = uid })
+    for fd in listeners { close(fd) }
   }
 
   private func namespace(of uid: String) throws -> NetworkNamespace {
@@ -84,22 +114,29 @@ extension Agent {
   }
 
   private func openListeners(_ uid: String) throws {
-    if let listeners = adopted.removeValue(forKey: uid), listeners.count == PodListener.allCases.count {
-      pods[uid]?.listeners = listeners
-      perform(pods[uid]?.lifecycle.listenersOpened() ?? [], uid)
-      return
-    }
     let namespace = try namespace(of: uid)
+    if let listeners = adopted[uid] {
+      if listeners.allSatisfy({ Self.cookie(of: $0) == namespace.cookie }) {
+        adopted[uid] = nil
+        return opened(uid, listeners, in: namespace)
+      }
+      // The pod was made anew while no agent was there.
+      dropAdopted(uid)
+      try engine.hold(uid: uid, namespace: namespace, addresses: pods[uid]?.sandbox.addresses ?? [])
+    }
     Task {
       do {
         let listeners = try await namespaces.run(in: namespace) { try PodSockets.openListeners() }
         opened(uid, listeners, in: namespace)
       } catch {
+        guard pods[uid]?.namespace === namespace else { return }
+        logger.error("pod not enrolled", metadata: ["pod": "\(uid)", "error": "\(error)"])
         perform(pods[uid]?.lifecycle.failed("\(error)", now: DispatchTime.now().uptimeNanoseconds) ?? [], uid)
       }
     }
   }
 
+  /// Listeners of a namespace that the pod has left meanwhile are of no use.
   private func opened(_ uid: String, _ listeners: [Int32], in namespace: NetworkNamespace) {
     guard pods[uid]?.namespace === namespace else {
       for fd in listeners { close(fd) }
@@ -109,9 +146,12 @@ extension Agent {
     perform(pods[uid]?.lifecycle.listenersOpened() ?? [], uid)
   }
 
-  private func closeListeners(_ uid: String) {
-    for fd in pods[uid]?.listeners ?? [] { close(fd) }
-    pods[uid]?.listeners = []
+  /// The cookie of a socket's network namespace; 0 where it can't be had.
+  private static func cookie(of socket: Int32) -> UInt64 {
+    var cookie: UInt64 = 0
+    var length = socklen_t(MemoryLayout<UInt64>.size)
+    // SO_NETNS_COOKIE, which Glibc doesn't name.
+    return getsockopt(socket, SOL_SOCKET, 71, &cookie, &length) == 0 ? cookie : 0
   }
 
   /// Gives the proxy the pod's listeners, and sockets ahead of need.
@@ -129,7 +169,8 @@ extension Agent {
   }
 
   func sendSockets(_ uid: String, _ kind: PodSocketKind, count: Int) {
-    guard let namespace = pods[uid]?.namespace else { return }
+    // An adopted pod that waits for its certificate is served all the same.
+    guard let namespace = try? namespace(of: uid) else { return }
     let count = max(1, min(count, 128))
     Task {
       do {
@@ -147,5 +188,11 @@ extension Agent {
         logger.error("no sockets for a pod", metadata: ["pod": "\(uid)", "error": "\(error)"])
       }
     }
+  }
+}
+
+extension Agent.Pod.Captured {
+  init(_ workload: Workload?) {
+    self.init(failMode: workload?.failMode == .open ? .open : .closed, probePorts: workload?.probePorts ?? [])
   }
 }

@@ -7,16 +7,16 @@ import Identity
 extension Agent {
   /// Tells a proxy all that it needs in one go, so that it serves before anything is answered.
   func connected(
-    _ link: ProxyLink,
-    _ inventory: [(uid: String, listeners: [Weft_Proxy_V1_Listener], descriptors: [Int32])]
+    _ link: ProxyLink, _ inventory: [ProxySupervisor.Inventory]
   ) {
     self.link = link
+    proxyAnswered = DispatchTime.now().uptimeNanoseconds
     let order = PodListener.allCases.map(\.rawValue)
     for pod in inventory {
       if pods[pod.uid]?.listeners.isEmpty == false || pod.listeners.map(\.rawValue) != order {
         for fd in pod.descriptors { close(fd) }
       } else {
-        adopted[pod.uid] = pod.descriptors
+        for fd in adopted.updateValue(pod.descriptors, forKey: pod.uid) ?? [] { close(fd) }
       }
     }
     link.send(.with { $0.trustBundle.roots = trustBundle.roots.map { Data($0) } })
@@ -35,12 +35,25 @@ extension Agent {
       })
   }
 
-  func push(_ update: Weft_Proxy_V1_MeshUpdate) {
+  /// - Returns: the proxy's word on the update: its error, empty where it was taken; nil where none comes in 2 s.
+  func pushAndWait(_ update: Weft_Proxy_V1_MeshUpdate) async -> String? {
+    guard link != nil else { return nil }
+    let version = push(update)
+    Task {
+      try? await Task.sleep(for: .seconds(2))
+      acknowledgements.removeValue(forKey: version)?.resume(returning: nil)
+    }
+    return await withCheckedContinuation { acknowledgements[version] = $0 }
+  }
+
+  @discardableResult
+  func push(_ update: Weft_Proxy_V1_MeshUpdate) -> UInt64 {
     meshVersion += 1
     var update = update
     update.version = meshVersion
     update.node = configuration.node
     link?.send(.with { $0.mesh = update })
+    return update.version
   }
 
   func received(_ message: Weft_Proxy_V1_FromProxy) {
@@ -49,7 +62,7 @@ extension Agent {
     case .needSockets(let need):
       if let kind = PodSocketKind(rawValue: need.kind.rawValue) { sendSockets(need.uid, kind, count: Int(need.count)) }
     case .meshAck(let ack):
-      meshRejection = ack.error
+      acknowledgements.removeValue(forKey: ack.version)?.resume(returning: ack.error)
       if !ack.error.isEmpty {
         logger.error("the proxy refused an update", metadata: ["version": "\(ack.version)", "error": "\(ack.error)"])
       }
@@ -75,5 +88,22 @@ extension Agent {
           $0.query.what = what
         })
     }
+  }
+
+  private static let healthBound: UInt64 = 5_000_000_000
+
+  /// Whether the proxy has answered lately, with every worker.
+  func isProxyHealthy(_ now: UInt64) -> Bool {
+    link != nil && now - min(now, proxyAnswered) < Self.healthBound
+  }
+
+  func askForHealth() async {
+    struct Answer: Decodable {
+      let workers: Int
+    }
+    guard let reply = await ask("statistics"), let answer = try? JSONDecoder().decode(Answer.self, from: reply),
+      answer.workers == configuration.proxyWorkers
+    else { return }
+    proxyAnswered = DispatchTime.now().uptimeNanoseconds
   }
 }

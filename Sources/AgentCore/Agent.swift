@@ -15,6 +15,13 @@ public actor Agent {
     var namespace: NetworkNamespace?
     /// Owned here, so that they outlive the proxy; in the order of `PodListener.allCases`.
     var listeners: [Int32] = []
+    /// As the kernel was told it.
+    var captured: Captured?
+
+    struct Captured: Equatable {
+      let failMode: FailMode
+      let probePorts: [UInt16]
+    }
   }
 
   let configuration: AgentConfiguration
@@ -38,10 +45,14 @@ public actor Agent {
   /// Listeners that a proxy before this agent holds, until their pods are known.
   var adopted: [String: [Int32]] = [:]
   var meshVersion: UInt64 = 0
-  var meshRejection = ""
   var rejected: [RejectedResource] = []
   var isRestored = false
-  var snapshotIsDirty = false
+  var snapshot = SnapshotSaving()
+  /// Who waits for the proxy's word on an update: its error, empty where it was taken, nil where no word comes.
+  var acknowledgements: [UInt64: CheckedContinuation<String?, Never>] = [:]
+  /// When the proxy last answered with all its workers; monotonic nanoseconds.
+  var proxyAnswered: UInt64 = 0
+  var isEnding = false
   var problems: [String: String] = [:]
   var queries: [UInt64: CheckedContinuation<Data?, Never>] = [:]
   var nextQuery: UInt64 = 0
@@ -49,14 +60,19 @@ public actor Agent {
   private var leftoversAreGone = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
+  private let lock: RunLock
+  private let loaded: IdentityStore.Loaded
 
   /// Loads the capture programs, and what an agent before this one left on disk.
   public init(_ configuration: AgentConfiguration, source: any PodSource, logger: Logger) throws {
     self.configuration = configuration
     self.logger = logger
     self.source = source
-    trustBundle = try TrustBundle(file: configuration.trustFile)
+    lock = try RunLock(directory: configuration.runDirectory)
     identityStore = try IdentityStore(directory: configuration.stateDirectory + "/identities")
+    var loaded = identityStore.load()
+    trustBundle = try loaded.chooseTrust(file: configuration.trustFile, logger)
+    self.loaded = loaded
     snapshotStore = try SnapshotStore(path: configuration.stateDirectory + "/snapshot/mesh.bin")
     namespaces = try NamespaceThread()
     engine = try CaptureEngine(
@@ -78,34 +94,38 @@ public actor Agent {
       await self?.answer($0) ?? .failure(503, "the agent is ending")
     }
     restore()
-    await withDiscardingTaskGroup { group in
-      group.addTask { await self.supervisor.run() }
-      group.addTask { await self.followProxy() }
-      group.addTask { await self.followPods() }
-      group.addTask { await self.followControl() }
-      group.addTask { await self.tickUntilCancelled() }
-      group.addTask {
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
-        await self.end()
+    // Not children of this task: they go on until what they keep has ended in its order.
+    let loops = Task {
+      await withDiscardingTaskGroup { group in
+        group.addTask { await self.supervisor.run() }
+        group.addTask { await self.followProxy() }
+        group.addTask { await self.followPods() }
+        group.addTask { await self.followControl() }
+        group.addTask { await self.tickUntilCancelled() }
       }
     }
+    while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+    await Task { await self.end() }.value
+    loops.cancel()
+    await loops.value
     await server.stop()
   }
 
   private func restore() {
-    let loaded = identityStore.load()
     for problem in loaded.problems { logger.warning("an identity on disk is ignored", metadata: ["error": "\(problem)"]) }
-    if let bundle = loaded.trustBundle { trustBundle = bundle }
     identities.restore(loaded.identities)
     if let own = loaded.identities.first(where: { $0.subject == .node(nodeID) }) { use(node: own) }
     do {
       guard let state = try snapshotStore.load() else { return }
-      isRestored = true
       for typeURL in [Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL] {
-        _ = mesh.apply(state.asUpdate(typeURL))
+        let update = state.asUpdate(typeURL)
+        let (_, refused) = mesh.apply(update)
+        // What isn't understood any more isn't resumed from: it's sent again.
+        restoredState.apply(update, rejected: Set(refused.map(\.name)))
       }
-      restoredState = state
-      logger.info("serving from the saved snapshot until the control plane answers",
+      isRestored = true
+      logger.info(
+        "serving from the saved snapshot until the control plane answers",
         metadata: ["workloads": "\(mesh.workloads.count)", "services": "\(mesh.services.count)"])
     } catch {
       problems["saved snapshot"] = "\(error)"
@@ -126,6 +146,7 @@ public actor Agent {
     // A living proxy's listeners have to be known before new ones are opened.
     await waitForProxy()
     for await event in source.events() {
+      guard !isEnding else { break }
       switch event {
       case .appeared(let sandbox): appeared(sandbox)
       case .vanished(let uid): vanished(uid)
@@ -153,6 +174,8 @@ public actor Agent {
         link = nil
         for (_, query) in queries { query.resume(returning: nil) }
         queries = [:]
+        for (_, waiter) in acknowledgements { waiter.resume(returning: nil) }
+        acknowledgements = [:]
       }
       // Also a proxy that can't be started must not keep the pods from being seen.
       proxyHasAnswered = true
@@ -169,10 +192,9 @@ public actor Agent {
         if let actions = pods[uid]?.lifecycle.tick(now: now) { perform(actions, uid) }
       }
       renew()
-      if count % 10 == 0 {
-        if link != nil { attempt("heartbeat") { try engine.heartbeat() } }
-        saveSnapshot()
-      }
+      if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
+      if count % 20 == 0 { Task { await askForHealth() } }
+      if snapshot.isDue(now) { await saveSnapshot() }
       count += 1
       try? await Task.sleep(for: .milliseconds(100))
     }
@@ -189,35 +211,35 @@ public actor Agent {
     }
   }
 
-  private func saveSnapshot() {
-    guard snapshotIsDirty, let state = client?.state else { return }
-    snapshotIsDirty = false
-    attempt("saved snapshot") { try snapshotStore.save(state) }
+  /// On a thread that may block; a failure is told, and tried again.
+  private func saveSnapshot() async {
+    guard let state = client?.state else { return }
+    snapshot.began()
+    let result = await snapshotStore.saveOffPool(state)
+    attempt("saved snapshot") { try result.get() }
+    snapshot.ended((try? result.get()) != nil, now: DispatchTime.now().uptimeNanoseconds)
   }
 
   /// What an agent before this one enrolled and nobody wants any more: once, when pods and mesh are known.
   func removeLeftovers() {
     guard podsAreKnown, mesh.knowsWorkloads, !leftoversAreGone else { return }
     leftoversAreGone = true
-    for (uid, listeners) in adopted where pods[uid]?.lifecycle.phase ?? .outside == .outside {
-      link?.send(.with { $0.removePod.uid = uid })
-      for fd in listeners { close(fd) }
-      adopted[uid] = nil
-    }
+    func isUnwanted(_ uid: String) -> Bool { pods[uid]?.lifecycle.phase ?? .outside == .outside }
     attempt("leftovers") {
-      for known in try engine.knownPods() where pods[known.uid]?.lifecycle.phase ?? .outside == .outside {
-        try engine.release(uid: known.uid)
-      }
+      for known in try engine.knownPods() where isUnwanted(known.uid) { try engine.release(uid: known.uid) }
     }
+    for uid in Array(adopted.keys) where isUnwanted(uid) { dropAdopted(uid) }
   }
 
   private func end() async {
-    saveSnapshot()
+    isEnding = true
+    if snapshot.isDirty { await saveSnapshot() }
     if configuration.keepsOnExit {
       await supervisor.leave()
       return
     }
-    for uid in Array(pods.keys) { vanished(uid) }
+    logger.info("ending: pods are released, the proxy finishes what is open")
+    for uid in Array(pods.keys) { release(uid) }
     await supervisor.stop(drainSeconds: 5)
     engine.detach()
   }

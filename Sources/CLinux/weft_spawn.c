@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,4 +159,19 @@ int weft_wait_child(pid_t pid) {
     if (errno != EINTR)
       return -errno;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+int weft_pidfd_open(pid_t pid) {
+  int handle = (int)syscall(SYS_pidfd_open, pid, 0);
+  return handle < 0 ? -errno : handle;
+}
+
+int weft_pidfd_kill(int handle, int signal) {
+  return syscall(SYS_pidfd_send_signal, handle, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+void weft_pidfd_wait(int handle) {
+  struct pollfd end = {.fd = handle, .events = POLLIN};
+  while (poll(&end, 1, -1) < 0 && errno == EINTR)
+    ;
 }

@@ -13,7 +13,7 @@ public struct PodLifecycle: Sendable {
     case capture
     /// Capture first, then the proxy, then the listeners.
     case release
-    /// Listeners that came too late.
+    /// The proxy's hand on the pod, then the listeners; what is held or captured stays so.
     case discardListeners
   }
 
@@ -76,7 +76,8 @@ public struct PodLifecycle: Sendable {
     phase = .failed(reason)
     retryAt = now + min(10_000_000_000, 200_000_000 << UInt64(min(failures, 6)))
     failures += 1
-    return [.release, .hold]
+    // Held before anything is let go: at no moment does a connection pass in plaintext.
+    return [.hold, .discardListeners]
   }
 
   public mutating func tick(now: UInt64) -> [Action] {

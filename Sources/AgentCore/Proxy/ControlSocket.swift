@@ -1,18 +1,18 @@
 import CLinux
 import Glibc
 
-/// The Unix socket on which a proxy listens for its agent.
+/// Unix sockets for this node's own programs: root's alone.
 enum ControlSocket {
   /// A listening socket at `path`, mode 0600; whatever was there is replaced.
   static func listen(_ path: String) throws(AgentError) -> Int32 {
     unlink(path)
     let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    guard fd >= 0 else { throw .system("make the proxy's control socket", errno) }
+    guard fd >= 0 else { throw .system("make a Unix socket", errno) }
     let mask = umask(0o177)
     let bound = withAddress(path) { bind(fd, $0, $1) }
     let code = errno
     umask(mask)
-    guard bound == 0, Glibc.listen(fd, 8) == 0 else {
+    guard bound == 0, Glibc.listen(fd, 64) == 0 else {
       let failure = bound == 0 ? errno : code
       close(fd)
       throw .system("listen on \(path)", failure)

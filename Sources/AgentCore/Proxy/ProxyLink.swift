@@ -5,25 +5,22 @@ import Foundation
 import Glibc
 import SwiftProtobuf
 
-/// What comes from the proxy. Descriptors are the receiver's.
-enum ProxyEvent: Sendable {
-  case message(Weft_Proxy_V1_FromProxy, descriptors: [Int32])
-  case closed(String)
-}
-
 /// The agent's end of the socket to its proxy: frames of protobuf, and descriptors with them
-/// (proto/weft/proxy/v1/proxy.proto). A proxy that doesn't read is given up at `queueBound` bytes.
+/// (proto/weft/proxy/v1/proxy.proto). Sending never waits: a proxy that doesn't read is given up at `queueBound` bytes,
+/// one that sends faster than the agent takes at `eventsBound` messages.
 ///
-/// All state is confined to `queue`, which makes it safe to share.
+/// All state is confined to `queue`, which makes it safe to share. To be closed when it's no longer used.
 final class ProxyLink: @unchecked Sendable {
   static let frameBound = 64 << 20
-  static let queueBound = 256 << 20
   static let descriptorsPerFrame = 253
+  static let eventsBound = 16_384
 
-  let events: AsyncStream<ProxyEvent>
-  private let continuation: AsyncStream<ProxyEvent>.Continuation
+  /// What comes from the proxy, until the end; the descriptors are the receiver's.
+  let events: AsyncStream<(message: Weft_Proxy_V1_FromProxy, descriptors: [Int32])>
+  private let continuation: AsyncStream<(message: Weft_Proxy_V1_FromProxy, descriptors: [Int32])>.Continuation
   private let queue = DispatchQueue(label: "weft.proxy-link")
   private let fd: Int32
+  private let queueBound: Int
   private var reader: (any DispatchSourceRead)?
   private var writer: (any DispatchSourceWrite)?
   private var input: [UInt8] = []
@@ -32,11 +29,13 @@ final class ProxyLink: @unchecked Sendable {
   private var outputBytes = 0
   private var isWriterActive = false
   private var isClosed = false
+  private var closeReason = ""
 
   /// Takes a connected, non-blocking socket.
-  init(fd: Int32) {
+  init(fd: Int32, queueBound: Int = 256 << 20) {
     self.fd = fd
-    (events, continuation) = AsyncStream.makeStream()
+    self.queueBound = queueBound
+    (events, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Self.eventsBound))
     let reader = DispatchSource.makeReadSource(fileDescriptor: fd, queue: queue)
     let writer = DispatchSource.makeWriteSource(fileDescriptor: fd, queue: queue)
     let open = DispatchGroup()
@@ -46,21 +45,14 @@ final class ProxyLink: @unchecked Sendable {
     }
     // Only when neither source looks at it any more may the descriptor be used for something else.
     open.notify(queue: queue) { Glibc.close(fd) }
-    reader.setEventHandler { [weak self] in self?.read() }
-    writer.setEventHandler { [weak self] in self?.flush() }
+    // They hold the link until it's closed: a descriptor never leaves while it's watched.
+    reader.setEventHandler { self.read() }
+    writer.setEventHandler { self.flush() }
     queue.sync {
       self.reader = reader
       self.writer = writer
       reader.activate()
     }
-  }
-
-  deinit {
-    reader?.cancel()
-    if !isWriterActive { writer?.activate() }
-    writer?.cancel()
-    for frame in output { for fd in frame.descriptors { Glibc.close(fd) } }
-    for fd in descriptors { Glibc.close(fd) }
   }
 
   /// - Parameter descriptors: taken, and closed once sent; at most 253.
@@ -76,13 +68,16 @@ final class ProxyLink: @unchecked Sendable {
       let header = (0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * UInt32($0))) }
       outputBytes += payload.count + 4
       output.append((header + payload, 0, descriptors))
-      guard outputBytes <= Self.queueBound else { return shut("the proxy doesn't read") }
+      guard outputBytes <= queueBound else { return shut("the proxy doesn't read") }
       flush()
     }
   }
 
-  func close() {
-    queue.async { [self] in shut("closed") }
+  /// Why the stream of events has ended.
+  var reason: String { queue.sync { closeReason } }
+
+  func close(_ reason: String = "closed") {
+    queue.async { [self] in shut(reason) }
   }
 
   private func flush() {
@@ -131,30 +126,45 @@ final class ProxyLink: @unchecked Sendable {
       let length = input[start..<start + 4].reduce(0) { $0 << 8 | Int($1) }
       guard length <= Self.frameBound else { return shut("a frame of \(length) bytes; at most \(Self.frameBound)") }
       guard input.count - start >= 4 + length else { break }
-      guard let message = try? Weft_Proxy_V1_FromProxy(serializedBytes: Array(input[start + 4..<start + 4 + length])) else {
+      let frame = Array(input[start + 4..<start + 4 + length])
+      guard let message = try? Weft_Proxy_V1_FromProxy(serializedBytes: frame) else {
         return shut("a frame that is no message")
       }
       start += 4 + length
       let wanted = message.hello.pods.reduce(0) { $0 + $1.listeners.count }
+      guard descriptors.count >= wanted else {
+        return shut("a frame names \(wanted) descriptors and came with \(descriptors.count)")
+      }
       let own = Array(descriptors.prefix(wanted))
       descriptors.removeFirst(own.count)
-      continuation.yield(.message(message, descriptors: own))
+      guard case .enqueued = continuation.yield((message, descriptors: own)) else {
+        for fd in own { Glibc.close(fd) }
+        return shut("more than \(Self.eventsBound) messages wait")
+      }
     }
-    if start > 0 { input.removeFirst(min(start, input.count)) }
+    guard !isClosed else { return }
+    if start > 0 { input.removeFirst(start) }
+    // They may belong to a frame that isn't whole yet, but never to more than one.
+    if descriptors.count > Self.descriptorsPerFrame || (input.isEmpty && !descriptors.isEmpty) {
+      shut("descriptors that no frame names")
+    }
   }
 
   private func shut(_ reason: String) {
     guard !isClosed else { return }
     isClosed = true
     reader?.cancel()
+    // A suspended source never gets to its cancel handler.
     if !isWriterActive { writer?.resume() }
     isWriterActive = true
     writer?.cancel()
+    (reader, writer) = (nil, nil)
     for frame in output { for fd in frame.descriptors { Glibc.close(fd) } }
     for fd in descriptors { Glibc.close(fd) }
     output = []
     descriptors = []
-    continuation.yield(.closed(reason))
+    input = []
+    closeReason = reason
     continuation.finish()
   }
 }

@@ -12,11 +12,15 @@ actor ProxySupervisor {
     var uid: UInt32
     var workers: Int
     var logLevel: String
+    /// Seconds that a proxy may take to say hello.
+    var patience = 5.0
   }
+
+  typealias Inventory = (uid: String, listeners: [Weft_Proxy_V1_Listener], descriptors: [Int32])
 
   enum Event: Sendable {
     /// A proxy answers; these are the pods that it serves already, each with its listeners.
-    case connected(ProxyLink, inventory: [(uid: String, listeners: [Weft_Proxy_V1_Listener], descriptors: [Int32])])
+    case connected(ProxyLink, inventory: [Inventory])
     case message(Weft_Proxy_V1_FromProxy)
     case lost(String)
   }
@@ -29,8 +33,8 @@ actor ProxySupervisor {
   private let logger: Logger
   private var policy = RestartPolicy()
   private var link: ProxyLink?
-  private var inventory: [(uid: String, listeners: [Weft_Proxy_V1_Listener], descriptors: [Int32])] = []
-  private(set) var pid: Int32 = 0
+  private var process: ProxyProcess?
+  private var inventory: [Inventory] = []
   private(set) var state = State.starting
   private var isStopping = false
 
@@ -41,8 +45,10 @@ actor ProxySupervisor {
   }
 
   var restarts: Int { policy.restarts }
+  /// 0 where none runs.
+  var pid: Int32 { process?.pid ?? 0 }
 
-  /// Until `stop` or `leave`.
+  /// Until `stop` or `leave`; not to be cancelled before.
   func run() async {
     var living = ControlSocket.connect(configuration.socketPath)
     if living != nil { logger.info("a living proxy is taken over") }
@@ -56,9 +62,11 @@ actor ProxySupervisor {
         reason = error.description
       }
       living = nil
-      pid = 0
+      process = nil
       link = nil
       state = .stopped
+      for fd in inventory.flatMap(\.descriptors) { close(fd) }
+      inventory = []
       guard !isStopping else { break }
       continuation.yield(.lost(reason))
       let delay = policy.died(now: DispatchTime.now().uptimeNanoseconds, started: started)
@@ -72,37 +80,37 @@ actor ProxySupervisor {
 
   /// One proxy's life; returns why it ended.
   private func serve(_ living: Int32?) async throws(AgentError) -> String {
-    var exit: Task<String, Never>?
     let fd: Int32
     if let living {
       fd = living
     } else {
+      // One that lost its socket would keep the pods' ports.
+      ProxyProcess.killAll(in: configuration.cgroup, uid: configuration.uid)
       let listener = try ControlSocket.listen(configuration.socketPath)
       defer { close(listener) }
-      let child = try spawn(listener)
-      exit = Self.waitForEnd(of: child)
+      let process = try ProxyProcess(starting: configuration, listener: listener)
+      self.process = process
       // The listening socket is there already: this waits for no one.
       guard let connected = ControlSocket.connect(configuration.socketPath) else {
-        kill(child, SIGKILL)
+        process.kill()
+        _ = await process.end()
         throw AgentError("can't connect to the proxy that was just started at \(configuration.socketPath)")
       }
       fd = connected
     }
     let link = ProxyLink(fd: fd)
     self.link = link
-    inventory = []
-    var reason = "the connection ended"
-    for await event in link.events {
-      switch event {
-      case .message(let message, let descriptors): received(message, descriptors)
-      case .closed(let why): reason = why
-      }
+    let impatience = Task {
+      try await Task.sleep(for: .seconds(configuration.patience))
+      if state == .starting { link.close("it said no hello in \(configuration.patience) s") }
     }
-    guard !isStopping else { return reason }
+    defer { impatience.cancel() }
+    for await (message, descriptors) in link.events { received(message, descriptors) }
+    guard !isStopping, let process else { return link.reason }
     // A proxy that let go of the socket but lives would hold the listeners: it has to go.
-    if pid > 0 { kill(pid, SIGKILL) }
-    if let exit { reason = await exit.value }
-    return reason
+    process.kill()
+    let end = await process.end()
+    return "\(link.reason); \(end)"
   }
 
   private func received(_ message: Weft_Proxy_V1_FromProxy, _ descriptors: [Int32]) {
@@ -110,58 +118,24 @@ actor ProxySupervisor {
       continuation.yield(.message(message))
       return
     }
-    pid = Int32(hello.pid)
+    if process == nil {
+      // What a proxy says of itself is only believed where it can be seen: its pid will be sent signals.
+      process = ProxyProcess(adopting: Int32(truncatingIfNeeded: hello.pid), uid: configuration.uid)
+      if process == nil {
+        for fd in descriptors { close(fd) }
+        link?.close("it says to be process \(hello.pid), which is none of user \(configuration.uid)")
+        return
+      }
+    }
     var rest = descriptors[...]
     for pod in hello.pods {
       inventory.append((pod.uid, pod.listeners, Array(rest.prefix(pod.listeners.count))))
       rest = rest.dropFirst(pod.listeners.count)
     }
-    guard !hello.more else { return }
+    guard !hello.more, let link else { return }
     state = .running
-    if let link { continuation.yield(.connected(link, inventory: inventory)) }
+    continuation.yield(.connected(link, inventory: inventory))
     inventory = []
-  }
-
-  private func spawn(_ listener: Int32) throws(AgentError) -> Int32 {
-    let child = try Self.spawn(configuration, listener)
-    pid = child
-    return child
-  }
-
-  private static func spawn(_ configuration: Configuration, _ listener: Int32) throws(AgentError) -> Int32 {
-    let arguments = [
-      configuration.program, "--control-fd", "3", "--workers", "\(configuration.workers)", "--log-level",
-      configuration.logLevel,
-    ]
-    var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-    let cgroup: UnsafeMutablePointer<CChar>? = configuration.cgroup.flatMap { strdup($0) }
-    defer {
-      for pointer in pointers { free(pointer) }
-      free(cgroup)
-    }
-    var step: UnsafePointer<CChar>?
-    let child = pointers.withUnsafeMutableBufferPointer { argv in
-      var request = weft_spawn(
-        path: argv[0], argv: argv.baseAddress, inherited_fd: listener, cgroup: cgroup, uid: configuration.uid)
-      return weft_spawn_proxy(&request, &step)
-    }
-    guard child > 0 else {
-      throw .system("start \(configuration.program): \(step.map { String(cString: $0) } ?? "start")", -child)
-    }
-    return child
-  }
-
-  /// On a thread of its own: waiting for a child blocks.
-  private static func waitForEnd(of child: Int32) -> Task<String, Never> {
-    Task {
-      await withCheckedContinuation { continuation in
-        Thread.detachNewThread {
-          let status = weft_wait_child(child)
-          continuation.resume(
-            returning: status >= 256 ? "killed by signal \(status - 256)" : "ended with status \(status)")
-        }
-      }
-    }
   }
 
   /// Ends the supervision and leaves the proxy running, for the agent after this one.
@@ -173,12 +147,16 @@ actor ProxySupervisor {
   /// Lets the proxy finish what is open, and ends it.
   func stop(drainSeconds: UInt32) async {
     isStopping = true
-    let proxy = pid
-    link?.send(.with { $0.drain.seconds = drainSeconds })
-    let end = Date.now.addingTimeInterval(Double(drainSeconds) + 1)
-    while proxy > 0, kill(proxy, 0) == 0, Date.now < end { try? await Task.sleep(for: .milliseconds(20)) }
-    if proxy > 0, kill(proxy, 0) == 0 { kill(proxy, SIGKILL) }
-    link?.close()
+    if let process, let link {
+      link.send(.with { $0.drain.seconds = drainSeconds })
+      let deadline = Task {
+        try await Task.sleep(for: .seconds(Double(drainSeconds) + 1))
+        process.kill()
+      }
+      _ = await process.end()
+      deadline.cancel()
+      link.close()
+    }
     unlink(configuration.socketPath)
   }
 }

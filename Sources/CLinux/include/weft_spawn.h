@@ -20,3 +20,12 @@ pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step);
 
 // Waits for a child's end: 0 to 255 its status, 256 + N killed by signal N, -errno on failure.
 int weft_wait_child(pid_t pid);
+
+// A descriptor of a process (Linux 5.3), close-on-exec, or -errno.
+int weft_pidfd_open(pid_t pid);
+
+// Sends the signal; 0 or -errno.
+int weft_pidfd_kill(int handle, int signal);
+
+// Blocks until the process has ended.
+void weft_pidfd_wait(int handle);
