@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 
 /// Asks an agent over its Unix socket: one HTTP/1.1 request a connection.
 struct AdminClient {
