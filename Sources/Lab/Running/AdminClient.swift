@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 
 /// Asks an agent over its Unix socket: one HTTP/1.1 request a connection.
 struct AdminClient {
@@ -10,7 +9,7 @@ struct AdminClient {
 
   /// The body of a 200 answer, or nil where nobody answers, or otherwise.
   func get(_ path: String) -> Data? {
-    guard let descriptor = connect() else { return nil }
+    guard let descriptor = UnixSocket.connect(socket, timeoutSeconds: Self.timeoutSeconds) else { return nil }
     defer { close(descriptor) }
     let request = "GET \(path) HTTP/1.1\r\nHost: weft\r\nConnection: close\r\n\r\n"
     guard (try? Files.write(Array(request.utf8), to: descriptor, name: socket)) != nil,
@@ -23,27 +22,6 @@ struct AdminClient {
     get(path).flatMap { try? JSONDecoder().decode(type, from: $0) }
   }
 
-  private func connect() -> Int32? {
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(socket.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    let descriptor = Foundation.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard descriptor >= 0 else { return nil }
-    var timeout = timeval(tv_sec: Self.timeoutSeconds, tv_usec: 0)
-    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-      setsockopt(descriptor, SOL_SOCKET, option, &timeout, socklen_t(MemoryLayout<timeval>.size))
-    }
-    let result = withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
-    }
-    if result == 0 { return descriptor }
-    close(descriptor)
-    return nil
-  }
 
   /// The body of a whole answer with status 200; plain or chunked.
   static func body(_ answer: [UInt8]) -> Data? {
