@@ -138,7 +138,7 @@ final class Worker {
     kept.values.compactMap { $0 as? TunnelServer }.filter { id == nil || $0.workloadID == id }
   }
 
-  private func report() -> WorkerReport {
+  func report() -> WorkerReport {
     var report = WorkerReport()
     report.statistics = statistics
     report.connectionCount = sessions.count

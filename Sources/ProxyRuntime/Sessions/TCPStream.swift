@@ -23,7 +23,8 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   private var isScheduled = false
   private var hasReadEnd = false
   private var peerHasEnded = false
-  private var writeError: Int32 = 0
+  /// The socket's error, where a call has taken it: no event tells of it again.
+  private var takenError: Int32 = 0
   private var wantsFinish = false
   private var hasFinished = false
   private var isClosed = false
@@ -70,9 +71,11 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
     guard events & (EPOLLOUT.rawValue | EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0, let connected else { return }
     let code = Socket.pendingError(fd)
     self.connected = nil
-    if code == 0, events & EPOLLHUP.rawValue == 0 {
+    // A reset means that there was a connection: what came before it is still to be read.
+    if code == ECONNRESET { takenError = code }
+    if code == ECONNRESET || code == 0 && events & EPOLLHUP.rawValue == 0 {
       // A server that answers and leaves at once says all of it in one event.
-      if events & EPOLLRDHUP.rawValue != 0 { peerHasEnded = true }
+      if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { peerHasEnded = true }
       connected(nil)
     } else {
       close()
@@ -108,10 +111,9 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
     owner?.unblocked(side)
   }
 
-  /// A failed send has taken the socket's error with it: no event tells of it again. The owner hears of it from a
-  /// later tick, never from within its own write.
+  /// The owner hears of a failed send from a later tick, never from within its own write.
   private func breakLater(_ code: Int32) {
-    writeError = code
+    takenError = code
     scheduleRead()
   }
 
@@ -122,7 +124,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   }
 
   private func sendEnd() {
-    guard !hasFinished, writeError == 0 else { return }
+    guard !hasFinished, takenError == 0 else { return }
     hasFinished = true
     shutdown(fd, Int32(SHUT_WR))
     owner?.finished(side)
@@ -146,7 +148,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   func runInTick() {
     isScheduled = false
     read()
-    if writeError != 0 { fail(writeError) }
+    if takenError != 0 { fail(takenError) }
   }
 
   private func read() {
@@ -163,6 +165,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
         if count < loop.scratch.count, !peerHasEnded { isReadable = false }
         owner?.received(UnsafeRawBufferPointer(rebasing: loop.scratch[..<count]), from: side)
       } else if count == 0 {
+        if takenError != 0 { return fail(takenError) }
         hasReadEnd = true
         owner?.ended(side)
       } else if errno == EAGAIN {
