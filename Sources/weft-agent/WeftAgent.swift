@@ -6,6 +6,7 @@ import Foundation
 import Logging
 import MeshModel
 
+@main
 struct WeftAgent: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "weft-agent",
