@@ -121,9 +121,9 @@ def names(mesh):
             for name in ("web", "web.shop", "web.shop.svc.cluster.local")}
     expect(len(set(seen.values())) == 1 and all(seen.values()), f"the names differ: {seen}")
     expect("nginx" in fetch(mesh, "web").stdout, "no reply from the Service by its name")
-    missing = mesh.exec("client", "python3", "-c", resolver, "nobody.shop", check=False)
+    missing = mesh.exec("client", "python3", "-c", resolver, "nobody.shop.svc.cluster.local", check=False)
     expect(missing.returncode != 0, "a name that doesn't exist resolved")
-    return f"web, web.shop and web.shop.svc.cluster.local are {seen['web']}; nobody.shop is refused"
+    return f"web, web.shop and web.shop.svc.cluster.local are {seen['web']}; nobody.shop.svc.cluster.local doesn't exist"
 
 
 def foreign_identity(mesh):
