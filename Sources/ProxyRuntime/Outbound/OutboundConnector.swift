@@ -63,7 +63,7 @@ extension Worker {
   }
 
   /// Chooses an endpoint and connects; on failure tries the others, a bounded number of times.
-  private func dial(_ session: Session, among endpoints: [OutboundRoute.Endpoint], attemptsLeft: Int) {
+  func dial(_ session: Session, among endpoints: [OutboundRoute.Endpoint], attemptsLeft: Int) {
     guard let choice = balancer.choose(from: endpoints.map(\.address), using: &loop.random) else {
       return give(up: session, .tunnel("no endpoint answered"))
     }
