@@ -137,9 +137,7 @@ extension RuntimeTests {
       defer { finish() }
       let (client, application) = try joined()
       // Until nothing more is taken: the sockets' buffers and the proxy's one read.
-      var flags = fcntl(client.fd, F_GETFL)
-      flags |= Int32(SOCK_NONBLOCK.rawValue)
-      _ = fcntl(client.fd, F_SETFL, flags)
+      client.stopBlocking()
       let chunk = pattern(65_536, 5)
       var sent = 0
       var idle = 0

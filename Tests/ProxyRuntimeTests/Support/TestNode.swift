@@ -6,6 +6,12 @@ import Synchronization
 
 @testable import ProxyRuntime
 
+private final class Call: TickParticipant {
+  private let body: () -> Void
+  init(_ body: @escaping () -> Void) { self.body = body }
+  func runInTick() { body() }
+}
+
 /// A worker on its own thread, and what the control thread and the agent would do for it: sockets when it asks, logs
 /// kept.
 final class TestNode: Sendable {
@@ -27,7 +33,8 @@ final class TestNode: Sendable {
     let (commands, events, calls) = (commands, events, calls)
     let started = inBackground {
       let worker = try Worker(index: 0, level: .debug, commands: commands, events: events)
-      let source = MailboxSource(calls) { $0(worker) }
+      // After the tick's events: commands that were posted before have been taken then.
+      let source = MailboxSource(calls) { call in worker.loop.schedule(Call { call(worker) }) }
       try worker.loop.add(source, events: 1)
       worker.run()
     }

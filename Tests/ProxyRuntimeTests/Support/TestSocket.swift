@@ -127,6 +127,7 @@ struct TestSocket: Sendable {
     return recv(fd, &byte, 1, 0) < 0 ? errno : 0
   }
 
+  func stopBlocking() { _ = fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | Int32(SOCK_NONBLOCK.rawValue)) }
   func endWriting() { shutdown(fd, Int32(SHUT_WR)) }
   func close() { Glibc.close(fd) }
   func reset() { Socket.closeByReset(fd) }
