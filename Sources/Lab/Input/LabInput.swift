@@ -13,6 +13,8 @@ struct LabInput: Sendable {
   /// The agent's socket path holds the name and must fit `sockaddr_un`.
   static let maximumNodeNameBytes = 48
   static let maximumNodes = 200
+  /// Those that are there without an object: Kubernetes makes the first, the mesh's installation the second.
+  static let givenNamespaces: Set<String> = ["default", "weft-system"]
   static let maximumPodsPerNode = 250
 
   /// - Parameter checksCommands: whether the pods' programs must be on this machine.
@@ -68,7 +70,7 @@ struct LabInput: Sendable {
     }
     for manifest in manifests.values.sorted(by: { $0.key < $1.key }) {
       let namespace = manifest.key.namespace
-      guard namespace.isEmpty || namespace == "default" || hasNamespace(namespace) else {
+      guard namespace.isEmpty || Self.givenNamespaces.contains(namespace) || hasNamespace(namespace) else {
         throw manifest.root["metadata"]["namespace"].error("there is no Namespace \"\(namespace)\"; add the object")
       }
     }
