@@ -36,7 +36,7 @@ static const char *const step_names[] = {
     [STEP_FORK] = "starting a process",
     [STEP_CGROUP] = "joining the cgroup",
     [STEP_NETWORK] = "entering the network namespace",
-    [STEP_MOUNT] = "binding resolv.conf in a mount namespace",
+    [STEP_MOUNT] = "binding resolv.conf and hosts in a mount namespace",
     [STEP_HOSTNAME] = "setting the host name in a UTS namespace",
     [STEP_DIRECTORY] = "changing to the working directory",
     [STEP_STREAMS] = "opening the standard streams",
@@ -78,11 +78,11 @@ static int drop_capabilities(void) {
 static struct failure enter(const struct weft_lab_process *p) {
   if (p->cgroup_procs >= 0 && write(p->cgroup_procs, "0", 1) != 1) return failed(STEP_CGROUP);
   if (p->network_namespace >= 0 && setns(p->network_namespace, CLONE_NEWNET) < 0) return failed(STEP_NETWORK);
-  if (p->resolv_conf) {
+  if (p->binds && p->binds->source) {
     // Slave, not private: an unmount on the machine (of a namespace's name) is seen here too.
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0 ||
-        mount(p->resolv_conf, p->resolv_conf_target, NULL, MS_BIND, NULL) < 0)
-      return failed(STEP_MOUNT);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0) return failed(STEP_MOUNT);
+    for (const struct weft_lab_bind *bind = p->binds; bind->source; bind++)
+      if (mount(bind->source, bind->target, NULL, MS_BIND, NULL) < 0) return failed(STEP_MOUNT);
   }
   if (p->hostname && (unshare(CLONE_NEWUTS) < 0 || sethostname(p->hostname, strlen(p->hostname)) < 0))
     return failed(STEP_HOSTNAME);

@@ -4,6 +4,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct weft_lab_bind {
+  const char *source;
+  const char *target;
+};
+
 /// Where and how a program runs. Descriptors are -1, and pointers NULL, where a part is not wanted.
 struct weft_lab_process {
   const char *path;
@@ -13,9 +18,9 @@ struct weft_lab_process {
   int network_namespace;
   /// Open for writing on the `cgroup.procs` that the process joins.
   int cgroup_procs;
-  /// Bound over `resolv_conf_target` in a mount namespace of the process's own.
-  const char *resolv_conf;
-  const char *resolv_conf_target;
+  /// Files of the process's own, in a mount namespace of its own: each of `binds` is bound over its target. Ends with
+  /// a source that is NULL.
+  const struct weft_lab_bind *binds;
   /// Set in a UTS namespace of the process's own.
   const char *hostname;
   /// Standard streams; -1 is /dev/null.

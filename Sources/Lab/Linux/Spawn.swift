@@ -10,8 +10,8 @@ struct Launch {
   /// The path of a network namespace's file.
   var networkNamespace: String?
   var cgroup: String?
-  /// Bound over /etc/resolv.conf in a mount namespace of its own.
-  var resolvConf: String?
+  /// Files of its own in a mount namespace of its own: each is bound over the machine's.
+  var binds: [(source: String, target: String)] = []
   var hostname: String?
   /// -1 is /dev/null.
   var standardInput: Int32 = -1
@@ -57,33 +57,39 @@ struct Launch {
     defer { if namespace >= 0 { close(namespace) } }
     let procs = try cgroup.map { try Self.open("\($0)/cgroup.procs", O_WRONLY) } ?? -1
     defer { if procs >= 0 { close(procs) } }
-    // The file itself is bound over: a link to it would send the mount elsewhere.
-    let target = resolvConf.map { _ in
-      realpath("/etc/resolv.conf", nil).map { pointer in
-        defer { free(pointer) }
-        return String(cString: pointer)
-      } ?? "/etc/resolv.conf"
-    }
     return withStrings([path] + arguments) { argv in
       withStrings(environment) { envp in
         withOptional(directory) { directory in
-          withOptional(resolvConf) { resolvConf in
-            withOptional(target) { target in
-              withOptional(hostname) { hostname in
-                path.withCString { path in
-                  var process = weft_lab_process(
-                    path: path, argv: argv, envp: envp, directory: directory, network_namespace: namespace,
-                    cgroup_procs: procs, resolv_conf: resolvConf, resolv_conf_target: target, hostname: hostname,
-                    standard_input: standardInput, standard_output: standardOutput, standard_error: standardError,
-                    new_session: isDaemon, parent_death_signal: parentDeathSignal, user: 0,
-                    without_privileges: withoutPrivileges)
-                  return body(&process)
-                }
+          withBinds { binds in
+            withOptional(hostname) { hostname in
+              path.withCString { path in
+                var process = weft_lab_process(
+                  path: path, argv: argv, envp: envp, directory: directory, network_namespace: namespace,
+                  cgroup_procs: procs, binds: binds, hostname: hostname, standard_input: standardInput,
+                  standard_output: standardOutput, standard_error: standardError, new_session: isDaemon,
+                  parent_death_signal: parentDeathSignal, user: 0, without_privileges: withoutPrivileges)
+                return body(&process)
               }
             }
           }
         }
       }
+    }
+  }
+
+  private func withBinds<T>(_ body: (UnsafePointer<weft_lab_bind>) -> T) -> T {
+    // The file itself is bound over: through a link the mount would stand elsewhere.
+    let strings = binds.map { (strdup($0.source), realpath($0.target, nil) ?? strdup($0.target)) }
+    defer {
+      for (source, target) in strings {
+        free(source)
+        free(target)
+      }
+    }
+    let list = strings.map { weft_lab_bind(source: $0.0, target: $0.1) } + [weft_lab_bind()]
+    return list.withUnsafeBufferPointer { buffer in
+      // Never empty: the terminator is there.
+      body(buffer.baseAddress!)
     }
   }
 

@@ -5,6 +5,7 @@ enum Mesh {
   static let readySeconds = 15.0
   static let discoveryPort = 15010
   static let joinPort = 15012
+  static let controlPorts = [discoveryPort, joinPort].map { PodManifest.Port(number: UInt16($0), isUDP: false) }
 
   static func checkPrograms() throws {
     for name in ["weft-control", "weft-agent", "weft-proxy"] { _ = try Programs.path(name) }
@@ -53,10 +54,13 @@ extension LabMaker {
     let isReady = try Waiting.poll(seconds: Mesh.readySeconds) {
       if let status = process.reap() { throw LabError.withLog("weft-control \(status)", log: layout.controlLog) }
       guard process.isRunning else { throw LabError.withLog("weft-control ended", log: layout.controlLog) }
-      return Files.exists(root)
+      let ports = ListeningPorts(pid: process.pid)
+      return Files.exists(root) && Mesh.controlPorts.allSatisfy { ports.contains($0) }
     }
     guard isReady else {
-      throw LabError.withLog("weft-control wrote no \(root) in \(Int(Mesh.readySeconds)) s", log: layout.controlLog)
+      throw LabError.withLog(
+        "weft-control didn't write \(root) and listen on \(Mesh.discoveryPort) and \(Mesh.joinPort) within"
+          + " \(Int(Mesh.readySeconds)) s", log: layout.controlLog)
     }
   }
 

@@ -26,7 +26,7 @@ extension Lab {
       path: path, arguments: Array(command.dropFirst()), environment: values.map { "\($0.key)=\($0.value)" })
     launch.networkNamespace = layout.namespacePath(pod.networkNamespace)
     launch.cgroup = pod.cgroup
-    launch.resolvConf = layout.podResolvConf(pod.id)
+    launch.binds = layout.podBinds(pod.id)
     launch.hostname = pod.hostname
     try launch.execute()
   }

@@ -16,7 +16,17 @@ extension LabMaker {
       try Files.writeAtomically(
         "nameserver \(AddressPlan.dnsServer)\nsearch \(domains.joined(separator: " "))\noptions ndots:5\n",
         to: layout.podResolvConf(pod.id))
+      try Files.writeAtomically(hosts(of: pod), to: layout.podHosts(pod.id))
     }
+  }
+
+  /// The file that a kubelet writes, and a name for the unspecified addresses: servers look up the name of what they
+  /// bind to (Python's http.server does), and would wait for a DNS server that isn't there.
+  private func hosts(of pod: LabState.Pod) -> String {
+    let lines =
+      ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", "0.0.0.0\tany-address", "::\tany-address"]
+      + pod.addresses.map { "\($0)\t\(pod.hostname)" }
+    return lines.joined(separator: "\n") + "\n"
   }
 
   /// Tells the node's agent of a pod's sandbox.
@@ -74,7 +84,7 @@ extension LabMaker {
     launch.directory = directory
     launch.networkNamespace = layout.namespacePath(pod.networkNamespace)
     launch.cgroup = pod.cgroup
-    launch.resolvConf = layout.podResolvConf(pod.id)
+    launch.binds = layout.podBinds(pod.id)
     launch.hostname = pod.hostname
     launch.standardOutput = log
     launch.standardError = log

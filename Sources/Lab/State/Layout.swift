@@ -31,6 +31,11 @@ struct Layout: Sendable {
 
   func podFolder(_ pod: PodName) -> String { "\(run)/pods/\(pod.fileName)" }
   func podResolvConf(_ pod: PodName) -> String { "\(podFolder(pod))/resolv.conf" }
+  func podHosts(_ pod: PodName) -> String { "\(podFolder(pod))/hosts" }
+  /// The files that a pod sees instead of the machine's.
+  func podBinds(_ pod: PodName) -> [(source: String, target: String)] {
+    [(podResolvConf(pod), "/etc/resolv.conf"), (podHosts(pod), "/etc/hosts")]
+  }
   /// The folder that is a pod's own to write to: `$POD_DIR`.
   func podData(_ pod: PodName) -> String { "\(podFolder(pod))/data" }
   func podLog(_ pod: PodName) -> String { "\(podLogs)/\(pod.fileName).log" }
