@@ -14,7 +14,7 @@ struct Up: ParsableCommand {
   var certificateLifetime: String?
   @Option(help: "Event loops of each proxy (default: the cores of the machine).")
   var proxyWorkers: Int?
-  @Option(help: "More arguments for weft-control, separated by spaces.")
+  @Option(parsing: .unconditional, help: "More arguments for weft-control, separated by spaces.")
   var controlArgs: String?
   @Flag(name: .shortAndLong, help: "No progress.")
   var quiet = false

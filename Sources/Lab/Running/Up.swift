@@ -76,7 +76,6 @@ extension LabMaker {
     try writeConfiguration(input.manifests.keys)
     for pod in state.pods { try announce(pod) }
     try Waiting.checkInterrupt()
-    // Whoever the mesh doesn't hold starts while it comes up.
     let held = Set(state.isMeshed ? state.pods.filter(\.isMeshed).map(\.id) : [])
     if state.isMeshed {
       progress.step("starting the control plane")
@@ -84,6 +83,7 @@ extension LabMaker {
       progress.step("starting \(state.nodes.count) agents")
       for node in state.nodes { try startAgent(node.name) }
       try waitForAgents(state.nodes.map(\.name))
+      reportRefusals()
       progress.step("enrolling \(held.count) pods")
       try waitForEnrolment(state.pods.filter { held.contains($0.id) })
     }
@@ -91,6 +91,13 @@ extension LabMaker {
     try startContainers(of: state.pods.map(\.id))
     state.isReady = true
     try save()
+  }
+
+  /// The control plane keeps what it can use of a folder: what it refused is said, and doesn't end the lab.
+  private func reportRefusals() {
+    for (key, reason) in waitForControl(Array(input.manifests.keys), after: nil).sorted(by: { $0.key < $1.key }) {
+      progress.note("\(key) is refused by the control plane: \(reason)")
+    }
   }
 
   func makeNodes(_ nodes: [LabState.Node]) throws {
