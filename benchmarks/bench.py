@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="rounds over all systems (default: 3)")
     parser.add_argument("--only", default="", help=f"some of: {', '.join(WORKLOADS + [EXTRA] + systems.NAMES)}")
     parser.add_argument("--peers-only", action="store_true", help="without the mesh: what Weft is compared with")
-    parser.add_argument("--profile", metavar="SYSTEM", help="perf record of a system's proxies under keep-alive load")
+    parser.add_argument("--profile", metavar="SYSTEM", help="perf record of a system's proxies under the keep-alive load, or that of --only")
     parsed = parser.parse_args()
     parsed.only = [name for name in parsed.only.split(",") if name]
     for name in parsed.only + ([parsed.profile] if parsed.profile else []):
@@ -47,14 +47,19 @@ def chosen(names, only):
     return [name for name in names if name in only] or names
 
 
-def measure(lab, targets, workloads, seconds, rounds):
+def load_functions(lab):
+    """Workload -> a function of a system and seconds."""
     checksum = loads.bulk_checksum()
-    run_one = {
+    return {
         "idle-2000": lambda system, seconds: loads.idle(lab, system, seconds),
         "http1-keepalive-1kb": lambda system, seconds: loads.http(lab, system, seconds),
         "http1-new-connection": lambda system, seconds: loads.http(lab, system, seconds, close=True),
         "bulk": lambda system, seconds: loads.bulk(lab, system, seconds, checksum),
     }
+
+
+def measure(lab, targets, workloads, seconds, rounds):
+    run_one = load_functions(lab)
     measured = {}
     for workload in workloads:
         by_system = measured[workload] = {system.name: [] for system in targets}
@@ -81,14 +86,16 @@ def main():
     facts = environment.describe(options.seconds, options.rounds)
     lab = labs.Lab("bench", os.path.join(HERE, "lab"), meshed=not options.peers_only)
     proxies = None
+    # Outside of `try`: where another run's lab is up, this fails, and that lab must stay.
+    lab.up()
     try:
-        lab.up()
         lab.set_port_range()
         proxies = peers.Peers(lab)
         targets = systems.all_systems(lab, proxies)
         targets = [system for system in targets if system.name in chosen(systems.NAMES, options.only)]
         if options.profile:
-            return profiling.record(lab, targets, options.profile, options.seconds)
+            workload = next((name for name in WORKLOADS if name in options.only), "http1-keepalive-1kb")
+            return profiling.record(targets, options.profile, workload, load_functions(lab)[workload], options.seconds)
         parts = chosen(WORKLOADS + [EXTRA], options.only)
         workloads = [name for name in parts if name != EXTRA]
         measured = measure(lab, targets, workloads, options.seconds, options.rounds)

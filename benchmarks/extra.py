@@ -90,8 +90,8 @@ def many_pods():
         # JSON is YAML, one document each.
         file.write("\n---\n".join(json.dumps(thing) for thing in objects) + "\n")
     lab = labs.Lab("bench50", folder)
+    lab.up()
     try:
-        lab.up()
         time.sleep(2)
         resident = procs.resident_kb(lab.proxy_pids("a")) / 1024
         everything = procs.resident_kb(lab.mesh_pids()) / 1024

@@ -12,7 +12,6 @@ class Lab:
         self.tool = program("weft-lab")
 
     def up(self):
-        self.down()
         options = ["--proxy-workers", "1"] if self.meshed else ["--no-mesh"]
         run([self.tool, "up", self.folder, "--name", self.name, "--quiet"] + options, timeout=180)
         with open(f"/run/weft-lab/{self.name}/lab.json") as state:

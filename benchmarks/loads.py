@@ -11,18 +11,14 @@ from common import HERE, PROXY_CORE, WORK, BenchError
 import procs
 
 BULK_BYTES = 256 << 20
-SMALL = b"x" * 1024
 CONNECTIONS = 64
 IDLE = 2000
 
 
 def make_files():
-    """What the backend serves: 1 KB, and a body larger than the caches, of bytes that differ."""
-    www = os.path.join(WORK, "www")
-    os.makedirs(www, exist_ok=True)
-    with open(os.path.join(www, "1k"), "wb") as file:
-        file.write(SMALL)
-    path = os.path.join(www, "bulk")
+    """The large body that the backend serves: larger than the caches, of bytes that differ."""
+    path = os.path.join(WORK, "www", "bulk")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     if not os.path.exists(path) or os.path.getsize(path) != BULK_BYTES:
         with open(path, "wb") as file:
             for _ in range(BULK_BYTES >> 20):
