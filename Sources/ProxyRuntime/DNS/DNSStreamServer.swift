@@ -11,6 +11,7 @@ final class DNSStreamServer: StreamOwner, Timed {
   private let server: SocketAddress
   private var upstream: (any ByteStream)?
   private var isConnecting = false
+  private var isServing = false
   private var queued: [[UInt8]] = []
   private var queries = DNSStreamFramer()
   private var answers = DNSStreamFramer()
@@ -33,24 +34,39 @@ final class DNSStreamServer: StreamOwner, Timed {
 
   func received(_ bytes: UnsafeRawBufferPointer, from side: RelayState.Side) {
     lastActive = worker.loop.now
-    do {
-      if side == .downstream {
-        try queries.append(bytes)
-        try serveQueries()
-      } else {
-        try answers.append(bytes)
-        while let message = try answers.next() {
-          answers.finished()
-          perform(forwarder.reply(message, from: server, transport: .tcp, now: worker.loop.now))
+    attempt { () throws(DNSStreamFramer.Failure) in
+      var rest = bytes[...]
+      // In pieces, since one read may hold more than there is room for beside half a message.
+      repeat {
+        let piece = rest.prefix(max(1, side == .downstream ? queries.room : answers.room))
+        rest = rest.dropFirst(piece.count)
+        if side == .downstream {
+          try queries.append(UnsafeRawBufferPointer(rebasing: piece))
+        } else {
+          try answers.append(UnsafeRawBufferPointer(rebasing: piece))
+          while let message = try answers.next() {
+            answers.finished()
+            perform(forwarder.reply(message, from: server, transport: .tcp, now: worker.loop.now))
+          }
         }
-      }
-    } catch {
+        try serveQueries()
+      } while !rest.isEmpty && !isClosed
+    }
+  }
+
+  private func attempt(_ body: () throws(DNSStreamFramer.Failure) -> Void) {
+    do throws(DNSStreamFramer.Failure) { try body() } catch {
       worker.log(.info, "\(pod.id): DNS over TCP: \(error)")
       close()
     }
   }
 
+  /// Takes what has arrived in full, as long as not too much waits for answers: then nothing more is read.
   private func serveQueries() throws(DNSStreamFramer.Failure) {
+    // A connection that fails at once comes back here: the loop below goes on by itself.
+    guard !isServing else { return }
+    isServing = true
+    defer { isServing = false }
     let resolver = DNSResolver(namespace: worker.snapshot.workload(id: pod.id)?.namespace ?? "")
     while !isClosed, let message = try queries.next() {
       worker.statistics.dnsQueries += 1
@@ -63,13 +79,19 @@ final class DNSStreamServer: StreamOwner, Timed {
       case .forward: perform(forwarder.query(message, from: .stream(0), server: server, now: worker.loop.now))
       }
     }
-    if queries.outstanding >= DNSStreamFramer.outstandingLimit { client.pause() }
+    guard !isClosed else { return }
+    if queries.outstanding >= DNSStreamFramer.outstandingLimit {
+      client.pause()
+    } else if !clientEnded {
+      client.resume()
+    } else if queries.outstanding == 0 {
+      client.finish()
+    }
   }
 
   private func reply(_ bytes: [UInt8]) {
     queries.finished()
     DNSStreamFramer.frame(bytes)?.withUnsafeBytes { client.write($0) }
-    if clientEnded, queries.outstanding == 0 { client.finish() }
   }
 
   private func perform(_ actions: [DNSForwarder.Action]) {
@@ -85,9 +107,6 @@ final class DNSStreamServer: StreamOwner, Timed {
         }
       case .reply(let bytes, _): reply(bytes)
       }
-    }
-    if !isClosed, !clientEnded, queries.outstanding < DNSStreamFramer.outstandingLimit {
-      client.resume()
     }
   }
 
@@ -137,16 +156,19 @@ final class DNSStreamServer: StreamOwner, Timed {
   private func upstreamFailed() {
     isConnecting = false
     queued = []
+    // Half an answer of this connection is no beginning of the next one's.
+    answers = DNSStreamFramer()
     upstream?.reset()
     upstream = nil
     guard !isClosed else { return }
     perform(forwarder.streamFailed(to: server))
+    attempt(serveQueries)
   }
 
   func ended(_ side: RelayState.Side) {
     guard side == .downstream else { return upstreamFailed() }
     clientEnded = true
-    if queries.outstanding == 0 { client.finish() }
+    attempt(serveQueries)
   }
 
   func finished(_ side: RelayState.Side) { if side == .downstream { close() } }
@@ -157,7 +179,10 @@ final class DNSStreamServer: StreamOwner, Timed {
   }
 
   func timerFired(now: NanoTime) {
-    if forwarder.nextDeadline.map({ $0 <= now }) == true { perform(forwarder.tick(now: now)) }
+    if forwarder.nextDeadline.map({ $0 <= now }) == true {
+      perform(forwarder.tick(now: now))
+      attempt(serveQueries)
+    }
     if now > lastActive + DNSStreamFramer.idleTimeout { close() }
   }
 
