@@ -18,6 +18,8 @@ public final class DiscoveryServer: Sendable {
     public var advertise: [String] = []
     /// Of workload and node certificates, in seconds; within `CertificateAuthority.lifetimes`.
     public var certificateLifetime = CertificateAuthority.defaultLifetime
+    /// Of each port; further ones are closed at once.
+    public var maximumConnections = 10_000
     /// How long running calls may take after `shutdown()`, in seconds.
     public var shutdownGrace = 2.0
 
@@ -71,14 +73,16 @@ public final class DiscoveryServer: Sendable {
     self.tokens = tokens
     discovery = GRPCServer(
       transport: Self.transport(
-        configuration.host, configuration.discoveryPort, security, maximumRequest: DiscoveryLimits.requestBytes),
+        configuration.host, configuration.discoveryPort, security, maximumRequest: DiscoveryLimits.requestBytes,
+        maximumConnections: configuration.maximumConnections),
       services: [
         DiscoveryService(cache: cache, logger: logger),
         SigningService(authority: authority, lifetime: lifetime, isScheduled: isScheduled, logger: logger),
       ])
     join = GRPCServer(
       transport: Self.transport(
-        configuration.host, configuration.joinPort, joinSecurity, maximumRequest: 64 * 1024, maximumAge: .seconds(60)),
+        configuration.host, configuration.joinPort, joinSecurity, maximumRequest: 64 * 1024,
+        maximumConnections: configuration.maximumConnections, maximumAge: .seconds(60)),
       services: [
         JoinService(authority: authority, lifetime: lifetime, tokens: { tokens.value }, logger: logger)
       ])
@@ -150,9 +154,10 @@ public final class DiscoveryServer: Sendable {
 
   private static func transport(
     _ host: String, _ port: Int, _ security: HTTP2ServerTransport.Posix.TransportSecurity, maximumRequest: Int,
-    maximumAge: Duration? = nil
+    maximumConnections: Int, maximumAge: Duration? = nil
   ) -> HTTP2ServerTransport.Posix {
-    HTTP2ServerTransport.Posix(
+    let gate = ConnectionGate(limit: maximumConnections)
+    return HTTP2ServerTransport.Posix(
       address: host.contains(":") ? .ipv6(host: host, port: port) : .ipv4(host: host, port: port),
       transportSecurity: security,
       config: .defaults {
@@ -164,7 +169,9 @@ public final class DiscoveryServer: Sendable {
         // A node that vanished is noticed in 20 s, and nodes may ask often enough to notice the same of us.
         $0.connection.keepalive.time = .seconds(10)
         $0.connection.keepalive.timeout = .seconds(5)
-        $0.channelDebuggingCallbacks.onAcceptTCPConnection = { SilentPeerHandler.add(to: $0, limit: .seconds(18)) }
+        $0.channelDebuggingCallbacks.onAcceptTCPConnection = {
+          gate.admit($0, silence: .seconds(18))
+        }
         $0.connection.keepalive.clientBehavior.allowWithoutCalls = true
         $0.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(5)
       })

@@ -20,9 +20,9 @@ final class SilentPeerHandler: ChannelInboundHandler, RemovableChannelHandler {
 
   /// Puts one at the side of the network, below TLS, so that closing waits for nobody.
   static func add(to channel: any Channel, limit: TimeAmount) -> EventLoopFuture<Void> {
-    channel.eventLoop.makeCompletedFuture {
-      try channel.pipeline.syncOperations.addHandler(SilentPeerHandler(limit: limit), position: .first)
-    }
+    // It fails only on a channel that is closed already, and a failure here would end the listener too.
+    try? channel.pipeline.syncOperations.addHandler(SilentPeerHandler(limit: limit), position: .first)
+    return channel.eventLoop.makeSucceededVoidFuture()
   }
 
   func handlerAdded(context: ChannelHandlerContext) {

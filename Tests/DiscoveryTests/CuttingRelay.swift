@@ -45,15 +45,7 @@ final class CuttingRelay: Sendable {
     while true {
       let client = accept(listener, nil, nil)
       guard client >= 0, !stopped.value else { break }
-      let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-      var address = Self.loopback(target)
-      let connected = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-        }
-      }
-      guard connected else {
-        close(server)
+      guard let server = try? Self.dial(target) else {
         close(client)
         continue
       }
@@ -97,17 +89,27 @@ final class CuttingRelay: Sendable {
 
   /// Connects, writes the bytes and closes.
   static func throwAway(_ bytes: [UInt8], to port: Int) throws {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let descriptor = try dial(port)
     defer { close(descriptor) }
+    guard Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+      throw POSIXError(.init(rawValue: errno) ?? .EIO)
+    }
+  }
+
+  /// A connected socket that the caller closes.
+  static func dial(_ port: Int) throws -> Int32 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = loopback(port)
     let connected = withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
       }
     }
-    guard connected, Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+    guard connected else {
+      close(descriptor)
       throw POSIXError(.init(rawValue: errno) ?? .EIO)
     }
+    return descriptor
   }
 
   private static func loopback(_ port: Int) -> sockaddr_in {

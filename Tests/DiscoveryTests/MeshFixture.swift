@@ -33,7 +33,7 @@ final class MeshFixture: Sendable {
 
   /// Serves while the body runs, on the given ports or free ones.
   func serving<Result: Sendable>(
-    ports: (discovery: Int, join: Int) = (0, 0),
+    ports: (discovery: Int, join: Int) = (0, 0), maximumConnections: Int = 100,
     _ body: @Sendable (_ ports: (discovery: Int, join: Int), _ server: DiscoveryServer) async throws -> Result
   ) async throws -> Result {
     var configuration = DiscoveryServer.Configuration()
@@ -43,6 +43,7 @@ final class MeshFixture: Sendable {
     configuration.advertise = ["127.0.0.1"]
     configuration.certificateLifetime = lifetime
     configuration.shutdownGrace = 0.5
+    configuration.maximumConnections = maximumConnections
     let server = try DiscoveryServer(
       configuration: configuration, cache: cache, authority: authority,
       isScheduled: { [scheduled] id, node in scheduled.value[id] == node },

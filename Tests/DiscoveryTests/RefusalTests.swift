@@ -160,6 +160,22 @@ import Testing
     }
   }
 
+  @Test func connectionsAboveTheLimit() async throws {
+    let mesh = try MeshFixture()
+    mesh.apply([try resource("a")])
+    try await mesh.serving(maximumConnections: 3) { ports, _ in
+      let idle = try (0..<3).map { _ in try CuttingRelay.dial(ports.discovery) }
+      let client = try mesh.client(port: ports.discovery)
+      try await running(client) {
+        try await eventually("an error") { client.status.lastError != nil }
+        for _ in 0..<50 { try CuttingRelay.throwAway([], to: ports.discovery) }
+        #expect(client.state.isEmpty)
+        for descriptor in idle { close(descriptor) }
+        try await eventually("the state") { client.state.count(workloadType) == 1 }
+      }
+    }
+  }
+
   @Test func aPortInUseIsASentence() async throws {
     let mesh = try MeshFixture()
     try await mesh.serving { ports, _ in
