@@ -118,9 +118,9 @@ final class ControlThread: Timed {
         if let made = try state.set(identity) { broadcast(.identity(made)) }
       }
     case .trustBundle(let bundle):
-      attempt("trust bundle") {
-        for identity in try state.set(bundle) { broadcast(.identity(identity)) }
-      }
+      let (made, failures) = state.set(bundle)
+      for identity in made { broadcast(.identity(identity)) }
+      for failure in failures { log(.error, "trust bundle: \(failure)") }
     case .query(let query): ask(query)
     case .drain(let drain):
       drainDeadline = loop.now + .seconds(UInt64(drain.seconds))

@@ -47,14 +47,27 @@ struct ProxyState {
     guard let id = SPIFFEID(message.spiffeID) else {
       throw InvalidResource(resource: "identity", field: "spiffe_id", reason: "is not a workload's SPIFFE ID")
     }
+    let previous = credentials[id]
     credentials[id] = Credentials(chain: message.chain.map { Array($0) }, key: Array(message.privateKey))
-    return roots.isEmpty ? nil : try makeIdentity(id)
+    guard !roots.isEmpty else { return nil }
+    do throws(TLSFailure) { return try makeIdentity(id) } catch {
+      credentials[id] = previous
+      throw error
+    }
   }
 
-  /// Every identity anew, to trust these roots.
-  mutating func set(_ bundle: Weft_Proxy_V1_TrustBundle) throws -> [TLSIdentity] {
+  /// Every identity anew, to trust these roots: one that is broken keeps no other from it. A bundle that suits none
+  /// changes nothing.
+  mutating func set(_ bundle: Weft_Proxy_V1_TrustBundle) -> (made: [TLSIdentity], failures: [TLSFailure]) {
+    let previous = roots
     roots = bundle.roots.map { Array($0) }
-    return try credentials.keys.map { try makeIdentity($0) }
+    var made: [TLSIdentity] = []
+    var failures: [TLSFailure] = []
+    for id in credentials.keys {
+      do throws(TLSFailure) { made.append(try makeIdentity(id)) } catch { failures.append(error) }
+    }
+    if made.isEmpty, !failures.isEmpty { roots = previous }
+    return (made, failures)
   }
 
   private func makeIdentity(_ id: SPIFFEID) throws(TLSFailure) -> TLSIdentity {
