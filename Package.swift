@@ -102,7 +102,8 @@ let package = Package(
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
     .testTarget(name: "ProxyCoreTests", dependencies: ["ProxyCore"]),
-    .testTarget(name: "ProxyRuntimeTests", dependencies: ["ProxyRuntime", "DiscoveryAPI", "Identity", "CLinux", .protobuf]),
+    .testTarget(
+      name: "ProxyRuntimeTests", dependencies: ["ProxyRuntime", "DiscoveryAPI", "Identity", "CLinux", .protobuf]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity"]),
     .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryAPI"]),
     .testTarget(
