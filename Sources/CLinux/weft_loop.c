@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -127,6 +128,12 @@ ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_
   }
   ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent < 0 ? -errno : sent;
+}
+
+void weft_keep_freed_memory(void) {
+  mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  mallopt(M_TRIM_THRESHOLD, 8 << 20);
+  mallopt(M_TOP_PAD, 256 << 10);
 }
 
 void weft_name_thread(const char *name) { prctl(PR_SET_NAME, name); }

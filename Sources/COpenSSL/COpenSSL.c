@@ -11,20 +11,25 @@ void weft_tls_io_free(struct weft_tls_io *io) {
 
 void weft_tls_io_sent(struct weft_tls_io *io, size_t count) {
   io->out_length -= count;
+  io->out_start = io->out_length > 0 ? io->out_start + count : 0;
+}
+
+void weft_tls_io_trim(struct weft_tls_io *io) {
   if (io->out_length > 0)
-    memmove(io->out, io->out + count, io->out_length);
-  else if (io->out_capacity > 32768) {
-    // An idle connection holds no buffer.
-    free(io->out);
-    io->out = NULL;
-    io->out_capacity = 0;
-  }
+    return;
+  free(io->out);
+  io->out = NULL;
+  io->out_capacity = 0;
 }
 
 static int io_write(BIO *bio, const char *data, int length) {
   struct weft_tls_io *io = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
   size_t needed = io->out_length + (size_t)length;
+  if (io->out_start + needed > io->out_capacity && io->out_start > 0) {
+    memmove(io->out, io->out + io->out_start, io->out_length);
+    io->out_start = 0;
+  }
   if (needed > io->out_capacity) {
     size_t capacity = io->out_capacity ? io->out_capacity : 2048;
     while (capacity < needed)
@@ -35,7 +40,7 @@ static int io_write(BIO *bio, const char *data, int length) {
     io->out = grown;
     io->out_capacity = capacity;
   }
-  memcpy(io->out + io->out_length, data, (size_t)length);
+  memcpy(io->out + io->out_start + io->out_length, data, (size_t)length);
   io->out_length = needed;
   return length;
 }

@@ -41,6 +41,7 @@ public struct ProxyProgram {
   /// Serves until drained, or forever.
   public func run() throws {
     signal(SIGPIPE, SIG_IGN)
+    weft_keep_freed_memory()
     guard weft_forbid_dumps() == 0 else { throw SystemError(errno, "forbid core dumps") }
     let restricted = weft_restrict_system_calls()
     guard restricted == 0 else { throw SystemError(-restricted, "restrict system calls") }

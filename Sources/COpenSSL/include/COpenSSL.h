@@ -10,14 +10,16 @@ struct weft_tls_io {
   // What was received and not decrypted yet: set by the caller before a read, advanced by libssl.
   const uint8_t *in;
   size_t in_length;
-  // What is to be sent: appended by libssl, freed by weft_tls_io_free.
+  // What is to be sent, from `out_start`: appended by libssl, freed by weft_tls_io_free.
   uint8_t *out;
-  size_t out_length, out_capacity;
+  size_t out_start, out_length, out_capacity;
 };
 
 void weft_tls_io_free(struct weft_tls_io *io);
 // Drops the first bytes of `out`.
 void weft_tls_io_sent(struct weft_tls_io *io, size_t count);
+// Gives an empty buffer's memory back: an idle connection holds none.
+void weft_tls_io_trim(struct weft_tls_io *io);
 
 struct weft_bytes {
   const uint8_t *data;

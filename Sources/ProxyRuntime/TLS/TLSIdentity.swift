@@ -52,8 +52,10 @@ final class TLSIdentity: @unchecked Sendable {
 }
 
 /// Why a handshake or a record failed.
-struct TLSFailure: Error {
+struct TLSFailure: Error, CustomStringConvertible {
   let reason: String
+
+  var description: String { reason }
 
   static func text(_ buffer: [CChar]) -> String {
     String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -82,7 +84,12 @@ final class TLSSession {
   }
 
   /// Ciphertext to send.
-  var output: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: io.pointee.out, count: io.pointee.out_length) }
+  var output: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(start: io.pointee.out.map { $0 + io.pointee.out_start }, count: io.pointee.out_length)
+  }
+
+  /// Gives back the memory of an output that is empty.
+  func trim() { weft_tls_io_trim(io) }
 
   func sent(_ count: Int) { weft_tls_io_sent(io, count) }
 

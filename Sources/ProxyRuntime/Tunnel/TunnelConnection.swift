@@ -24,6 +24,8 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   private static let owedBound = 1 << 20
   /// Unsent bytes at which streams are asked to stop.
   private static let congestion = 256 << 10
+  /// Without traffic for so long, a tunnel gives its buffers back.
+  private static let bufferTimeout: NanoTime = .seconds(2)
   private static let readsPerTurn = 8
 
   private enum State { case connecting, handshaking, open, closed }
@@ -51,6 +53,8 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   private var openings: [UInt32: (Result<TunnelStream, StreamFailure>) -> Void] = [:]
   private var state: State
   private var peerHasEnded = false
+  /// Buffers are kept while there is traffic, and given back after it.
+  private var holdsBuffers = false
   private var isFlushScheduled = false
   private var isReadScheduled = false
   private let deadline: NanoTime
@@ -166,6 +170,13 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   }
 
   func timerFired(now: NanoTime) {
+    if state == .open {
+      guard now > lastActive + Self.bufferTimeout, out.readableBytes == 0, tls.output.isEmpty else { return }
+      out = ByteBuffer()
+      tls.trim()
+      holdsBuffers = false
+      return loop.stopTimer(self)
+    }
     guard now >= deadline else { return }
     fail("no handshake within \(Self.handshakeTimeout / .seconds(1)) s")
   }
@@ -308,8 +319,11 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
       } catch {
         return fail("TLS: \(error.reason)")
       }
-      // Keeps its storage while it is small: an idle tunnel holds little.
-      if out.capacity > 64 << 10 { out = ByteBuffer() } else { out.clear() }
+      out.clear()
+      if !holdsBuffers {
+        holdsBuffers = true
+        loop.startTimer(self)
+      }
       owed = 0
       guard writeOutput() else { return }
     }
