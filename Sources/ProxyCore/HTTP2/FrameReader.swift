@@ -51,10 +51,11 @@ struct FrameReader {
       case .header:
         guard let raw = take(HTTP2.frameHeaderLength, from: &bytes) else { return nil }
         let header = HTTP2.FrameHeader(raw)
-        guard header.length <= HTTP2.maximumFrameSize else {
+        let isData = header.type == HTTP2.FrameType.data.rawValue
+        guard header.length <= (isData ? HTTP2.maximumDataSize : HTTP2.maximumFrameSize) else {
           throw HTTP2Error(code: .frameSizeError, reason: "a frame of \(header.length) bytes")
         }
-        guard header.type == HTTP2.FrameType.data.rawValue else {
+        guard isData else {
           state = .payload(header)
           continue
         }

@@ -5,7 +5,7 @@ import NIOHPACK
 /// state machine: bytes in, events out, frames into a buffer of the caller's. DATA payloads are handed on where they
 /// lie, without a copy.
 ///
-/// Bounds: frames 16 KiB, a header block 16 KiB, `Limits.streams` streams, `Limits.streamWindow` unread bytes each,
+/// Bounds: frames 16 KiB (DATA 256 KiB), a header block 16 KiB, `Limits.streams` streams, `Limits.streamWindow` unread bytes each,
 /// and a budget of frames that carry nothing (floods of PING, SETTINGS, RST_STREAM, empty DATA).
 public struct HBONEConnection {
   public enum Role: Sendable { case client, server }
@@ -78,7 +78,8 @@ public struct HBONEConnection {
     idleFrameBudget = limits.idleFrames
     decoder.maxHeaderListSize = 16 << 10
     var settings: [(HTTP2.Setting, UInt32)] = [
-      (.initialWindowSize, UInt32(limits.streamWindow)), (.maximumHeaderListSize, 16 << 10),
+      (.initialWindowSize, UInt32(limits.streamWindow)), (.maximumFrameSize, UInt32(HTTP2.maximumDataSize)),
+      (.maximumHeaderListSize, 16 << 10),
     ]
     if role == .client {
       out.writeStaticString(HTTP2.preface)

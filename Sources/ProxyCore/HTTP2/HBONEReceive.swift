@@ -247,8 +247,7 @@ extension HBONEConnection {
         opened = opened || change > 0
       case .maximumFrameSize:
         guard 16_384...16_777_215 ~= value else { throw error(.protocolError, "a maximum frame size of \(value)") }
-        // Never larger than a TLS record: the receiver would only wait for the rest.
-        peerMaximumFrame = HTTP2.maximumFrameSize
+        peerMaximumFrame = min(Int(value), HTTP2.maximumDataSize)
       case .maximumConcurrentStreams: peerMaximumStreams = Int(value)
       case .headerTableSize:
         do { try encoder.setDynamicTableSize(Int(min(value, 4096))) } catch {

@@ -4,8 +4,11 @@ import NIOCore
 public enum HTTP2 {
   public static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
   static let frameHeaderLength = 9
-  /// SETTINGS_MAX_FRAME_SIZE's initial value, and all that Weft accepts (§6.5.2).
+  /// SETTINGS_MAX_FRAME_SIZE's initial value (§6.5.2), and all that Weft accepts of frames other than DATA.
   static let maximumFrameSize = 16_384
+  /// What Weft announces and sends of DATA at most: a frame header every 256 KiB leaves what a bulk stream's receiver
+  /// decrypts in one piece.
+  static let maximumDataSize = 256 << 10
   static let initialWindow = 65_535
   static let maximumWindow = Int(Int32.max)
 

@@ -30,7 +30,7 @@ protocol Timed: AnyObject {
 /// that all streams of a tick leave a tunnel in one write.
 final class EventLoop {
   static let timerInterval: NanoTime = .milliseconds(100)
-  static let scratchSize = 128 << 10
+  static let scratchSize = 256 << 10
   private static let eventsPerTick = 512
 
   /// The time at the tick's start.
@@ -58,7 +58,7 @@ final class EventLoop {
     events = .allocate(capacity: Self.eventsPerTick)
     scratch = .allocate(byteCount: Self.scratchSize, alignment: 64)
     ciphertext = .allocate(byteCount: Self.scratchSize, alignment: 64)
-    plaintext = .allocate(byteCount: (16 << 10) + 256, alignment: 64)
+    plaintext = .allocate(byteCount: Self.scratchSize + TLSSession.recordSize, alignment: 64)
     now = Self.clock()
   }
 

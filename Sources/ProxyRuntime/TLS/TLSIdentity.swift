@@ -64,6 +64,9 @@ struct TLSFailure: Error, CustomStringConvertible {
 
 /// One TLS connection over buffers: ciphertext in, plaintext out, and back. Lives on one thread.
 final class TLSSession {
+  /// The most plaintext of one record (RFC 8446 §5.1).
+  static let recordSize = 16 << 10
+
   private let ssl: OpaquePointer
   private let io: UnsafeMutablePointer<weft_tls_io>
 
@@ -124,7 +127,7 @@ final class TLSSession {
   func write(_ bytes: UnsafeRawBufferPointer) throws(TLSFailure) {
     var sent = 0
     while sent < bytes.count {
-      let count = weft_tls_write(ssl, bytes.baseAddress! + sent, Int32(min(bytes.count - sent, 16_384)))
+      let count = weft_tls_write(ssl, bytes.baseAddress! + sent, Int32(min(bytes.count - sent, Self.recordSize)))
       guard count > 0 else { throw failure }
       sent += Int(count)
     }

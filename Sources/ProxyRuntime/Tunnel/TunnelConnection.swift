@@ -209,17 +209,36 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   private func decrypt(_ ciphertext: UnsafeRawBufferPointer) {
     tls.receive(ciphertext) {
       if state == .handshaking { advanceHandshake() }
-      do throws(TLSFailure) {
-        while state == .open {
-          guard let count = try tls.read(into: loop.plaintext) else { return fail("closed by peer") }
-          guard count > 0 else { break }
-          process(UnsafeRawBufferPointer(rebasing: loop.plaintext[..<count]))
-        }
-      } catch {
-        fail(error.reason)
-      }
+      let problem = decryptRecords()
+      if let problem { fail(problem) }
     }
     if !tls.output.isEmpty || out.readableBytes > 0, state != .closed { wantsFlush() }
+  }
+
+  /// Collects the records of one read and hands them on together: a bulk stream's bytes reach its application in one
+  /// write. Returns why the connection ends, if it does.
+  private func decryptRecords() -> String? {
+    var filled = 0
+    var problem: String?
+    while state == .open, problem == nil {
+      var count = 0
+      do throws(TLSFailure) {
+        if let read = try tls.read(into: UnsafeMutableRawBufferPointer(rebasing: loop.plaintext[filled...])) {
+          count = read
+        } else {
+          problem = "closed by peer"
+        }
+      } catch {
+        problem = error.reason
+      }
+      filled += count
+      if count == 0 || loop.plaintext.count - filled < TLSSession.recordSize {
+        process(UnsafeRawBufferPointer(rebasing: loop.plaintext[..<filled]))
+        filled = 0
+        if count == 0 { break }
+      }
+    }
+    return problem
   }
 
   private func advanceHandshake() {
