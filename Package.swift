@@ -49,7 +49,7 @@ let package = Package(
     // C shims: what Swift can't call directly.
     .target(name: "CLinux"),
     .target(name: "CLibbpf", linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
-    .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+    .target(name: "CTLS", dependencies: [.product(name: "NIOSSL", package: "swift-nio-ssl")]),
 
     // Values and decisions: no I/O.
     .target(name: "MeshModel"),
@@ -60,7 +60,7 @@ let package = Package(
     // The data plane.
     .target(
       name: "ProxyRuntime",
-      dependencies: ["ProxyCore", "DiscoveryAPI", "CLinux", "COpenSSL", .deques]),
+      dependencies: ["ProxyCore", "DiscoveryAPI", "CLinux", "CTLS", .deques]),
 
     // The control plane and what carries it.
     .target(name: "Identity", dependencies: ["MeshModel", .x509, .crypto, .asn1]),

@@ -1,7 +1,7 @@
-import COpenSSL
+import CTLS
 import MeshModel
 
-/// What a workload shows and trusts: one context for each role. Immutable once made; libssl counts its references with
+/// What a workload shows and trusts: one context for each role. Immutable once made; BoringSSL counts its references with
 /// atomics, so it may be used from every worker.
 final class TLSIdentity: @unchecked Sendable {
   let id: SPIFFEID
@@ -18,14 +18,14 @@ final class TLSIdentity: @unchecked Sendable {
     do {
       server = try Self.context(chain: chain, key: key, roots: roots, isServer: true)
     } catch {
-      SSL_CTX_free(client)
+      weft_tls_context_free(client)
       throw error
     }
   }
 
   deinit {
-    SSL_CTX_free(client)
-    SSL_CTX_free(server)
+    weft_tls_context_free(client)
+    weft_tls_context_free(server)
   }
 
   private static func context(
@@ -41,7 +41,7 @@ final class TLSIdentity: @unchecked Sendable {
         return weft_bytes(data: storage.baseAddress! + offset, length: bytes.count)
       }
       return views.withUnsafeBufferPointer { views in
-        weft_tls_context(
+        weft_tls_context_new(
           views.baseAddress!, chain.count, views[chain.count], views.baseAddress! + chain.count + 1, roots.count,
           isServer ? 1 : 0, &reason, reason.count)
       }
@@ -81,7 +81,7 @@ final class TLSSession {
   }
 
   deinit {
-    SSL_free(ssl)
+    weft_tls_free(ssl)
     weft_tls_io_free(io)
     io.deallocate()
   }
@@ -96,7 +96,7 @@ final class TLSSession {
 
   func sent(_ count: Int) { weft_tls_io_sent(io, count) }
 
-  /// Lends received ciphertext to libssl: `body` has to read until nothing more comes.
+  /// Lends received ciphertext to BoringSSL: `body` has to read until nothing more comes.
   func receive<R>(_ ciphertext: UnsafeRawBufferPointer, _ body: () -> R) -> R {
     io.pointee.in = ciphertext.baseAddress?.assumingMemoryBound(to: UInt8.self)
     io.pointee.in_length = ciphertext.count
@@ -134,7 +134,7 @@ final class TLSSession {
   }
 
   /// Queues close_notify (RFC 8446 §6.1).
-  func shutdown() { SSL_shutdown(ssl) }
+  func shutdown() { weft_tls_shutdown(ssl) }
 
   /// The peer's URI SAN; nil where it has none, or more than one (SPIFFE X509-SVID §2).
   var peerURI: String? {

@@ -1,5 +1,5 @@
-#include "COpenSSL.h"
-#include <openssl/x509v3.h>
+#include "CTLS.h"
+#include <CNIOBoringSSL.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +142,7 @@ static const char *configure(SSL_CTX *context, const struct weft_bytes *chain, s
   return NULL;
 }
 
-SSL_CTX *weft_tls_context(const struct weft_bytes *chain, size_t chain_count, struct weft_bytes key,
+struct weft_tls_context *weft_tls_context_new(const struct weft_bytes *chain, size_t chain_count, struct weft_bytes key,
                           const struct weft_bytes *roots, size_t root_count, int is_server, char *error,
                           size_t error_capacity) {
   static const unsigned char h2[] = {2, 'h', '2'};
@@ -153,14 +153,13 @@ SSL_CTX *weft_tls_context(const struct weft_bytes *chain, size_t chain_count, st
     return NULL;
   }
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-  SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
+  SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
   SSL_CTX_set_verify_depth(context, 5);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
-  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_read_ahead(context, 1);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_mode(context, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   if (is_server)
     SSL_CTX_set_alpn_select_cb(context, select_h2, NULL);
   else
@@ -171,11 +170,13 @@ SSL_CTX *weft_tls_context(const struct weft_bytes *chain, size_t chain_count, st
     SSL_CTX_free(context);
     return NULL;
   }
-  return context;
+  return (struct weft_tls_context *)context;
 }
 
-SSL *weft_tls_new(SSL_CTX *context, struct weft_tls_io *io, int is_server) {
-  SSL *ssl = SSL_new(context);
+void weft_tls_context_free(struct weft_tls_context *context) { SSL_CTX_free((SSL_CTX *)context); }
+
+struct weft_tls *weft_tls_new(struct weft_tls_context *context, struct weft_tls_io *io, int is_server) {
+  SSL *ssl = SSL_new((SSL_CTX *)context);
   BIO *bio = ssl ? BIO_new(io_method()) : NULL;
   if (bio == NULL) {
     SSL_free(ssl);
@@ -187,8 +188,12 @@ SSL *weft_tls_new(SSL_CTX *context, struct weft_tls_io *io, int is_server) {
     SSL_set_accept_state(ssl);
   else
     SSL_set_connect_state(ssl);
-  return ssl;
+  return (struct weft_tls *)ssl;
 }
+
+void weft_tls_free(struct weft_tls *tls) { SSL_free((SSL *)tls); }
+
+void weft_tls_shutdown(struct weft_tls *tls) { SSL_shutdown((SSL *)tls); }
 
 static int result(SSL *ssl, int count) {
   switch (SSL_get_error(ssl, count)) {
@@ -201,25 +206,29 @@ static int result(SSL *ssl, int count) {
   }
 }
 
-int weft_tls_handshake(SSL *ssl) {
+int weft_tls_handshake(struct weft_tls *tls) {
+  SSL *ssl = (SSL *)tls;
   ERR_clear_error();
   int count = SSL_do_handshake(ssl);
   return count == 1 ? WEFT_TLS_OK : result(ssl, count);
 }
 
-int weft_tls_read(SSL *ssl, void *data, int capacity) {
+int weft_tls_read(struct weft_tls *tls, void *data, int capacity) {
+  SSL *ssl = (SSL *)tls;
   ERR_clear_error();
   int count = SSL_read(ssl, data, capacity);
   return count > 0 ? count : result(ssl, count);
 }
 
-int weft_tls_write(SSL *ssl, const void *data, int length) {
+int weft_tls_write(struct weft_tls *tls, const void *data, int length) {
+  SSL *ssl = (SSL *)tls;
   ERR_clear_error();
   int count = SSL_write(ssl, data, length < 16384 ? length : 16384);
   return count > 0 ? count : WEFT_TLS_FAILED;
 }
 
-void weft_tls_error(SSL *ssl, char *error, size_t capacity) {
+void weft_tls_error(struct weft_tls *tls, char *error, size_t capacity) {
+  SSL *ssl = (SSL *)tls;
   long verified = SSL_get_verify_result(ssl);
   unsigned long code = ERR_peek_last_error();
   if (verified != X509_V_OK)
@@ -231,8 +240,9 @@ void weft_tls_error(SSL *ssl, char *error, size_t capacity) {
   ERR_clear_error();
 }
 
-int weft_tls_peer_uri(SSL *ssl, char *out, size_t capacity) {
-  X509 *certificate = SSL_get1_peer_certificate(ssl);
+int weft_tls_peer_uri(struct weft_tls *tls, char *out, size_t capacity) {
+  SSL *ssl = (SSL *)tls;
+  X509 *certificate = SSL_get_peer_certificate(ssl);
   if (certificate == NULL)
     return -1;
   int found = 0;
@@ -254,7 +264,8 @@ int weft_tls_peer_uri(SSL *ssl, char *out, size_t capacity) {
   return found;
 }
 
-int weft_tls_alpn_is_h2(SSL *ssl) {
+int weft_tls_alpn_is_h2(struct weft_tls *tls) {
+  SSL *ssl = (SSL *)tls;
   const unsigned char *name = NULL;
   unsigned int length = 0;
   SSL_get0_alpn_selected(ssl, &name, &length);
