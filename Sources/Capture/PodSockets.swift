@@ -86,13 +86,22 @@ public enum PodSockets {
         guard descriptor >= 0 else { throw .system("opening a pod's \(kind) socket", code: errno) }
         opened.append(descriptor)
         try set(descriptor, CInt(IPPROTO_TCP), TCP_NODELAY, 1, "TCP_NODELAY")
-        if kind == .deliveryV4 || kind == .deliveryV6 { try leaveFromLoopback(descriptor, v4: v4) }
+        if kind == .deliveryV4 || kind == .deliveryV6 {
+          try leaveFromLoopback(descriptor, v4: v4)
+          useCheapCongestionControl(descriptor)
+        }
       }
       return opened
     } catch {
       for descriptor in opened { close(descriptor) }
       throw error
     }
+  }
+
+  /// On the loopback there is no congestion to control: Reno (always there, for everybody) costs least, while a system's
+  /// default of BBR takes samples and paces by timers. Where it can't be set the default does as well.
+  private static func useCheapCongestionControl(_ socket: CInt) {
+    _ = setsockopt(socket, CInt(IPPROTO_TCP), TCP_CONGESTION, "reno", 4)
   }
 
   private static func rawSocket(_ family: CInt, _ type: __socket_type) -> CInt {
@@ -105,6 +114,7 @@ public enum PodSockets {
       try set(socket, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
       // Accepted sockets inherit it.
       try set(socket, CInt(IPPROTO_TCP), TCP_NODELAY, 1, "TCP_NODELAY")
+      if listener == .outbound { useCheapCongestionControl(socket) }
     }
     guard listener.port != 0 else { return }
     if listener.isDatagram {
