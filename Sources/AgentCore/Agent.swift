@@ -112,7 +112,9 @@ public actor Agent {
   }
 
   private func restore() {
-    for problem in loaded.problems { logger.warning("an identity on disk is ignored", metadata: ["error": "\(problem)"]) }
+    for problem in loaded.problems {
+      logger.warning("an identity on disk is ignored", metadata: ["error": "\(problem)"])
+    }
     identities.restore(loaded.identities)
     if let own = loaded.identities.first(where: { $0.subject == .node(nodeID) }) { use(node: own) }
     do {

@@ -8,7 +8,8 @@
 // The kernel's SCM_MAX_FD.
 enum { MAXIMUM = 253 };
 
-ssize_t weft_send_with_fds(int sock, const void *data, size_t length, const int *fds, int count) {
+ssize_t weft_send_with_fds(int sock, const void *data, size_t length, const int *fds, int count)
+{
   if (count < 0 || count > MAXIMUM)
     return -EINVAL;
   union {
@@ -30,7 +31,8 @@ ssize_t weft_send_with_fds(int sock, const void *data, size_t length, const int 
   return sent < 0 ? -errno : sent;
 }
 
-ssize_t weft_receive_with_fds(int sock, void *data, size_t capacity, int *fds, int capacity_fds, int *count_out) {
+ssize_t weft_receive_with_fds(int sock, void *data, size_t capacity, int *fds, int capacity_fds, int *count_out)
+{
   union {
     struct cmsghdr align;
     char space[CMSG_SPACE(MAXIMUM * sizeof(int))];
@@ -58,7 +60,8 @@ ssize_t weft_receive_with_fds(int sock, void *data, size_t capacity, int *fds, i
   return length;
 }
 
-int weft_peer_uid(int sock, uid_t *out) {
+int weft_peer_uid(int sock, uid_t *out)
+{
   struct ucred credentials;
   socklen_t length = sizeof credentials;
   if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)

@@ -50,62 +50,87 @@ struct failure {
   int error;
 };
 
-static struct failure failed(int step) { return (struct failure){step, errno}; }
+static struct failure failed(int step)
+{
+  return (struct failure){step, errno};
+}
 
-static int place_stream(int from, int to) {
-  if (from < 0) from = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (from < 0) return -1;
-  if (from != to) return dup2(from, to);
+static int place_stream(int from, int to)
+{
+  if (from < 0)
+    from = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (from < 0)
+    return -1;
+  if (from != to)
+    return dup2(from, to);
   // dup2 on itself would keep close-on-exec.
   return fcntl(from, F_SETFD, 0);
 }
 
-static int drop_bounding_set(void) {
+static int drop_bounding_set(void)
+{
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
-    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return -1;
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+      return -1;
   return 0;
 }
 
-static int drop_capabilities(void) {
+static int drop_capabilities(void)
+{
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct none[2];
   memset(none, 0, sizeof none);
-  if (syscall(SYS_capset, &header, none) < 0) return -1;
+  if (syscall(SYS_capset, &header, none) < 0)
+    return -1;
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 /// Everything before exec. The cgroup comes first: whatever follows is then found by it.
-static struct failure enter(const struct weft_lab_process *p) {
-  if (p->cgroup_procs >= 0 && write(p->cgroup_procs, "0", 1) != 1) return failed(STEP_CGROUP);
-  if (p->network_namespace >= 0 && setns(p->network_namespace, CLONE_NEWNET) < 0) return failed(STEP_NETWORK);
+static struct failure enter(const struct weft_lab_process *p)
+{
+  if (p->cgroup_procs >= 0 && write(p->cgroup_procs, "0", 1) != 1)
+    return failed(STEP_CGROUP);
+  if (p->network_namespace >= 0 && setns(p->network_namespace, CLONE_NEWNET) < 0)
+    return failed(STEP_NETWORK);
   if (p->binds && p->binds->source) {
     // Slave, not private: an unmount on the machine (of a namespace's name) is seen here too.
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0) return failed(STEP_MOUNT);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+      return failed(STEP_MOUNT);
     for (const struct weft_lab_bind *bind = p->binds; bind->source; bind++)
-      if (mount(bind->source, bind->target, NULL, MS_BIND, NULL) < 0) return failed(STEP_MOUNT);
+      if (mount(bind->source, bind->target, NULL, MS_BIND, NULL) < 0)
+        return failed(STEP_MOUNT);
   }
   if (p->hostname && (unshare(CLONE_NEWUTS) < 0 || sethostname(p->hostname, strlen(p->hostname)) < 0))
     return failed(STEP_HOSTNAME);
-  if (p->directory && chdir(p->directory) < 0) return failed(STEP_DIRECTORY);
+  if (p->directory && chdir(p->directory) < 0)
+    return failed(STEP_DIRECTORY);
   // The bounding set goes before the user, whose change takes the right to drop it.
-  if (p->without_privileges && drop_bounding_set() < 0) return failed(STEP_PRIVILEGES);
-  if (p->user && (setgroups(0, NULL) < 0 || setgid(p->user) < 0 || setuid(p->user) < 0)) return failed(STEP_USER);
-  if (p->without_privileges && drop_capabilities() < 0) return failed(STEP_PRIVILEGES);
+  if (p->without_privileges && drop_bounding_set() < 0)
+    return failed(STEP_PRIVILEGES);
+  if (p->user && (setgroups(0, NULL) < 0 || setgid(p->user) < 0 || setuid(p->user) < 0))
+    return failed(STEP_USER);
+  if (p->without_privileges && drop_capabilities() < 0)
+    return failed(STEP_PRIVILEGES);
   return (struct failure){STEP_NONE, 0};
 }
 
-static void default_signals(void) {
+static void default_signals(void)
+{
   struct sigaction action = {.sa_handler = SIG_DFL};
-  for (int signal = 1; signal < NSIG; signal++) sigaction(signal, &action, NULL);
+  for (int signal = 1; signal < NSIG; signal++)
+    sigaction(signal, &action, NULL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void run_child(const struct weft_lab_process *p, int report) {
+static _Noreturn void run_child(const struct weft_lab_process *p, int report)
+{
   default_signals();
-  if (p->new_session) setsid();
-  if (p->parent_death_signal) prctl(PR_SET_PDEATHSIG, p->parent_death_signal, 0, 0, 0);
+  if (p->new_session)
+    setsid();
+  if (p->parent_death_signal)
+    prctl(PR_SET_PDEATHSIG, p->parent_death_signal, 0, 0, 0);
   struct failure failure = enter(p);
   if (failure.step == STEP_NONE) {
     if (place_stream(p->standard_input, 0) < 0 || place_stream(p->standard_output, 1) < 0 ||
@@ -122,13 +147,16 @@ static _Noreturn void run_child(const struct weft_lab_process *p, int report) {
   _exit(written == sizeof failure ? 127 : 126);
 }
 
-int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **step) {
+int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **step)
+{
   int report[2];
   *step = step_names[STEP_FORK];
-  if (pipe2(report, O_CLOEXEC) < 0) return errno;
+  if (pipe2(report, O_CLOEXEC) < 0)
+    return errno;
   // The standard streams are placed on 0, 1 and 2: the report must not be among them.
   for (int end = 0; end < 2; end++) {
-    if (report[end] > 2) continue;
+    if (report[end] > 2)
+      continue;
     int moved = fcntl(report[end], F_DUPFD_CLOEXEC, 3);
     close(report[end]);
     report[end] = moved;
@@ -138,7 +166,8 @@ int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **st
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_t child = fork();
-  if (child == 0) run_child(p, report[1]);
+  if (child == 0)
+    run_child(p, report[1]);
   int fork_error = errno;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   close(report[1]);
@@ -148,7 +177,8 @@ int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **st
   }
   struct failure failure = {STEP_NONE, 0};
   ssize_t got;
-  do got = read(report[0], &failure, sizeof failure);
+  do
+    got = read(report[0], &failure, sizeof failure);
   while (got < 0 && errno == EINTR);
   close(report[0]);
   if (got == sizeof failure) {
@@ -161,7 +191,8 @@ int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **st
   return 0;
 }
 
-int weft_lab_exec(const struct weft_lab_process *p, const char **step) {
+int weft_lab_exec(const struct weft_lab_process *p, const char **step)
+{
   struct failure failure = enter(p);
   if (failure.step == STEP_NONE) {
     default_signals();
@@ -180,7 +211,8 @@ struct settings_job {
   int error;
 };
 
-static void *write_settings(void *argument) {
+static void *write_settings(void *argument)
+{
   struct settings_job *job = argument;
   job->failed = job->count;
   if (setns(job->network_namespace, CLONE_NEWNET) < 0) {
@@ -190,11 +222,13 @@ static void *write_settings(void *argument) {
   for (size_t i = 0; i < job->count; i++) {
     const struct weft_lab_setting *setting = &job->settings[i];
     int file = open(setting->path, O_WRONLY | O_CLOEXEC);
-    if (file < 0 && errno == ENOENT) continue;
+    if (file < 0 && errno == ENOENT)
+      continue;
     ssize_t length = (ssize_t)strlen(setting->value);
     ssize_t written = file < 0 ? -1 : write(file, setting->value, (size_t)length);
     int error = errno;
-    if (file >= 0) close(file);
+    if (file >= 0)
+      close(file);
     if (written != length) {
       job->failed = i;
       job->error = error;
@@ -205,23 +239,32 @@ static void *write_settings(void *argument) {
 }
 
 int weft_lab_write_settings(int network_namespace, const struct weft_lab_setting *settings, size_t count,
-                            size_t *failed) {
+                            size_t *failed)
+{
   struct settings_job job = {network_namespace, settings, count, count, 0};
   pthread_t thread;
   int error = pthread_create(&thread, NULL, write_settings, &job);
-  if (error) return error;
+  if (error)
+    return error;
   pthread_join(thread, NULL);
   *failed = job.failed;
   return job.error;
 }
 
-int weft_lab_memory_file(void) { return memfd_create("weft-lab", MFD_CLOEXEC); }
+int weft_lab_memory_file(void)
+{
+  return memfd_create("weft-lab", MFD_CLOEXEC);
+}
 
 static volatile sig_atomic_t remembered;
 
-static void remember(int signal) { remembered = signal; }
+static void remember(int signal)
+{
+  remembered = signal;
+}
 
-void weft_lab_remember_interrupts(void) {
+void weft_lab_remember_interrupts(void)
+{
   // No SA_RESTART: a wait ends with EINTR and its loop looks at weft_lab_interrupt().
   struct sigaction action = {.sa_handler = remember};
   sigaction(SIGINT, &action, NULL);
@@ -234,4 +277,7 @@ void weft_lab_remember_interrupts(void) {
   pthread_sigmask(SIG_UNBLOCK, &both, NULL);
 }
 
-int weft_lab_interrupt(void) { return remembered; }
+int weft_lab_interrupt(void)
+{
+  return remembered;
+}

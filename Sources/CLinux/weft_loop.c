@@ -14,36 +14,45 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int weft_epoll_add(int epoll, int fd, uint32_t events, void *pointer) {
+int weft_epoll_add(int epoll, int fd, uint32_t events, void *pointer)
+{
   struct epoll_event event = {.events = events, .data.ptr = pointer};
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-int weft_epoll_remove(int epoll, int fd) {
+int weft_epoll_remove(int epoll, int fd)
+{
   struct epoll_event event = {0};
   return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event) < 0 ? -errno : 0;
 }
 
-void *weft_epoll_pointer(const struct epoll_event *event) { return event->data.ptr; }
+void *weft_epoll_pointer(const struct epoll_event *event)
+{
+  return event->data.ptr;
+}
 
-int weft_accept(int listener, struct sockaddr *address, socklen_t *length) {
+int weft_accept(int listener, struct sockaddr *address, socklen_t *length)
+{
   int fd = accept4(listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   return fd < 0 ? -errno : fd;
 }
 
-int weft_unacknowledged(int fd) {
+int weft_unacknowledged(int fd)
+{
   int bytes = 0;
   return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
-static void map_v4(const struct in_addr *in, uint8_t *out) {
+static void map_v4(const struct in_addr *in, uint8_t *out)
+{
   memset(out, 0, 10);
   out[10] = out[11] = 0xff;
   memcpy(out + 12, in, 4);
 }
 
 ssize_t weft_receive_datagram(int fd, void *data, size_t capacity, uint8_t *local_out, uint8_t *peer_out,
-                              uint16_t *peer_port_out, int *truncated_out) {
+                              uint16_t *peer_port_out, int *truncated_out)
+{
   union {
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -81,7 +90,8 @@ ssize_t weft_receive_datagram(int fd, void *data, size_t capacity, uint8_t *loca
 }
 
 ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_t *local, const uint8_t *peer,
-                           uint16_t peer_port) {
+                           uint16_t peer_port)
+{
   int domain = 0;
   socklen_t domain_length = sizeof domain;
   if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_length) < 0)
@@ -130,15 +140,20 @@ ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_
   return sent < 0 ? -errno : sent;
 }
 
-void weft_keep_freed_memory(void) {
+void weft_keep_freed_memory(void)
+{
   mallopt(M_MMAP_THRESHOLD, 4 << 20);
   mallopt(M_TRIM_THRESHOLD, 8 << 20);
   mallopt(M_TOP_PAD, 256 << 10);
 }
 
-void weft_name_thread(const char *name) { prctl(PR_SET_NAME, name); }
+void weft_name_thread(const char *name)
+{
+  prctl(PR_SET_NAME, name);
+}
 
-int weft_forbid_dumps(void) {
+int weft_forbid_dumps(void)
+{
   struct rlimit none = {0, 0};
   if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
     return -errno;
@@ -148,46 +163,47 @@ int weft_forbid_dumps(void) {
 #define DENY(name)                                                                                                     \
   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(name), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 
-int weft_restrict_system_calls(void) {
+int weft_restrict_system_calls(void)
+{
   static struct sock_filter filter[] = {
 #if defined(__x86_64__)
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      // The x32 calls have numbers of their own.
-      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    // The x32 calls have numbers of their own.
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 #else
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 #endif
-      DENY(__NR_execve),
-      DENY(__NR_execveat),
-      DENY(__NR_bpf),
-      DENY(__NR_ptrace),
-      DENY(__NR_process_vm_readv),
-      DENY(__NR_process_vm_writev),
-      DENY(__NR_setns),
-      DENY(__NR_unshare),
-      DENY(__NR_mount),
-      DENY(__NR_umount2),
-      DENY(__NR_pivot_root),
-      DENY(__NR_chroot),
-      DENY(__NR_init_module),
-      DENY(__NR_finit_module),
-      DENY(__NR_delete_module),
-      DENY(__NR_kexec_load),
-      DENY(__NR_reboot),
-      DENY(__NR_swapon),
-      DENY(__NR_swapoff),
-      DENY(__NR_add_key),
-      DENY(__NR_request_key),
-      DENY(__NR_keyctl),
-      DENY(__NR_perf_event_open),
-      DENY(__NR_userfaultfd),
-      DENY(__NR_open_by_handle_at),
-      DENY(__NR_name_to_handle_at),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    DENY(__NR_execve),
+    DENY(__NR_execveat),
+    DENY(__NR_bpf),
+    DENY(__NR_ptrace),
+    DENY(__NR_process_vm_readv),
+    DENY(__NR_process_vm_writev),
+    DENY(__NR_setns),
+    DENY(__NR_unshare),
+    DENY(__NR_mount),
+    DENY(__NR_umount2),
+    DENY(__NR_pivot_root),
+    DENY(__NR_chroot),
+    DENY(__NR_init_module),
+    DENY(__NR_finit_module),
+    DENY(__NR_delete_module),
+    DENY(__NR_kexec_load),
+    DENY(__NR_reboot),
+    DENY(__NR_swapon),
+    DENY(__NR_swapoff),
+    DENY(__NR_add_key),
+    DENY(__NR_request_key),
+    DENY(__NR_keyctl),
+    DENY(__NR_perf_event_open),
+    DENY(__NR_userfaultfd),
+    DENY(__NR_open_by_handle_at),
+    DENY(__NR_name_to_handle_at),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -26,22 +26,10 @@ static const char *const STEPS[] = {"fork",
                                     "drop its capabilities",
                                     "forbid new privileges",
                                     "execute the program"};
-enum {
-  FORK,
-  CGROUP,
-  SESSION,
-  HANDOVER,
-  CLOSE,
-  LIMITS,
-  GROUPS,
-  BOUNDING,
-  USER,
-  CAPABILITIES,
-  PRIVILEGES,
-  EXECUTE
-};
+enum { FORK, CGROUP, SESSION, HANDOVER, CLOSE, LIMITS, GROUPS, BOUNDING, USER, CAPABILITIES, PRIVILEGES, EXECUTE };
 
-static int join_cgroup(const char *cgroup) {
+static int join_cgroup(const char *cgroup)
+{
   char path[4096];
   if (snprintf(path, sizeof path, "%s/cgroup.procs", cgroup) >= (int)sizeof path) {
     errno = ENAMETOOLONG;
@@ -57,21 +45,24 @@ static int join_cgroup(const char *cgroup) {
   return written == 1 ? 0 : -1;
 }
 
-static int drop_capabilities(void) {
+static int drop_capabilities(void)
+{
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct none[2];
   memset(none, 0, sizeof none);
   return (int)syscall(SYS_capset, &header, none);
 }
 
-static int drop_bounding_set(void) {
+static int drop_bounding_set(void)
+{
   for (int capability = 0; capability <= 63; capability++)
     if (prctl(PR_CAPBSET_DROP, capability) < 0 && errno != EINVAL)
       return -1;
   return 0;
 }
 
-static int set_limits(void) {
+static int set_limits(void)
+{
   struct rlimit none = {0, 0};
   struct rlimit files = {1048576, 1048576};
   if (setrlimit(RLIMIT_CORE, &none) < 0)
@@ -85,7 +76,8 @@ static int set_limits(void) {
 }
 
 // Only async-signal-safe calls from here on: the parent has threads.
-static int become(const struct weft_spawn *spawn) {
+static int become(const struct weft_spawn *spawn)
+{
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -111,7 +103,8 @@ static int become(const struct weft_spawn *spawn) {
   return EXECUTE;
 }
 
-pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step) {
+pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step)
+{
   int report[2];
   *step = STEPS[FORK];
   if (pipe2(report, O_CLOEXEC) < 0)
@@ -129,7 +122,8 @@ pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step) {
     int failed = become(spawn);
     if (failed == EXECUTE) {
       // All but stdio, 3 and the report, which closes by itself when the program starts.
-      if (syscall(SYS_close_range, 4, (unsigned)out - 1, 0) < 0 || syscall(SYS_close_range, (unsigned)out + 1, ~0U, 0) < 0)
+      if (syscall(SYS_close_range, 4, (unsigned)out - 1, 0) < 0 ||
+          syscall(SYS_close_range, (unsigned)out + 1, ~0U, 0) < 0)
         failed = CLOSE;
       else
         execv(spawn->path, spawn->argv);
@@ -153,7 +147,8 @@ pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step) {
   return -message[1];
 }
 
-int weft_wait_child(pid_t pid) {
+int weft_wait_child(pid_t pid)
+{
   int status;
   while (waitpid(pid, &status, 0) < 0)
     if (errno != EINTR)
@@ -161,16 +156,19 @@ int weft_wait_child(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
-int weft_pidfd_open(pid_t pid) {
+int weft_pidfd_open(pid_t pid)
+{
   int handle = (int)syscall(SYS_pidfd_open, pid, 0);
   return handle < 0 ? -errno : handle;
 }
 
-int weft_pidfd_kill(int handle, int signal) {
+int weft_pidfd_kill(int handle, int signal)
+{
   return syscall(SYS_pidfd_send_signal, handle, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
-void weft_pidfd_wait(int handle) {
+void weft_pidfd_wait(int handle)
+{
   struct pollfd end = {.fd = handle, .events = POLLIN};
   while (poll(&end, 1, -1) < 0 && errno == EINTR)
     ;

@@ -4,17 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-void weft_tls_io_free(struct weft_tls_io *io) {
+void weft_tls_io_free(struct weft_tls_io *io)
+{
   free(io->out);
   memset(io, 0, sizeof *io);
 }
 
-void weft_tls_io_sent(struct weft_tls_io *io, size_t count) {
+void weft_tls_io_sent(struct weft_tls_io *io, size_t count)
+{
   io->out_length -= count;
   io->out_start = io->out_length > 0 ? io->out_start + count : 0;
 }
 
-void weft_tls_io_trim(struct weft_tls_io *io) {
+void weft_tls_io_trim(struct weft_tls_io *io)
+{
   if (io->out_length > 0)
     return;
   free(io->out);
@@ -22,7 +25,8 @@ void weft_tls_io_trim(struct weft_tls_io *io) {
   io->out_capacity = 0;
 }
 
-static int io_write(BIO *bio, const char *data, int length) {
+static int io_write(BIO *bio, const char *data, int length)
+{
   struct weft_tls_io *io = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
   size_t needed = io->out_length + (size_t)length;
@@ -45,7 +49,8 @@ static int io_write(BIO *bio, const char *data, int length) {
   return length;
 }
 
-static int io_read(BIO *bio, char *data, int length) {
+static int io_read(BIO *bio, char *data, int length)
+{
   struct weft_tls_io *io = BIO_get_data(bio);
   BIO_clear_retry_flags(bio);
   if (io->in_length == 0) {
@@ -59,17 +64,20 @@ static int io_read(BIO *bio, char *data, int length) {
   return (int)count;
 }
 
-static long io_control(BIO *bio, int command, long number, void *pointer) {
+static long io_control(BIO *bio, int command, long number, void *pointer)
+{
   (void)bio, (void)number, (void)pointer;
   return command == BIO_CTRL_FLUSH;
 }
 
-static int io_create(BIO *bio) {
+static int io_create(BIO *bio)
+{
   BIO_set_init(bio, 1);
   return 1;
 }
 
-static BIO_METHOD *io_method(void) {
+static BIO_METHOD *io_method(void)
+{
   // Made once, by the first (control) thread, before any worker has a context.
   static BIO_METHOD *method;
   if (method == NULL) {
@@ -86,7 +94,8 @@ static BIO_METHOD *io_method(void) {
 }
 
 static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in,
-                     unsigned int in_length, void *argument) {
+                     unsigned int in_length, void *argument)
+{
   (void)ssl, (void)argument;
   for (unsigned int at = 0; at + 2 < in_length; at += 1u + in[at])
     if (in[at] == 2 && in[at + 1] == 'h' && in[at + 2] == '2') {
@@ -97,7 +106,8 @@ static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static void fail(const char *what, char *error, size_t capacity) {
+static void fail(const char *what, char *error, size_t capacity)
+{
   char reason[200] = "unknown reason";
   unsigned long code = ERR_get_error();
   if (code != 0)
@@ -107,13 +117,15 @@ static void fail(const char *what, char *error, size_t capacity) {
     snprintf(error, capacity, "%s: %s", what, reason);
 }
 
-static X509 *parse(struct weft_bytes bytes) {
+static X509 *parse(struct weft_bytes bytes)
+{
   const unsigned char *at = bytes.data;
   return d2i_X509(NULL, &at, (long)bytes.length);
 }
 
 static const char *configure(SSL_CTX *context, const struct weft_bytes *chain, size_t chain_count,
-                             struct weft_bytes key, const struct weft_bytes *roots, size_t root_count) {
+                             struct weft_bytes key, const struct weft_bytes *roots, size_t root_count)
+{
   for (size_t i = 0; i < chain_count; i++) {
     X509 *certificate = parse(chain[i]);
     if (certificate == NULL)
@@ -143,8 +155,9 @@ static const char *configure(SSL_CTX *context, const struct weft_bytes *chain, s
 }
 
 struct weft_tls_context *weft_tls_context_new(const struct weft_bytes *chain, size_t chain_count, struct weft_bytes key,
-                          const struct weft_bytes *roots, size_t root_count, int is_server, char *error,
-                          size_t error_capacity) {
+                                              const struct weft_bytes *roots, size_t root_count, int is_server,
+                                              char *error, size_t error_capacity)
+{
   static const unsigned char h2[] = {2, 'h', '2'};
   ERR_clear_error();
   SSL_CTX *context = io_method() ? SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method()) : NULL;
@@ -173,9 +186,13 @@ struct weft_tls_context *weft_tls_context_new(const struct weft_bytes *chain, si
   return (struct weft_tls_context *)context;
 }
 
-void weft_tls_context_free(struct weft_tls_context *context) { SSL_CTX_free((SSL_CTX *)context); }
+void weft_tls_context_free(struct weft_tls_context *context)
+{
+  SSL_CTX_free((SSL_CTX *)context);
+}
 
-struct weft_tls *weft_tls_new(struct weft_tls_context *context, struct weft_tls_io *io, int is_server) {
+struct weft_tls *weft_tls_new(struct weft_tls_context *context, struct weft_tls_io *io, int is_server)
+{
   SSL *ssl = SSL_new((SSL_CTX *)context);
   BIO *bio = ssl ? BIO_new(io_method()) : NULL;
   if (bio == NULL) {
@@ -191,11 +208,18 @@ struct weft_tls *weft_tls_new(struct weft_tls_context *context, struct weft_tls_
   return (struct weft_tls *)ssl;
 }
 
-void weft_tls_free(struct weft_tls *tls) { SSL_free((SSL *)tls); }
+void weft_tls_free(struct weft_tls *tls)
+{
+  SSL_free((SSL *)tls);
+}
 
-void weft_tls_shutdown(struct weft_tls *tls) { SSL_shutdown((SSL *)tls); }
+void weft_tls_shutdown(struct weft_tls *tls)
+{
+  SSL_shutdown((SSL *)tls);
+}
 
-static int result(SSL *ssl, int count) {
+static int result(SSL *ssl, int count)
+{
   switch (SSL_get_error(ssl, count)) {
   case SSL_ERROR_WANT_READ:
     return WEFT_TLS_WANT_READ;
@@ -206,28 +230,32 @@ static int result(SSL *ssl, int count) {
   }
 }
 
-int weft_tls_handshake(struct weft_tls *tls) {
+int weft_tls_handshake(struct weft_tls *tls)
+{
   SSL *ssl = (SSL *)tls;
   ERR_clear_error();
   int count = SSL_do_handshake(ssl);
   return count == 1 ? WEFT_TLS_OK : result(ssl, count);
 }
 
-int weft_tls_read(struct weft_tls *tls, void *data, int capacity) {
+int weft_tls_read(struct weft_tls *tls, void *data, int capacity)
+{
   SSL *ssl = (SSL *)tls;
   ERR_clear_error();
   int count = SSL_read(ssl, data, capacity);
   return count > 0 ? count : result(ssl, count);
 }
 
-int weft_tls_write(struct weft_tls *tls, const void *data, int length) {
+int weft_tls_write(struct weft_tls *tls, const void *data, int length)
+{
   SSL *ssl = (SSL *)tls;
   ERR_clear_error();
   int count = SSL_write(ssl, data, length < 16384 ? length : 16384);
   return count > 0 ? count : WEFT_TLS_FAILED;
 }
 
-void weft_tls_error(struct weft_tls *tls, char *error, size_t capacity) {
+void weft_tls_error(struct weft_tls *tls, char *error, size_t capacity)
+{
   SSL *ssl = (SSL *)tls;
   long verified = SSL_get_verify_result(ssl);
   unsigned long code = ERR_peek_last_error();
@@ -240,7 +268,8 @@ void weft_tls_error(struct weft_tls *tls, char *error, size_t capacity) {
   ERR_clear_error();
 }
 
-int weft_tls_peer_uri(struct weft_tls *tls, char *out, size_t capacity) {
+int weft_tls_peer_uri(struct weft_tls *tls, char *out, size_t capacity)
+{
   SSL *ssl = (SSL *)tls;
   X509 *certificate = SSL_get_peer_certificate(ssl);
   if (certificate == NULL)
@@ -264,7 +293,8 @@ int weft_tls_peer_uri(struct weft_tls *tls, char *out, size_t capacity) {
   return found;
 }
 
-int weft_tls_alpn_is_h2(struct weft_tls *tls) {
+int weft_tls_alpn_is_h2(struct weft_tls *tls)
+{
   SSL *ssl = (SSL *)tls;
   const unsigned char *name = NULL;
   unsigned int length = 0;

@@ -159,7 +159,9 @@ private struct Check {
   }
 
   func port(_ value: UInt32, _ field: String) throws(InvalidResource) -> UInt16 {
-    guard value > 0, let port = UInt16(exactly: value) else { throw error(field, "\(value) is not a port (1 to 65535)") }
+    guard value > 0, let port = UInt16(exactly: value) else {
+      throw error(field, "\(value) is not a port (1 to 65535)")
+    }
     return port
   }
 

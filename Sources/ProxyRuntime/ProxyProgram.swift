@@ -22,7 +22,9 @@ public struct ProxyProgram {
       guard let value = rest.popFirst() else { throw UsageError(description: "\(option) needs a value") }
       switch option {
       case "--control-fd":
-        guard let fd = Int32(value), fd >= 3 else { throw UsageError(description: "--control-fd \(value): a number from 3") }
+        guard let fd = Int32(value), fd >= 3 else {
+          throw UsageError(description: "--control-fd \(value): a number from 3")
+        }
         controlFD = fd
       case "--workers":
         guard let count = Int(value), 1...256 ~= count else {
@@ -31,7 +33,9 @@ public struct ProxyProgram {
         workers = count
       case "--log-level":
         let levels: [String: LogLevel] = ["debug": .debug, "info": .info, "warning": .warning, "error": .error]
-        guard let level = levels[value] else { throw UsageError(description: "--log-level \(value): \(levels.keys.sorted())") }
+        guard let level = levels[value] else {
+          throw UsageError(description: "--log-level \(value): \(levels.keys.sorted())")
+        }
         self.level = level
       default: throw UsageError(description: "unknown option \(option)")
       }

@@ -29,7 +29,8 @@ final class AdminServer: Sendable {
     self.path = path
   }
 
-  static func start(path: String, answer: @escaping @Sendable (String) async -> AdminAnswer) async throws -> AdminServer {
+  static func start(path: String, answer: @escaping @Sendable (String) async -> AdminAnswer) async throws -> AdminServer
+  {
     // Bound here and not by NIO, so that the socket is never there with another mode.
     let listener = try ControlSocket.listen(path)
     // One thread, on which the count of connections is kept too.

@@ -53,7 +53,8 @@ public struct DirectoryPodSource: PodSource {
         return problem("the pods folder \(directory) can't be read: \(String(cString: strerror(errno)))")
       }
       guard names.count <= DirectoryPodSource.podsBound else {
-        return problem("the pods folder \(directory) holds \(names.count) files; at most \(DirectoryPodSource.podsBound)")
+        return problem(
+          "the pods folder \(directory) holds \(names.count) files; at most \(DirectoryPodSource.podsBound)")
       }
       lastProblem = ""
       let seen = names.compactMap { name in stamp(name).map { (name, $0) } }

@@ -27,8 +27,8 @@ ssize_t weft_receive_datagram(int fd, void *data, size_t capacity, uint8_t *loca
 ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_t *local, const uint8_t *peer,
                            uint16_t peer_port);
 
-// Lets malloc keep what a burst freed (up to 8 MiB an arena) instead of giving it back to the kernel and taking it again at
-// the next burst.
+// Lets malloc keep what a burst freed (up to 8 MiB an arena) instead of giving it back to the kernel and taking it
+// again at the next burst.
 void weft_keep_freed_memory(void);
 
 // Names the calling thread, for ps and top (at most 15 bytes).

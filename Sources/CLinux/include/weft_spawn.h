@@ -13,8 +13,8 @@ struct weft_spawn {
   uid_t uid;
 };
 
-// Forks and executes: own session, `uid` (and the group of the same number, no others), no capability in any set, no new
-// privileges, no core files, as many descriptors as the hard limit allows (1,048,576 where it may be raised).
+// Forks and executes: own session, `uid` (and the group of the same number, no others), no capability in any set, no
+// new privileges, no core files, as many descriptors as the hard limit allows (1,048,576 where it may be raised).
 // Returns the pid, or -errno of the step that failed, named in `step`.
 pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step);
 

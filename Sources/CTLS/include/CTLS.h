@@ -1,6 +1,6 @@
-// TLS 1.3 over buffers of the caller's: the library never touches a socket, so that the records of many streams leave in
-// one system call. The library is the BoringSSL that swift-nio-ssl carries, which is linked already for gRPC's sake and
-// encrypts with VAES where the machine has it.
+// TLS 1.3 over buffers of the caller's: the library never touches a socket, so that the records of many streams leave
+// in one system call. The library is the BoringSSL that swift-nio-ssl carries, which is linked already for gRPC's sake
+// and encrypts with VAES where the machine has it.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -32,8 +32,8 @@ struct weft_tls_context;
 struct weft_tls;
 
 struct weft_tls_context *weft_tls_context_new(const struct weft_bytes *chain, size_t chain_count, struct weft_bytes key,
-                          const struct weft_bytes *roots, size_t root_count, int is_server, char *error,
-                          size_t error_capacity);
+                                              const struct weft_bytes *roots, size_t root_count, int is_server,
+                                              char *error, size_t error_capacity);
 void weft_tls_context_free(struct weft_tls_context *context);
 struct weft_tls *weft_tls_new(struct weft_tls_context *context, struct weft_tls_io *io, int is_server);
 void weft_tls_free(struct weft_tls *tls);

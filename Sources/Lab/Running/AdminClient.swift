@@ -22,7 +22,6 @@ struct AdminClient {
     get(path).flatMap { try? JSONDecoder().decode(type, from: $0) }
   }
 
-
   /// The body of a whole answer with status 200; plain or chunked.
   static func body(_ answer: [UInt8]) -> Data? {
     let separator = Array("\r\n\r\n".utf8)

@@ -81,7 +81,8 @@ struct FrameReader {
       case .data(let header, let remaining, let padding):
         if remaining == 0 {
           let total = header.has(HTTP2.Flag.padded) ? padding + 1 : 0
-          state = padding > 0
+          state =
+            padding > 0
             ? .padding(header, remaining: padding, total: total) : .dataEnd(header, padding: total)
           continue
         }
@@ -95,7 +96,8 @@ struct FrameReader {
         guard !bytes.isEmpty else { return nil }
         let count = min(remaining, bytes.count)
         bytes = UnsafeRawBufferPointer(rebasing: bytes[count...])
-        state = remaining == count
+        state =
+          remaining == count
           ? .dataEnd(header, padding: total) : .padding(header, remaining: remaining - count, total: total)
       case .dataEnd(let header, let padding):
         state = .header

@@ -119,7 +119,11 @@ public struct HBONEConnection {
     writeHeaders([(":status", String(status))], stream: stream, endStream: !accepted, into: &out)
     guard !accepted else { return }
     streams[stream]?.localEnded = true
-    if streams[stream]?.remoteEnded == false { reset(stream, code: .noError, into: &out) } else { streams[stream] = nil }
+    if streams[stream]?.remoteEnded == false {
+      reset(stream, code: .noError, into: &out)
+    } else {
+      streams[stream] = nil
+    }
   }
 
   /// Frames as much of `bytes` as the windows allow, and says how much that was.
@@ -140,7 +144,8 @@ public struct HBONEConnection {
 
   public mutating func finish(_ id: UInt32, into out: inout ByteBuffer) {
     guard let stream = streams[id], !stream.localEnded else { return }
-    HTTP2.write(.data, flags: HTTP2.Flag.endStream, stream: id, payload: UnsafeRawBufferPointer(start: nil, count: 0), into: &out)
+    HTTP2.write(
+      .data, flags: HTTP2.Flag.endStream, stream: id, payload: UnsafeRawBufferPointer(start: nil, count: 0), into: &out)
     if stream.remoteEnded { streams[id] = nil } else { streams[id]?.localEnded = true }
   }
 

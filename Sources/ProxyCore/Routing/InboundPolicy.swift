@@ -11,7 +11,9 @@ extension MeshSnapshot {
   /// be the one that discovery gives the workload at the peer's address, and known to discovery at all.
   public func judge(peerURI: String?, at address: IPAddress) -> TunnelPeer {
     guard let peerURI else { return .refused("the client's certificate has no single URI SAN") }
-    guard let identity = SPIFFEID(peerURI) else { return .refused("\(peerURI.prefix(300)) is not a workload's SPIFFE ID") }
+    guard let identity = SPIFFEID(peerURI) else {
+      return .refused("\(peerURI.prefix(300)) is not a workload's SPIFFE ID")
+    }
     guard identity.trustDomain == config.trustDomain else {
       return .refused("\(identity) is not of the trust domain \(config.trustDomain)")
     }

@@ -68,7 +68,9 @@ extension MeshSnapshot {
     let transport: OutboundRoute.Transport
     if workload.isMeshed, isServedHere(workload.id) {
       transport = .delivery
-    } else if workload.isMeshed, address.port != MeshPort.hbone, let identity = workload.identity(in: config.trustDomain) {
+    } else if workload.isMeshed, address.port != MeshPort.hbone,
+      let identity = workload.identity(in: config.trustDomain)
+    {
       transport = .tunnel(identity)
     } else {
       transport = .plaintext

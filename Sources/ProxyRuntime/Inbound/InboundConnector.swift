@@ -74,7 +74,9 @@ final class TunnelServer: TunnelDelegate {
   func tunnelChanged(_ tunnel: TunnelConnection) {}
 
   func tunnel(_ tunnel: TunnelConnection, request: HBONERequest, stream: TunnelStream) {
-    guard request.method == "CONNECT" else { return refuse(tunnel, stream, 405, "method \(request.method.debugDescription)") }
+    guard request.method == "CONNECT" else {
+      return refuse(tunnel, stream, 405, "method \(request.method.debugDescription)")
+    }
     guard let target = worker.snapshot.deliveryTarget(authority: request.authority, of: workloadID),
       let pod = worker.pods[workloadID]
     else {

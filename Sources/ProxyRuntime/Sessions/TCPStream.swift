@@ -38,7 +38,8 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   }
 
   /// A socket from `pool` that is connecting; `connected` is called once, from a later tick, unless `reset` comes first.
-  init(fd: Int32, loop: EventLoop, pool: SocketPool, connected: @escaping (StreamFailure?) -> Void) throws(SystemError) {
+  init(fd: Int32, loop: EventLoop, pool: SocketPool, connected: @escaping (StreamFailure?) -> Void) throws(SystemError)
+  {
     self.loop = loop
     self.pool = pool
     self.connected = connected

@@ -284,7 +284,11 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   private func handle(_ event: HBONEConnection.Event) {
     switch event {
     case .data(let id, let bytes):
-      if let stream = streams[id] { stream.received(bytes) } else { http2.consumed(bytes.count, stream: id, into: &out) }
+      if let stream = streams[id] {
+        stream.received(bytes)
+      } else {
+        http2.consumed(bytes.count, stream: id, into: &out)
+      }
     case .ended(let id): streams[id]?.receivedEnd()
     case .request(let id, let request):
       let stream = TunnelStream(id: id, tunnel: self)
