@@ -62,6 +62,8 @@ let package = Package(
       name: "ProxyRuntime",
       dependencies: ["ProxyCore", "DiscoveryAPI", "CLinux", "CTLS", .deques]),
 
+    .target(name: "Observability", dependencies: [.logging]),
+
     // The control plane and what carries it.
     .target(name: "Identity", dependencies: ["MeshModel", .x509, .crypto, .asn1]),
     .target(name: "DiscoveryAPI", dependencies: ["MeshModel", .protobuf]),
@@ -95,9 +97,9 @@ let package = Package(
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
-    .executableTarget(name: "weft-agent", dependencies: ["AgentCore", .argumentParser, .logging]),
+    .executableTarget(name: "weft-agent", dependencies: ["AgentCore", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
-    .executableTarget(name: "weft-control", dependencies: ["ControlPlane", .argumentParser, .logging]),
+    .executableTarget(name: "weft-control", dependencies: ["ControlPlane", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -108,12 +110,12 @@ let package = Package(
     .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryAPI"]),
     .testTarget(
       name: "ControlPlaneTests",
-      dependencies: ["ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", .logging]),
+      dependencies: ["Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", .logging]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
     .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
-    .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -5,6 +5,7 @@ import Discovery
 import Foundation
 import Logging
 import MeshModel
+import Observability
 
 @main
 struct WeftAgent: AsyncParsableCommand {

@@ -4,6 +4,7 @@ import Dispatch
 import Foundation
 import Logging
 import MeshModel
+import Observability
 
 @main
 struct WeftControl: AsyncParsableCommand {
@@ -62,7 +63,7 @@ struct Serve: AsyncParsableCommand {
     configuration.clusterDomain = clusterDomain
     // Writing to a stream that a node has closed must not end the program.
     signal(SIGPIPE, SIG_IGN)
-    let logger = Logger(label: "weft-control") { JSONLogHandler(label: $0, level: level) }
+    let logger = Logger(label: "weft-control") { JSONLogHandler(program: $0, level: level) }
     try await failing {
       let control = try ControlPlane(configuration, logger: logger)
       let signals = terminationSignals { control.shutdown() }

@@ -1,6 +1,7 @@
 import Discovery
 import Foundation
 import Logging
+import Observability
 import Testing
 
 @testable import ControlPlane
@@ -52,13 +53,13 @@ import Testing
 
   @Test func logLinesAreJSON() throws {
     let line = JSONLogHandler.line(
-      time: Date(timeIntervalSince1970: 0), level: .error, label: "weft-control",
+      time: Date(timeIntervalSince1970: 0), level: .error, program: "weft-control",
       message: "a \"quoted\"\nline \\ \u{1} \u{e9}", metadata: ["file": "a.yaml", "b": "\("x")"])
     #expect(line.last == UInt8(ascii: "\n") && line.count { $0 == UInt8(ascii: "\n") } == 1)
     let json = try JSONSerialization.jsonObject(with: Data(line)) as? [String: String]
     #expect(
       json == [
-        "time": "1970-01-01T00:00:00.000Z", "level": "error", "logger": "weft-control",
+        "time": "1970-01-01T00:00:00.000Z", "level": "error", "program": "weft-control",
         "message": "a \"quoted\"\nline \\ \u{1} \u{e9}", "file": "a.yaml", "b": "x",
       ])
   }

@@ -2,14 +2,15 @@ import Foundation
 import Glibc
 import Logging
 
-/// One JSON object a line on standard error: `time` (RFC 3339, UTC), `level`, `message`, `logger`, and the metadata.
+/// One JSON object a line on standard error: `time` (RFC 3339, UTC), `level`, `program`, `message`, and the
+/// metadata.
 public struct JSONLogHandler: LogHandler {
   public var metadata: Logger.Metadata = [:]
   public var logLevel: Logger.Level
-  private let label: String
+  private let program: String
 
-  public init(label: String, level: Logger.Level) {
-    self.label = label
+  public init(program: String, level: Logger.Level) {
+    self.program = program
     logLevel = level
   }
 
@@ -20,17 +21,17 @@ public struct JSONLogHandler: LogHandler {
 
   public func log(event: LogEvent) {
     let line = Self.line(
-      time: Date(), level: event.level, label: label, message: "\(event.message)",
+      time: Date(), level: event.level, program: program, message: "\(event.message)",
       metadata: metadata.merging(event.metadata ?? [:]) { _, new in new })
     // One write, so that lines of several threads don't mix. A log that can't be written is nobody's to tell.
     _ = line.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
-  static func line(
-    time: Date, level: Logger.Level, label: String, message: String, metadata: Logger.Metadata
+  package static func line(
+    time: Date, level: Logger.Level, program: String, message: String, metadata: Logger.Metadata
   ) -> [UInt8] {
-    var text = "{\"time\":\(quoted(Timestamp.text(time))),\"level\":\(quoted(level.rawValue)),"
-    text += "\"message\":\(quoted(message)),\"logger\":\(quoted(label))"
+    var text = "{\"time\":\(quoted(time.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)))),\"level\":\(quoted(level.rawValue)),"
+    text += "\"message\":\(quoted(message)),\"program\":\(quoted(program))"
     for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
       text += ",\(quoted(key)):\(quoted("\(value)"))"
     }
