@@ -1,5 +1,6 @@
 #include "CTLS.h"
 #include <CNIOBoringSSL.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,12 +107,19 @@ static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+// BoringSSL's reasons as words: UNSUPPORTED_PROTOCOL reads "unsupported protocol".
+static void describe(unsigned long code, char *text, size_t capacity)
+{
+  const char *reason = code != 0 ? ERR_reason_error_string((uint32_t)code) : NULL;
+  snprintf(text, capacity, "%s", reason != NULL ? reason : "unknown reason");
+  for (char *c = text; *c != 0; c++)
+    *c = *c == '_' ? ' ' : (char)tolower((unsigned char)*c);
+}
+
 static void fail(const char *what, char *error, size_t capacity)
 {
-  char reason[200] = "unknown reason";
-  unsigned long code = ERR_get_error();
-  if (code != 0)
-    ERR_error_string_n(code, reason, sizeof reason);
+  char reason[200];
+  describe(ERR_get_error(), reason, sizeof reason);
   ERR_clear_error();
   if (capacity > 0)
     snprintf(error, capacity, "%s: %s", what, reason);
@@ -262,7 +270,7 @@ void weft_tls_error(struct weft_tls *tls, char *error, size_t capacity)
   if (verified != X509_V_OK)
     snprintf(error, capacity, "%s", X509_verify_cert_error_string(verified));
   else if (code != 0)
-    ERR_error_string_n(code, error, capacity);
+    describe(code, error, capacity);
   else
     snprintf(error, capacity, "the connection was closed");
   ERR_clear_error();

@@ -205,8 +205,12 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
     owner = nil
     connected = nil
     pending = ByteBuffer()
-    // A pool's socket may still be open in the agent that made it: closing alone would leave it in epoll.
-    loop.remove(self, closing: pool == nil)
-    Socket.closeByReset(fd)
+    if let pool {
+      loop.remove(self)
+      pool.giveBackReset(fd)
+    } else {
+      loop.remove(self, closing: true)
+      Socket.closeByReset(fd)
+    }
   }
 }

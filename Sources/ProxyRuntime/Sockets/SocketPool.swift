@@ -9,8 +9,8 @@ import ProxyCore
 /// being made while no agent is there.
 final class SocketPool {
   static let bound = 256
-  private static let lowWater = 4
-  private static let smallestRequest = 16
+  private static let lowWater = 16
+  private static let smallestRequest = 32
   private static let largestRequest = 128
   private static let waitersBound = 4096
   /// A request may be lost with the agent that it went to: after this time it's made again.
@@ -74,6 +74,13 @@ final class SocketPool {
       close(fd)
       return
     }
+    keep(fd)
+  }
+
+  /// A socket that is to be reset: dissolving a living association sends the RST (RFC 9293 §3.10.7.4), and the socket
+  /// serves again, so that resets don't use up what was passed while no agent is there.
+  func giveBackReset(_ fd: Int32) {
+    guard !isClosed, free.count < Self.bound, Socket.disconnect(fd) else { return Socket.closeByReset(fd) }
     keep(fd)
   }
 

@@ -34,7 +34,8 @@ import Testing
   }
 
   @Test func framesThatLieAboutTheirLength() {
-    #expect(failure(after: Wire.frame(0, stream: 1, Array(repeating: 0, count: 16_385))) == .frameSizeError)
+    #expect(failure(after: Wire.frame(0, stream: 1, Array(repeating: 0, count: 262_145))) == .frameSizeError)
+    #expect(failure(after: Wire.frame(1, stream: 1, Array(repeating: 0, count: 16_385))) == .frameSizeError)
     #expect(failure(after: [0xff, 0xff, 0xff, 0x42, 0, 0, 0, 0, 0]) == .frameSizeError)
     #expect(failure(after: Wire.frame(6, Array(repeating: 0, count: 7))) == .frameSizeError)
     #expect(failure(after: Wire.frame(3, stream: 1, [0, 0, 0])) == .frameSizeError)

@@ -98,13 +98,18 @@ import Testing
     #expect(client.send([1, 2, 3], on: first) == 2)
   }
 
-  @Test func dataLeavesInFramesOf16KiBAtMost() throws {
+  /// RFC 9113 §4.2: a peer that announced nothing takes 16 KiB; one that takes a MiB gets 256 KiB.
+  @Test(arguments: [
+    (nil, 40_000, [16_384, 16_384, 7232]), (32_768, 40_000, [32_768, 7232]), (1 << 20, 300_000, [262_144, 37_856]),
+  ] as [(UInt32?, Int, [Int])])
+  func dataLeavesInFramesThatThePeerTakes(maximum: UInt32?, count: Int, expected: [Int]) throws {
     var client = HBONEPeer.greetedClient()
-    client.feed(Wire.settings([(5, 1 << 20)]))
+    client.feed(Wire.settings([(4, 1 << 20)] + (maximum.map { [(5, $0)] } ?? [])))
+    client.feed(Wire.windowUpdate(0, 1 << 20))
     let stream = try #require(client.connection.open(request, into: &client.out))
     client.forget()
-    _ = client.send(Array(repeating: 1, count: 40_000), on: stream)
-    #expect(Wire.frames(client.takeOutput()).map(\.payload.count) == [16_384, 16_384, 7232])
+    _ = client.send(Array(repeating: 1, count: count), on: stream)
+    #expect(Wire.frames(client.takeOutput()).map(\.payload.count) == expected)
   }
 
   @Test func aSmallerInitialWindowMayMakeWindowsNegative() throws {
