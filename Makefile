@@ -9,7 +9,7 @@ export BIN ?= $(CURDIR)/$(RELEASE)/release
 SWIFT_RELEASE := swift build -c release --static-swift-stdlib --scratch-path $(RELEASE)
 SOURCES := Sources Tests Package.swift
 
-PACKAGES := libbpf-dev libelf-dev zlib1g-dev libssl-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
+PACKAGES := libbpf-dev libelf-dev zlib1g-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
   make iproute2 procps util-linux tcpdump curl nginx-light haproxy wrk hey nghttp2-client nghttp2-server iperf3 \
   openssl python3 python3-pip dnsutils netcat-openbsd
 

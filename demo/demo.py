@@ -7,7 +7,7 @@ import os, sys, time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import lab, checks
 
-TITLE = "What Weft does for two nodes and nine pods"
+TITLE = "What Weft does for two nodes and eight pods"
 
 
 def main():

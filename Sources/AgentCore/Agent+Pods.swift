@@ -164,7 +164,7 @@ extension Agent {
       }, descriptors: pod.listeners.map { fcntl($0, F_DUPFD_CLOEXEC, 3) })
     let hasV6 = pod.sandbox.addresses.contains { $0.family == .v6 }
     for kind in PodSocketKind.allCases where hasV6 || kind == .egressV4 || kind == .deliveryV4 {
-      sendSockets(uid, kind, count: kind == .deliveryV4 ? 64 : 16)
+      sendSockets(uid, kind, count: kind == .deliveryV4 ? 128 : 16)
     }
   }
 
