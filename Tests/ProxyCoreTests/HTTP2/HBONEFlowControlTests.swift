@@ -104,7 +104,8 @@ import Testing
   ] as [(UInt32?, Int, [Int])])
   func dataLeavesInFramesThatThePeerTakes(maximum: UInt32?, count: Int, expected: [Int]) throws {
     var client = HBONEPeer.greetedClient()
-    client.feed(Wire.settings([(4, 1 << 20)] + (maximum.map { [(5, $0)] } ?? [])))
+    client.feed(Wire.settings([(4, 1 << 20)]))
+    if let maximum { client.feed(Wire.settings([(5, maximum)])) }
     client.feed(Wire.windowUpdate(0, 1 << 20))
     let stream = try #require(client.connection.open(request, into: &client.out))
     client.forget()
