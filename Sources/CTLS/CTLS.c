@@ -265,10 +265,9 @@ int weft_tls_write(struct weft_tls *tls, const void *data, int length)
 void weft_tls_error(struct weft_tls *tls, char *error, size_t capacity)
 {
   SSL *ssl = (SSL *)tls;
-  long verified = SSL_get_verify_result(ssl);
   unsigned long code = ERR_peek_last_error();
-  if (verified != X509_V_OK)
-    snprintf(error, capacity, "%s", X509_verify_cert_error_string(verified));
+  if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+    snprintf(error, capacity, "%s", X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
   else if (code != 0)
     describe(code, error, capacity);
   else

@@ -233,7 +233,7 @@ extension RuntimeTests {
       let client = try TestSocket.connected(to: address)
       for _ in 0..<2 {
         let need = try agent.receive { if case .needSockets(let need) = $0.body { need } else { nil } }
-        #expect(need.uid == "shop/a" && need.kind == .deliveryV4 && need.count == 16)
+        #expect(need.uid == "shop/a" && need.kind == .deliveryV4 && need.count == 32)
       }
       // Nothing listens there any more; with a socket the connection is tried, and refused.
       inbound.close()

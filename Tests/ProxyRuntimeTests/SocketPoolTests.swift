@@ -20,7 +20,7 @@ extension RuntimeTests {
       var taken: [Int32?] = []
       pool.take(now: 0) { taken.append($0) }
       pool.take(now: 0) { taken.append($0) }
-      #expect(taken.isEmpty && requests.counts == [16])
+      #expect(taken.isEmpty && requests.counts == [32])
       let sockets = try (0..<3).map { _ in try TestSocket.pooled() }
       pool.add(sockets, now: 1)
       #expect(taken == [sockets[0], sockets[1]])
@@ -59,7 +59,7 @@ extension RuntimeTests {
       let (pool, requests) = pool()
       for _ in 0..<200 { pool.take(now: 0) { if let fd = $0 { close(fd) } } }
       for round in 1...10 as ClosedRange<UInt64> { pool.add([try TestSocket.pooled()], now: round) }
-      #expect(requests.counts.prefix(4) == [16, 32, 64, 128])
+      #expect(requests.counts.prefix(4) == [32, 64, 128, 128])
       #expect(requests.counts.allSatisfy { $0 <= 128 })
       pool.closeAll()
     }
