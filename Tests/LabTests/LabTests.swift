@@ -90,7 +90,7 @@ struct LabTests {
     #expect(try exec("cat", "/proc/self/cgroup").output.contains("/weft-lab/\(lab.name)/east/pods/default_client\n"))
     let resolv = try exec("cat", "/etc/resolv.conf").output
     #expect(resolv.hasPrefix("nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local"))
-    #expect(try exec("getent", "hosts", "client").output.contains("10.244.0.2"))
+    #expect(try exec("getent", "ahostsv4", "client").output.contains("10.244.0.2"))
     #expect(try exec("sh", "-c", "cat /proc/sys/net/core/somaxconn").output == "4096\n")
     let pod = try Lab.state(try #require(LabName(lab.name))).pod("client", namespace: nil)
     let descriptors = Files.names(in: "/proc/\(try #require(pod.containers.first).process.pid)/fd")
