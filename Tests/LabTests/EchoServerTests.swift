@@ -96,18 +96,18 @@ import Testing
     #expect(try client.read(8, server) == "datagram")
   }
 
-  /// Both ends are in this process: 20,000 descriptors and some.
+  /// Both ends are in this process: 18,000 descriptors and some.
   static let hasDescriptors: Bool = {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    return limit.rlim_max >= 21_000
+    return limit.rlim_max >= 19_000
   }()
 
-  @Test("10,000 connections at once", .enabled(if: hasDescriptors, "needs a hard limit of 21,000 descriptors"))
+  @Test("9,000 connections at once", .enabled(if: hasDescriptors, "needs a hard limit of 19,000 descriptors"))
   func manyConnections() throws {
     let server = try makeServer()
     var clients: [Client] = []
-    for index in 0..<10_000 {
+    for index in 0..<9_000 {
       clients.append(try Client(port: server.tcpPort))
       clients[index].send("\(index)\n")
       if index % 200 == 199 { try server.turn(timeoutMilliseconds: 0) }
