@@ -78,7 +78,8 @@ let package = Package(
         .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
       ]),
     .target(
-      name: "ControlPlane", dependencies: ["MeshModel", "Discovery", "DiscoveryAPI", "Identity", "CLinux", .yams, .logging]),
+      name: "ControlPlane",
+      dependencies: ["MeshModel", "Discovery", "DiscoveryAPI", "Identity", "CLinux", .yams, .logging]),
 
     // The node.
     .target(name: "Capture", dependencies: ["MeshModel", "CLibbpf", "CLinux"]),
@@ -97,9 +98,11 @@ let package = Package(
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
-    .executableTarget(name: "weft-agent", dependencies: ["AgentCore", "Observability", .argumentParser, .logging]),
+    .executableTarget(
+      name: "weft-agent", dependencies: ["AgentCore", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
-    .executableTarget(name: "weft-control", dependencies: ["ControlPlane", "Observability", .argumentParser, .logging]),
+    .executableTarget(
+      name: "weft-control", dependencies: ["ControlPlane", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -112,7 +115,7 @@ let package = Package(
       name: "ControlPlaneTests",
       dependencies: ["Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", .logging]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
-    .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore"]),
+    .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
     .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),

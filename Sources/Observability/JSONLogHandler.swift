@@ -30,7 +30,8 @@ public struct JSONLogHandler: LogHandler {
   package static func line(
     time: Date, level: Logger.Level, program: String, message: String, metadata: Logger.Metadata
   ) -> [UInt8] {
-    var text = "{\"time\":\(quoted(time.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)))),\"level\":\(quoted(level.rawValue)),"
+    var text =
+      "{\"time\":\(quoted(time.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)))),\"level\":\(quoted(level.rawValue)),"
     text += "\"message\":\(quoted(message)),\"program\":\(quoted(program))"
     for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
       text += ",\(quoted(key)):\(quoted("\(value)"))"

@@ -132,7 +132,9 @@ struct WeftAgent: AsyncParsableCommand {
       "bpf/build/\(name)",
     ].compactMap { $0 }
     guard let found = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
-      throw AgentError("no compiled eBPF programs at \(candidates.joined(separator: ", ")): run `make bpf`, or name them by --bpf-object")
+      throw AgentError(
+        "no compiled eBPF programs at \(candidates.joined(separator: ", ")): run `make bpf`, or use --bpf-object"
+      )
     }
     return found
   }

@@ -99,9 +99,10 @@ import Testing
   }
 
   /// RFC 9113 §4.2: a peer that announced nothing takes 16 KiB; one that takes a MiB gets 256 KiB.
-  @Test(arguments: [
-    (nil, 40_000, [16_384, 16_384, 7232]), (32_768, 40_000, [32_768, 7232]), (1 << 20, 300_000, [262_144, 37_856]),
-  ] as [(UInt32?, Int, [Int])])
+  @Test(
+    arguments: [
+      (nil, 40_000, [16_384, 16_384, 7232]), (32_768, 40_000, [32_768, 7232]), (1 << 20, 300_000, [262_144, 37_856]),
+    ] as [(UInt32?, Int, [Int])])
   func dataLeavesInFramesThatThePeerTakes(maximum: UInt32?, count: Int, expected: [Int]) throws {
     var client = HBONEPeer.greetedClient()
     client.feed(Wire.settings([(4, 1 << 20)]))
