@@ -109,6 +109,7 @@ public actor Agent {
     loops.cancel()
     await loops.value
     await server.stop()
+    lock.release()
   }
 
   private func restore() {

@@ -17,5 +17,8 @@ final class RunLock: Sendable {
     throw AgentError("another weft-agent runs on \(directory): stop it, or choose another --run-dir")
   }
 
+  /// Lets the next agent begin.
+  func release() { flock(descriptor, LOCK_UN) }
+
   deinit { close(descriptor) }
 }

@@ -22,7 +22,7 @@ import Testing
   /// What comes back for the bytes until the server closes, or is silent for two seconds.
   private func exchange(_ request: String) async throws -> String {
     let path = self.path
-    return try await Task.detached {
+    return try await onThread {
       guard let fd = ControlSocket.connect(path) else { throw AgentError("nobody listens") }
       defer { close(fd) }
       var rest = Array(request.utf8)[...]
@@ -42,7 +42,7 @@ import Testing
         }
       }
       return String(decoding: answer, as: UTF8.self)
-    }.value
+    }
   }
 
   @Test func answersAreJSONOnASocketOfRootsAlone() async throws {

@@ -165,7 +165,7 @@ import Testing
     let bulk = [UInt8](repeating: 7, count: 1 << 20)
     for _ in 0..<3 { link.send(.with { $0.trustBundle.roots = [.init(bulk)] }) }
     let proxy = self.proxy
-    let total = await Task.detached {
+    let total = try await onThread {
       var total = 0
       var buffer = [UInt8](repeating: 0, count: 64 << 10)
       while total < 3 << 20 {
@@ -174,7 +174,7 @@ import Testing
         total += max(0, read(proxy, &buffer, buffer.count))
       }
       return total
-    }.value
+    }
     #expect(total >= 3 << 20)
     link.close()
     close(proxy)

@@ -1,7 +1,6 @@
 import DiscoveryAPI
 import Foundation
 import Glibc
-import Logging
 import Testing
 
 @testable import AgentCore
@@ -20,7 +19,7 @@ struct ProxySupervisorTests {
       .init(
         program: program, socketPath: folder.path + "/proxy.sock", cgroup: nil, uid: Self.uid, workers: 1,
         logLevel: "info", patience: patience),
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      logger: quiet)
   }
 
   private func status(_ pid: Int32) -> [String: String] {
@@ -101,7 +100,7 @@ struct ProxySupervisorTests {
       .init(
         program: folder.path + "/nothing", socketPath: folder.path + "/proxy.sock", cgroup: nil, uid: Self.uid,
         workers: 1, logLevel: "info"),
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      logger: quiet)
     let run = Task { await supervisor.run() }
     for await event in supervisor.events {
       guard case .lost(let reason) = event else { continue }
@@ -145,10 +144,8 @@ struct ProxySupervisorTests {
     let listener = try ControlSocket.listen(path)
     let supervisor = try supervisor("exec sleep 60")
     let run = Task { await supervisor.run() }
-    let liar = try #require(await Task.detached { () -> Int32? in
-      let fd = accept(listener, nil, nil)
-      return fd >= 0 ? fd : nil
-    }.value)
+    let liar = try await onThread { accept(listener, nil, nil) }
+    #expect(liar >= 0)
     let payload: [UInt8] = try Weft_Proxy_V1_FromProxy.with { $0.hello.pid = UInt32(getpid()) }.serializedBytes()
     let bytes = [0, 0, 0, UInt8(payload.count)] + payload
     #expect(write(liar, bytes, bytes.count) == bytes.count)

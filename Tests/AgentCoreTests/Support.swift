@@ -53,3 +53,10 @@ func identity(of descriptor: Int32) -> UInt64? {
   var info = stat()
   return fstat(descriptor, &info) == 0 ? UInt64(info.st_ino) : nil
 }
+
+/// Runs what blocks on a thread of its own: the pool's few are the agent's.
+func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+  try await withCheckedThrowingContinuation { continuation in
+    Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+  }
+}

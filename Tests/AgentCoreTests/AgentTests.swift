@@ -1,0 +1,242 @@
+import CLinux
+import Capture
+import DiscoveryAPI
+import Foundation
+import Glibc
+import MeshModel
+import Testing
+
+@testable import AgentCore
+
+/// Capture, cgroups and the proxy's own user need root; bpf/ and weft-proxy have to be built.
+@Suite(
+  .serialized, .timeLimit(.minutes(2)),
+  .enabled(if: AgentNode.canRun, "needs root with CAP_BPF, cgroup v2, and bpf/build/weft.bpf.o (make bpf)"))
+struct AgentTests {
+  @Test func withoutAControlPlaneItServesFromWhatIsOnDisk() async throws {
+    try await withAgent([try Sample.workload("web"), try Sample.workload("job", meshed: false)]) { node in
+      try node.announce("web")
+      try node.announce("job", netns: "/proc/self/ns/net")
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(await node.becomes("unmeshed", "job"))
+      let known = try await node.agent.known()
+      #expect(known.map(\.uid) == ["shop/web"] && known.allSatisfy { !$0.held })
+      #expect(try await node.agent.proxyPods() == ["shop/web"])
+      let ready = await node.agent.answer("/healthz/ready")
+      #expect(ready.status == 200)
+      let status = String(decoding: await node.agent.answer("/v1/status").body, as: UTF8.self)
+      #expect(status.contains(#""restored":true"#) && status.contains(#""connected":false"#))
+      #expect(status.contains(#""enrolled":1"#))
+      let dump = String(decoding: await node.agent.answer("/v1/dump").body, as: UTF8.self)
+      #expect(!dump.contains("PRIVATE") && !dump.contains("private_key"))
+      try await node.stop()
+      #expect(!node.hasPins)
+      #expect(node.proxyProcesses.isEmpty)
+    }
+  }
+
+  @Test func aPodWithoutACertificateIsHeldAndMayVanish() async throws {
+    var bare = try Weft_Mesh_V1_Workload(serializedBytes: try Sample.workload("web").value)
+    // Nobody can sign for it.
+    bare.serviceAccount = "other"
+    let resource = try Sample.resource(bare)
+    try await withAgent([resource]) { node in
+      try node.announce("web")
+      #expect(await node.becomes("pending", "web"))
+      let held = await eventually { (try? await node.agent.known().map(\.held)) == [true] }
+      #expect(held)
+      node.withdraw("web")
+      #expect(await node.becomes(nil, "web"))
+      #expect(try await node.agent.known().isEmpty)
+    }
+  }
+
+  @Test func aPodThatVanishesDuringEnrolmentLeavesNothing() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      // Once in and out, so that everything that is made once is there.
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      node.withdraw("web")
+      #expect(await node.becomes(nil, "web"))
+      let before = AgentNode.descriptorCount()
+      let maps = try await node.agent.mapEntries()
+      // Taken away at every moment of the way in.
+      for step in 0..<60 {
+        try node.announce("web")
+        _ = await eventually { await node.state("web") != nil }
+        try await Task.sleep(for: .microseconds(Int64(step * 150)))
+        node.withdraw("web")
+        #expect(await node.becomes(nil, "web"))
+      }
+      let isEmpty = await eventually { (try? await node.agent.proxyPods()) == [] }
+      #expect(isEmpty)
+      #expect(try await node.agent.known().isEmpty)
+      #expect(try await node.agent.mapEntries() == maps)
+      let isSame = await eventually { AgentNode.descriptorCount() <= before }
+      #expect(isSame, "\(AgentNode.descriptorCount()) descriptors, \(before) before")
+    }
+  }
+
+  @Test func aNamespaceThatIsGoneIsAReasonAndTriedAgain() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      let path = node.folder.path + "/netns"
+      try node.announce("web", netns: path)
+      #expect(await node.becomes("failed", "web"))
+      let reason = await node.agent.pods["shop/web"]?.lifecycle.reason ?? ""
+      #expect(reason.contains(path) && reason.contains("No such file"), "\(reason)")
+      #expect(try await node.agent.check("pods")?.ok == false)
+      // It comes after all.
+      symlink("/proc/\(getpid())/fd/\(node.namespace.descriptor)", path)
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(try await node.agent.check("pods")?.ok == true)
+    }
+  }
+
+  @Test func aLabelRemovedReleasesAndAChangeIsEnteredAnew() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(await node.agent.received(Sample.update([try Sample.workload("web", probePorts: [8080])])).isEmpty)
+      #expect(try await node.agent.known().first?.probePorts == [8080])
+      #expect(await node.state("web") == "enrolled")
+      #expect(await node.agent.received(Sample.update([try Sample.workload("web", meshed: false)])).isEmpty)
+      #expect(await node.state("web") == "unmeshed")
+      #expect(try await node.agent.known().isEmpty)
+      let isGone = await eventually { (try? await node.agent.proxyPods()) == [] }
+      #expect(isGone)
+      #expect(await node.agent.received(Sample.update([try Sample.workload("web")])).isEmpty)
+      #expect(await node.becomes("enrolled", "web"))
+    }
+  }
+
+  @Test func aCrashedProxyIsReplacedOnTheSameListeners() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      let listeners = await node.agent.pods["shop/web"]?.listeners.map { identity(of: $0) }
+      let first = await node.agent.supervisor.pid
+      kill(first, SIGKILL)
+      let isServed = await eventually {
+        let pid = await node.agent.supervisor.pid
+        return pid != first && pid > 0 ? (try? await node.agent.proxyPods()) == ["shop/web"] : false
+      }
+      #expect(isServed)
+      #expect(await node.state("web") == "enrolled")
+      #expect(await node.agent.pods["shop/web"]?.listeners.map { identity(of: $0) } == listeners)
+      #expect(try await node.agent.known().allSatisfy { !$0.held })
+    }
+  }
+
+  @Test func theNextAgentTakesTheLivingProxyOver() async throws {
+    try await withAgent([try Sample.workload("web"), try Sample.workload("api")], keepsOnExit: true) { node in
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      let proxy = await node.agent.supervisor.pid
+      let listeners = await node.agent.pods["shop/web"]?.listeners.map { identity(of: $0) }
+      try await node.stop()
+      #expect(node.hasPins && node.proxyProcesses == "\(proxy)\n")
+      try node.startAgain()
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(await node.agent.supervisor.pid == proxy)
+      #expect(await node.agent.pods["shop/web"]?.listeners.map { identity(of: $0) } == listeners)
+      #expect(try await node.agent.known().map(\.held) == [false])
+      // While no agent is there one pod goes and another comes.
+      try await node.stop()
+      node.withdraw("web")
+      let other = try NetworkNamespace()
+      try node.announce("api", netns: "/proc/\(getpid())/fd/\(other.descriptor)")
+      try node.startAgain()
+      #expect(await node.becomes("enrolled", "api"))
+      let isReconciled = await eventually { (try? await node.agent.proxyPods()) == ["shop/api"] }
+      #expect(isReconciled)
+      #expect(try await node.agent.known().map(\.uid) == ["shop/api"])
+      #expect(await node.agent.supervisor.pid == proxy)
+      withExtendedLifetime(other) {}
+    }
+  }
+
+  @Test func aPodMadeAnewWhileNoAgentIsThereGetsListenersOfItsOwn() async throws {
+    try await withAgent([try Sample.workload("web")], keepsOnExit: true) { node in
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      let before = await node.agent.pods["shop/web"]?.listeners.map { identity(of: $0) }
+      try await node.stop()
+      let other = try NetworkNamespace()
+      try node.announce("web", netns: "/proc/\(getpid())/fd/\(other.descriptor)")
+      try node.startAgain()
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(await node.agent.pods["shop/web"]?.listeners.map { identity(of: $0) } != before)
+      #expect(try await node.agent.known().map(\.cookie) == [other.cookie])
+      withExtendedLifetime(other) {}
+    }
+  }
+
+  @Test func aFullDiskIsToldAndServingGoesOn() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      let place = node.folder.path + "/state/snapshot"
+      #expect(mount("weft-test", place, "tmpfs", 0, "size=64k,mode=700") == 0)
+      defer { umount2(place, Int32(MNT_DETACH)) }
+      let filler = place + "/filler"
+      _ = FileManager.default.createFile(atPath: filler, contents: Data(count: 1 << 20))
+      let fd = open(filler, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+      let page = [UInt8](repeating: 1, count: 4096)
+      while write(fd, page, page.count) > 0 {}
+      close(fd)
+      #expect(await node.agent.received(Sample.update([try Sample.workload("api")])).isEmpty)
+      let isTold = try await eventually {
+        guard let check = try await node.agent.check("saved snapshot") else { return false }
+        return !check.ok && check.detail.contains("No space left")
+      }
+      #expect(isTold)
+      #expect(await node.state("web") == "enrolled")
+      #expect(await node.agent.mesh.workloads.keys.sorted() == ["shop/api", "shop/web"])
+      unlink(filler)
+      let isSaved = try await eventually(seconds: 20) {
+        try await node.agent.check("saved snapshot") == nil && access(place + "/mesh.bin", F_OK) == 0
+      }
+      #expect(isSaved, "tried again by itself")
+    }
+  }
+
+  @Test func whatTheProxyRefusesIsRefusedToTheControlPlane() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      let isConnected = await eventually { await node.agent.link != nil }
+      #expect(isConnected)
+      // Another proxy at the other end, which takes nothing.
+      let (ours, theirs) = try socketPair()
+      let link = ProxyLink(fd: ours)
+      await node.agent.talk(to: link)
+      let update = Sample.update([try Sample.workload("api")])
+      let agent = node.agent
+      async let refused = agent.received(update)
+      let version = try await onThread { () -> UInt64 in
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        var poller = pollfd(fd: theirs, events: Int16(POLLIN), revents: 0)
+        guard poll(&poller, 1, 5000) == 1 else { return 0 }
+        let length = read(theirs, &bytes, bytes.count)
+        return try Weft_Proxy_V1_ToProxy(serializedBytes: Array(bytes[4..<max(4, length)])).mesh.version
+      }
+      #expect(version > 0)
+      await node.agent.received(
+        .with {
+          $0.meshAck.version = version
+          $0.meshAck.error = "too odd"
+        })
+      let reasons = await refused
+      #expect(reasons.map(\.name) == ["shop/api"])
+      #expect(reasons.first?.reason.contains("too odd") == true)
+      #expect(await node.agent.mesh.workloads["shop/api"] == nil)
+      #expect(try await node.agent.check("configuration")?.ok == false)
+      link.close()
+      close(theirs)
+    }
+  }
+
+  @Test func aSecondAgentOnTheSameRunDirectoryIsRefused() async throws {
+    try await withAgent([]) { node in
+      #expect(throws: AgentError.self) { try node.startAgain() }
+    }
+  }
+}

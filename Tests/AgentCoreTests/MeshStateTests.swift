@@ -1,0 +1,93 @@
+import Discovery
+import DiscoveryAPI
+import Foundation
+import MeshModel
+import Testing
+
+@testable import AgentCore
+
+@Suite struct MeshStateTests {
+  @Test func whatIsValidIsTakenAndTheRestRefusedByName() throws {
+    var mesh = MeshState()
+    #expect(!mesh.knowsWorkloads)
+    var good = try Sample.workload("web")
+    var bad = try Sample.workload("api")
+    bad = ReceivedResource(name: bad.name, version: "1", value: Data([0xff]))
+    let misnamed = ReceivedResource(name: "shop/other", version: "1", value: good.value)
+    let (change, refused) = mesh.apply(
+      DiscoveryUpdate(typeURL: Weft_Mesh_V1_Workload.typeURL, resources: [good, bad, misnamed], removed: []))
+    #expect(change.workloads.map(\.uid) == ["shop/web"])
+    #expect(refused.map(\.name) == ["shop/api", "shop/other"])
+    #expect(refused[1].reason.contains("shop/other"))
+    #expect(mesh.knowsWorkloads && mesh.workloads.keys.sorted() == ["shop/web"])
+    // A bad version leaves the good one in force.
+    good = ReceivedResource(name: good.name, version: "2", value: Data([0xff]))
+    _ = mesh.apply(DiscoveryUpdate(typeURL: Weft_Mesh_V1_Workload.typeURL, resources: [good], removed: []))
+    #expect(mesh.workloads["shop/web"] != nil)
+  }
+
+  @Test func removedOnesGo() throws {
+    var mesh = MeshState()
+    _ = mesh.apply(try Sample.update([Sample.workload("web")]))
+    let (change, refused) = mesh.apply(
+      DiscoveryUpdate(typeURL: Weft_Mesh_V1_Workload.typeURL, resources: [], removed: ["shop/web", "shop/never"]))
+    #expect(change.removedWorkloads == ["shop/web", "shop/never"] && refused.isEmpty)
+    #expect(mesh.workloads.isEmpty)
+  }
+
+  @Test func aProxyIsToldEverythingInBoundedFrames() throws {
+    var mesh = MeshState()
+    let count = 12_000
+    _ = mesh.apply(try Sample.update((0..<count).map { try Sample.workload("w\($0)") }))
+    let updates = mesh.completeUpdates()
+    #expect(updates.map(\.complete) == [true] + Array(repeating: false, count: updates.count - 1))
+    #expect(updates.allSatisfy { $0.workloads.count <= 5000 })
+    #expect(Set(updates.flatMap { $0.workloads.map(\.uid) }).count == count)
+    #expect(updates[0].hasConfig)
+    #expect(MeshState().completeUpdates().count == 1, "an empty mesh replaces what the proxy knew")
+  }
+
+  @Test func typesThatAreNotKnownAreRefused() {
+    var mesh = MeshState()
+    let (_, refused) = mesh.apply(
+      DiscoveryUpdate(
+        typeURL: "x/Unknown", resources: [ReceivedResource(name: "a", version: "1", value: Data())], removed: ["b"]))
+    #expect(refused.map(\.name) == ["a"])
+  }
+}
+
+@Suite struct SnapshotSavingTests {
+  private let second: UInt64 = 1_000_000_000
+
+  @Test func aChangeIsSavedWithinASecondHoweverManyFollow() {
+    var saving = SnapshotSaving()
+    #expect(!saving.isDue(second))
+    for step in 0..<10 { saving.changed(now: second + UInt64(step) * second / 20) }
+    #expect(saving.isDue(second + second / 2))
+    saving.began()
+    #expect(!saving.isDue(3 * second))
+    saving.ended(true, now: 3 * second)
+    #expect(!saving.isDirty)
+  }
+
+  @Test func aFailureIsTriedAgain() {
+    var saving = SnapshotSaving()
+    saving.changed(now: 0)
+    saving.began()
+    saving.ended(false, now: second)
+    #expect(saving.isDirty && !saving.isDue(2 * second) && saving.isDue(6 * second))
+  }
+
+  @Test func aChangeDuringASaveIsSavedToo() {
+    var saving = SnapshotSaving()
+    saving.changed(now: 0)
+    saving.began()
+    saving.changed(now: second)
+    saving.ended(true, now: 2 * second)
+    #expect(saving.isDue(2 * second))
+    saving.began()
+    // Read at the very moment of a change.
+    saving.ended(true, now: second + second / 10)
+    #expect(saving.isDirty)
+  }
+}

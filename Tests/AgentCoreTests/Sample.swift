@@ -1,0 +1,31 @@
+import Discovery
+import DiscoveryAPI
+import Foundation
+import Logging
+import MeshModel
+
+@testable import AgentCore
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+/// Resources as the control plane sends them.
+enum Sample {
+  static let node = "east"
+
+  static func workload(
+    _ name: String, meshed: Bool = true, node: String = node, addresses: [IPAddress] = [], probePorts: [UInt16] = []
+  ) throws -> ReceivedResource {
+    let workload = Workload(
+      id: "shop/\(name)", namespace: "shop", name: name, serviceAccount: "default", node: node, addresses: addresses,
+      isMeshed: meshed, probePorts: probePorts)
+    return try resource(Weft_Mesh_V1_Workload(workload))
+  }
+
+  static func resource(_ message: Weft_Mesh_V1_Workload) throws -> ReceivedResource {
+    ReceivedResource(name: message.uid, version: "1", value: try message.serializedBytes())
+  }
+
+  static func update(_ workloads: [ReceivedResource], removed: [String] = []) -> DiscoveryUpdate {
+    DiscoveryUpdate(typeURL: Weft_Mesh_V1_Workload.typeURL, resources: workloads, removed: removed)
+  }
+}
