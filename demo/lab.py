@@ -26,8 +26,8 @@ class Lab:
     def _lab(self, *words, **options):
         return run([f"{BIN}/weft-lab", words[0], "--name", self.name, *words[1:]], **options)
 
-    def up(self, folder):
-        self._lab("up", folder, timeout=90)
+    def up(self, folder, *options):
+        self._lab("up", folder, *options, timeout=90)
 
     def down(self):
         self._lab("down", check=False)
