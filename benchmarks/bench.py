@@ -3,8 +3,9 @@
 
 Usage: bench.py [--seconds N] [--rounds N] [--only NAME[,NAME]] [--peers-only] [--profile SYSTEM]
 
-Needs root, two cores and the programs in $BIN (`make build`). Writes results.json, environment.json and extra.json beside
-this file and prints a table. With --only or --peers-only it prints the table only: results.json is always of one whole run.
+Needs root, two cores and the programs in $BIN (`make build`). Writes results.json, environment.json and extra.json
+beside this file and prints a table. With --only or --peers-only it prints the table only: results.json is always of one
+whole run.
 """
 import argparse
 import os
@@ -31,7 +32,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="rounds over all systems (default: 3)")
     parser.add_argument("--only", default="", help=f"some of: {', '.join(WORKLOADS + [EXTRA] + systems.NAMES)}")
     parser.add_argument("--peers-only", action="store_true", help="without the mesh: what Weft is compared with")
-    parser.add_argument("--profile", metavar="SYSTEM", help="perf record of a system's proxies under the keep-alive load, or that of --only")
+    parser.add_argument("--profile", metavar="SYSTEM",
+                        help="perf record of a system's proxies under the keep-alive load, or that of --only")
     parsed = parser.parse_args()
     parsed.only = [name for name in parsed.only.split(",") if name]
     for name in parsed.only + ([parsed.profile] if parsed.profile else []):
@@ -107,6 +109,9 @@ def main():
         lab.down()
     if checks:
         print(report.checks(checks))
+    facts["unsteady"] = report.unsteady(measured)
+    for sentence in facts["unsteady"]:
+        print(f"unsteady, was the machine busy? {sentence}")
     if not options.only and not options.peers_only:
         report.write(os.path.join(HERE, "results.json"), report.rows(measured))
         report.write(os.path.join(HERE, "environment.json"), facts)

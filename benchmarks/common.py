@@ -32,5 +32,6 @@ def run(argv, timeout=60, **options):
     except subprocess.TimeoutExpired:
         raise BenchError(f"`{' '.join(argv)}` didn't end in {timeout} s") from None
     if done.returncode != 0:
-        raise BenchError(f"`{' '.join(argv)}` failed ({done.returncode}): {(done.stderr or done.stdout).strip()[-2000:]}")
+        said = (done.stderr or done.stdout).strip()[-2000:]
+        raise BenchError(f"`{' '.join(argv)}` failed ({done.returncode}): {said}")
     return done.stdout

@@ -41,14 +41,17 @@ def describe(seconds, rounds):
             " (--proxy-workers 1 per node), weft-agents, weft-control",
         },
         "method": [
-            "one run, interleaved rounds (every system once, then again); medians of the rounds; ratios of these medians",
+            "one run, interleaved rounds (every system once, then again); medians of the rounds, ratios of medians",
             f"HTTP/1.1: wrk, closed loop, 1 thread, {loads.CONNECTIONS} connections, 1,024 bytes of body from nginx",
             "bulk: one HTTP download over one connection, server to client; its CPU ratio is CPU seconds per gigabyte",
-            "CPU: run time by /proc/PID/task/*/schedstat of all the system's proxies; for Weft every process of the mesh,"
-            " of both nodes, control plane included; interrupt time that the kernel accounts apart is in no figure",
+            "CPU: run time by /proc/PID/task/*/schedstat of all the system's proxies; for Weft every process of the"
+            " mesh, of both nodes, control plane included; interrupt time that the kernel accounts apart is in"
+            " no figure",
             "resident: VmRSS summed over the same processes while the load runs",
             "direct, Envoy and HAProxy: client and server pods on different nodes of the lab, outside the mesh;"
             " Envoys run in the pods' network namespaces like sidecars",
+            "direct has no proxy, so the load's core also does all of the network's work and the other core idles:"
+            " it is a reference for latency, not the most that a mesh could reach",
             "idle-2000 is measured once, first, while no allocator holds memory of earlier loads",
         ],
     }

@@ -4,6 +4,7 @@ HTTP/2 windows are Envoy's defaults (16 MB): tried from 256 KB to 64 MB, its bul
 
 PAIR, PAIR_INBOUND, HBONE, HBONE_INBOUND = 18001, 18011, 18002, 18012
 BACKEND = 8080
+IDENTITY = "spiffe://cluster.local/ns/bench/sa/default"
 TYPE = "type.googleapis.com/envoy.extensions."
 NO_LIMITS = {"thresholds": [{"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}]}
 
@@ -12,7 +13,7 @@ def address(host, port):
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def tls(certificates, server, peer="spiffe://cluster.local/ns/bench/sa/default"):
+def tls(certificates, server, peer=IDENTITY):
     """TLS 1.3, both sides with a SPIFFE ID that the other checks; `peer` is the one expected."""
     context = {
         "tls_certificates": [{
@@ -88,7 +89,8 @@ def configurations(server, certificates):
     return {
         "pair-in": bootstrap([http_listener("in", "0.0.0.0", PAIR_INBOUND, "backend", certificates)], [backend]),
         "pair-out": bootstrap(
-            [http_listener("out", "127.0.0.1", PAIR, "peer")], [cluster("peer", server, PAIR_INBOUND, 2, certificates)]),
+            [http_listener("out", "127.0.0.1", PAIR, "peer")],
+            [cluster("peer", server, PAIR_INBOUND, 2, certificates)]),
         "hbone-in": bootstrap(
             [http_listener("in", "0.0.0.0", HBONE_INBOUND, "backend", certificates, connect=True)], [opaque]),
         "hbone-out": bootstrap(

@@ -38,15 +38,17 @@ def measure(lab, measured):
 
 
 def row(name, value, unit, limit, detail):
-    return {"name": name, "value": round(value, 1), "unit": unit, "limit": limit, "holds": value <= limit, "detail": detail}
+    return {
+        "name": name, "value": round(value, 1), "unit": unit, "limit": limit, "holds": value <= limit, "detail": detail}
 
 
 def killed(lab, system, what, pids, harmless=False):
     """SIGKILL in the middle of new connections and of a keep-alive load; what the new connections saw."""
     if len(pids) != 1:
         raise BenchError(f"expected one process as the {what}, found {pids}")
+    url = f"http://{system.host}:{system.port}/1k"
     keep_alive = subprocess.Popen(
-        lab.inside(system.client, ["wrk", "-t1", "-c16", f"-d{PROBE_SECONDS}s", f"http://{system.host}:{system.port}/1k"]),
+        lab.inside(system.client, ["wrk", "-t1", "-c16", f"-d{PROBE_SECONDS}s", url]),
         stdout=subprocess.PIPE, text=True)
     probe = loads.client(lab, system, "probe", [PROBE_SECONDS])
     time.sleep(KILL_AFTER)
@@ -59,7 +61,7 @@ def killed(lab, system, what, pids, harmless=False):
     lost = sum(result != "ok" for start, _, result in attempts if start < moment)
     failed = sum(result != "ok" for start, _, result in attempts if start >= moment)
     if not after:
-        raise BenchError(f"no connection was served again in {PROBE_SECONDS - KILL_AFTER:.1f} s after SIGKILL of the {what}")
+        raise BenchError(f"no connection was served in {PROBE_SECONDS - KILL_AFTER:.1f} s after SIGKILL of the {what}")
     detail = f"of {len(attempts)} attempts; cut while open: {lost}, failed after the kill: {failed}"
     rows = [row(f"refused after SIGKILL, {what}", refused, "connections", 0, detail)]
     if harmless:

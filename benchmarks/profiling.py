@@ -34,7 +34,8 @@ def record(targets, name, workload, load, seconds):
     callers = run(shared + ["--children", "-g", "none", "--sort", "symbol"], timeout=300)
     with open(text, "w") as file:
         numbers = ", ".join(f"{field} {value:.4g}" for field, value in values.items() if value is not None)
-        file.write(f"{name}, {workload}, with perf attached: {numbers}\n\nOwn time\n{flat}\n\nWith everything called\n{callers}")
+        file.write(f"{name}, {workload}, with perf attached: {numbers}\n\n"
+                   f"Own time\n{flat}\n\nWith everything called\n{callers}")
     os.remove(data)
     print("\n".join(line for line in flat.splitlines() if line and not line.startswith("#"))[:4000])
     print(f"\nwritten: {text}")

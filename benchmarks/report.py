@@ -6,6 +6,8 @@ import statistics
 import systems
 
 FIELDS = ["requests_per_second", "p50_ms", "p99_ms", "cpu_us_per_request", "gigabytes_per_second", "resident_mb"]
+SPREAD = 0.2
+"""Of the median: rounds that lie further apart are called unsteady."""
 
 
 def median(rounds, field):
@@ -74,6 +76,18 @@ def table(measured):
     return "\n".join(lines)
 
 
+def unsteady(measured):
+    """A sentence for each throughput whose rounds differ much: something else was using the cores."""
+    found = []
+    for workload, by_system in measured.items():
+        for system, rounds in by_system.items():
+            for field in ("requests_per_second", "gigabytes_per_second"):
+                values = [values[field] for values in rounds if field in values]
+                if values and max(values) - min(values) > SPREAD * statistics.median(values):
+                    found.append(f"{workload}, {system}: {field} from {min(values):.4g} to {max(values):.4g}")
+    return found
+
+
 def checks(rows):
     """The rows of extra.json, for a person."""
     width = max(len(row["name"]) for row in rows)
@@ -94,7 +108,8 @@ COLUMNS = {
         ("requests/s", "requests_per_second", 0), ("x pair", "throughput_ratio_to_envoy_pair", 2),
         ("p50 ms", "p50_ms", 2), ("p99 ms", "p99_ms", 2), ("x pair", "p99_to_pair", 2),
         ("CPU us/request", "cpu_us_per_request", 1), ("x pair", "cpu_ratio_to_envoy_pair", 2),
-        ("x HBONE pair", "cpu_to_hbone", 2), ("resident MB", "resident_mb", 0), ("proxy core %", "proxy_core_percent", 0)],
+        ("x HBONE pair", "cpu_to_hbone", 2), ("resident MB", "resident_mb", 0),
+        ("proxy core %", "proxy_core_percent", 0)],
     "bulk": [
         ("GB/s", "gigabytes_per_second", 2), ("x pair", "throughput_ratio_to_envoy_pair", 2),
         ("CPU s/GB", "cpu_seconds_per_gigabyte", 2), ("x pair", "cpu_ratio_to_envoy_pair", 2),

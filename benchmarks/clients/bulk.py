@@ -29,7 +29,8 @@ def head(connection, host):
 
 
 def main():
-    host, port, seconds, length, crc = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+    host, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    length, crc = int(sys.argv[4]), int(sys.argv[5])
     connection = socket.create_connection((host, port), 10)
     connection.settimeout(10)
     announced, body = head(connection, host)
