@@ -21,12 +21,20 @@ extension Agent {
     guard let nodeIdentity, !Task.isCancelled else { return }
     let client = DiscoveryClient(
       configuration: .init(node: configuration.node, control: configuration.control), credentials: nodeIdentity,
-      trustBundle: trustBundle, resuming: restoredState, logger: logger)
+      trustBundle: trustBundle, resuming: restoredState, logger: logger,
+      onStatus: { [weak self] status in
+        if status.connected { Task { [weak self] in await self?.controlIsBack() } }
+      })
     self.client = client
     restoredState = DiscoveryState()
     updateNeeds()
     evaluateAll()
     await client.run { [weak self] in await self?.received($0) ?? [] }
+  }
+
+  private func controlIsBack() {
+    identities.retry(now: Date())
+    renew()
   }
 
   func use(node identity: HeldIdentity) {
@@ -105,11 +113,12 @@ extension Agent {
     nodeSchedule.began()
     Task {
       do {
+        // With an expired certificate nothing but the token is believed.
+        guard nodeSchedule.state(now: now) != .expired else { return try await join() }
         let identity: HeldIdentity
         do {
           identity = try await client.sign(.node(nodeID))
         } catch let error as DiscoveryError where error.kind == .refused {
-          // Expired while the control plane was away, or of a CA that is gone.
           return try await join()
         }
         attempt("saved identities") { try identityStore.save(identity) }

@@ -39,7 +39,7 @@ public actor Agent {
   var identities = Identities()
   var trustBundle: TrustBundle
   var client: DiscoveryClient?
-  var nodeSchedule = RotationSchedule(now: Date())
+  var nodeSchedule = RotationSchedule(now: Date(), retries: 1...10)
   var nodeIdentity: HeldIdentity?
   var link: ProxyLink?
   /// Listeners that a proxy before this agent holds, until their pods are known.

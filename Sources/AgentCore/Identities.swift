@@ -58,8 +58,8 @@ struct Identities {
     entries[id]?.schedule.failed(reason, now: now, using: &random)
   }
 
-  /// Is there again: what waits for a retry is asked for at once.
-  mutating func retryNow(now: Date) {
-    for (id, entry) in entries where entry.held == nil { entries[id]?.schedule = RotationSchedule(now: now) }
+  /// The control plane is there again: what waits for a retry is asked for at once.
+  mutating func retry(now: Date) {
+    for id in Array(entries.keys) { entries[id]?.schedule.retry(now: now) }
   }
 }

@@ -71,6 +71,11 @@ enum ControlTransport {
         default: .unreachable
         }
       let cause = error.cause.map { " (\($0))" } ?? ""
+      // TLS 1.3 has the client's certificate refused after its own side of the handshake is done.
+      if (error.message + cause).contains("_ALERT_") {
+        return DiscoveryError(
+          .refused, "\(endpoint): the control plane refuses this node's certificate; its log says why")
+      }
       return DiscoveryError(kind, "\(endpoint): \(error.message)\(cause)")
     default: return DiscoveryError(.unreachable, "\(endpoint): \(error)")
     }

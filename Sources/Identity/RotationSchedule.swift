@@ -57,6 +57,13 @@ public struct RotationSchedule: Hashable, Sendable {
     nextAttempt = now.addingTimeInterval(backoff.next(using: &random))
   }
 
+  /// What kept an attempt from succeeding may be over: what waits after a failure is due now.
+  public mutating func retry(now: Date) {
+    guard lastError != nil, !inFlight else { return }
+    backoff.reset()
+    nextAttempt = min(nextAttempt, now)
+  }
+
   public func isDue(now: Date) -> Bool { !inFlight && now >= nextAttempt }
 
   public func state(now: Date) -> State {

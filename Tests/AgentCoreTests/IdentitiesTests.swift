@@ -42,6 +42,11 @@ import Testing
     #expect(identities.entries[web]?.schedule.lastError == "not scheduled here")
     #expect(identities.due(now: now).isEmpty)
     #expect(identities.due(now: now.addingTimeInterval(60)) == [web])
+    identities.failed("away", for: web, now: now.addingTimeInterval(60))
+    identities.retry(now: now.addingTimeInterval(60))
+    #expect(identities.due(now: now.addingTimeInterval(60)) == [web], "the control plane is back")
+    identities.retry(now: now.addingTimeInterval(60))
+    #expect(identities.due(now: now.addingTimeInterval(60)).isEmpty, "it's being asked for")
   }
 
   @Test func whatIsOnDiskServesAndWhatIsExpiredDoesnt() throws {
