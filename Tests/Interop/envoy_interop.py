@@ -10,6 +10,7 @@ the same trust domain looks like.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -186,6 +187,11 @@ class Interop:
         self.refused("an Envoy that shows another workload's certificate gets nothing", "and its certificate says",
                      "client", ENVOY_ADDRESS, 8080)
 
+    def log_ends(self):
+        """What both sides said last, for whoever has to find out."""
+        paths = [f"{self.run}/logs/agent-a.log"] + [process.log for process in self.envoys]
+        return "\n".join(f"{path}:\n{open(path).read()[-3000:]}" for path in paths if os.path.exists(path))
+
     def stop_envoys(self):
         for process in self.envoys:
             process.stop()
@@ -203,6 +209,8 @@ def wait_for(find, seconds=10):
 def main():
     if os.geteuid() != 0:
         sys.exit("envoy_interop: making namespaces needs root")
+    # A test runner may block signals, and what is started here inherits that: Envoy has to hear SIGTERM.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     peers.install_envoy()
     with tempfile.TemporaryDirectory(prefix="weft-interop-") as folder:
         interop = Interop(folder)
@@ -212,7 +220,7 @@ def main():
             interop.stop_envoys()
             interop.weft_to_envoy()
         except common.BenchError as error:
-            sys.exit(f"envoy_interop: {error}")
+            sys.exit(f"envoy_interop: {error}\n{interop.log_ends()}")
         finally:
             interop.stop_envoys()
             interop.lab.down()
