@@ -1,0 +1,169 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+  /// TCP streams through a running mesh: to the same node, to the other, to outside the mesh, over IPv4 and IPv6.
+  @Suite(.serialized, .lab("e2etraffic"))
+  struct TrafficTests {
+    let lab: TestLab
+    /// The servers by pod: on the client's node, on the other one, and outside the mesh.
+    let near: (v4: String, v6: String)
+    let far: (v4: String, v6: String)
+    let outside: (v4: String, v6: String)
+    let client: (v4: String, v6: String)
+
+    init() throws {
+      lab = try TestLab.running()
+      near = try lab.addresses("near")
+      far = try lab.addresses("far")
+      outside = try lab.addresses("stranger", in: "street")
+      client = try lab.addresses("client")
+    }
+
+    private var places: [String] { [near.v4, near.v6, far.v4, far.v6, outside.v4, outside.v6] }
+
+    private func client(_ arguments: String..., timeout: Double = 30) throws -> Facts {
+      let done = try lab.exec(
+        "client", ["python3", "\(TestLab.programs)/client.py"] + arguments, timeout: timeout)
+      return try Facts(of: done, named: arguments.joined(separator: " "))
+    }
+
+    @Test("the server's accept() shows the client's own address and port, and the client sees what it asked for")
+    func addresses() throws {
+      for (name, server) in [("near", near), ("far", far)] {
+        for (target, own) in [(server.v4, client.v4), (server.v6, client.v6)] {
+          let seen = try client("who", target)
+          #expect(seen["name"].text == name)
+          #expect(seen["peer"].list.first?.text == own)
+          #expect("\(seen["peer"])" == "\(seen["getsockname"])", "the client is known by its own address and port")
+          #expect("\(seen["own"])" == "[\(target.debugDescription), 8006]")
+          #expect("\(seen["getpeername"])" == "[\(target.debugDescription), 8006]")
+        }
+      }
+      // Outside the mesh the proxy has a port of its own, but the pod's address.
+      for (target, own) in [(outside.v4, client.v4), (outside.v6, client.v6)] {
+        let seen = try client("who", target)
+        #expect(seen["peer"].list.first?.text == own)
+        #expect(seen["getsockname"].list.first?.text == own)
+        #expect("\(seen["getpeername"])" == "[\(target.debugDescription), 8006]")
+      }
+    }
+
+    @Test("a Service's address leads to each of its ready endpoints, and to no other")
+    func serviceAddress() throws {
+      // The control plane knows an endpoint more, which isn't ready; nobody is at its address.
+      let path = "\(lab.folder)/config/e2e-unready.yaml"
+      try """
+      apiVersion: v1
+      kind: Pod
+      metadata: {name: unready, namespace: shop, labels: {app: server}}
+      spec: {nodeName: elsewhere, serviceAccountName: server, containers: [{name: main}]}
+      status:
+        phase: Running
+        podIP: 10.244.9.9
+        podIPs: [{ip: 10.244.9.9}]
+        conditions: [{type: Ready, status: "False"}]
+      """.write(toFile: path, atomically: true, encoding: .utf8)
+      defer { try? FileManager.default.removeItem(atPath: path) }
+      wait(5, for: "the endpoint that isn't ready") { try lab.workload("shop/unready", on: "a") != nil }
+      #expect(try lab.workload("shop/unready", on: "a")?["ready"].bool == false)
+
+      let service = try lab.ask("a", "services")["services"].list.first { $0["name"].text == "server" }
+      let addresses = service?["addresses"].texts ?? []
+      #expect(addresses.count == 2)
+      for address in addresses {
+        let names = try client("names", address, "80", "40")
+        #expect(Set(names.members.keys) == ["near", "far"], "\(names)")
+        #expect(names["near"].int ?? 0 >= 5 && names["far"].int ?? 0 >= 5, "\(names)")
+      }
+      // By its name, and the headless Service by its pods'.
+      #expect(Set(try client("names", "server", "80", "20").members.keys) == ["near", "far"])
+      #expect(Set(["near", "far"]).isSuperset(of: try client("names", "server-pods", "8006", "4").members.keys))
+      let missing = try client("attempt", "server", "81")
+      #expect(["refused", "reset"].contains(missing["end"].text), "\(missing)")
+    }
+
+    @Test("64 MB each way arrive as they were sent, in large writes")
+    func large() throws {
+      for place in places {
+        let sent = try client("send", place, "\(64 << 20)", "1000000", timeout: 60)
+        #expect("\(sent["there"])" == "\(sent["here"])", "to \(place)")
+        let got = try client("fetch", place, "\(64 << 20)", timeout: 60)
+        #expect("\(got["there"])" == "\(got["here"])", "from \(place)")
+      }
+    }
+
+    @Test("writes of one byte arrive as they were sent")
+    func oneByte() throws {
+      for place in places {
+        let sent = try client("send", place, "20000", "1", timeout: 60)
+        #expect("\(sent["there"])" == "\(sent["here"])", "to \(place)")
+      }
+    }
+
+    @Test("either side's end leaves the other half open")
+    func halfClose() throws {
+      for place in places {
+        // The client's end is what `send` closes with: the server answers after it.
+        let seen = try client("half_closed_by_server", place)
+        #expect(seen["first"].text == "over\n")
+        #expect(seen["count"].int == 1 << 20, "what the client sends after the server's end, to \(place)")
+        #expect(seen["end"].text == "end")
+      }
+    }
+
+    @Test("a reset arrives as a reset, both ways")
+    func resets() throws {
+      for place in places {
+        #expect(try client("reset_by_server", place)["end"].text == "reset", "from \(place)")
+        let seen = try client("reset_by_client", place)
+        #expect(seen["end"].text == "reset", "to \(place)")
+        #expect(seen["count"].int == 5, "what was sent before the reset, to \(place)")
+      }
+    }
+
+    @Test("a server that doesn't read stops its client, with bounded buffers")
+    func backpressure() throws {
+      for place in [near.v4, far.v4, outside.v6] {
+        // The kernel's own buffers of three sockets and the proxy's; far below what was offered.
+        let sent = try client("backpressure", place)["sent"].int ?? 0
+        #expect((1 << 16..<64 << 20).contains(sent), "\(sent) bytes to \(place)")
+      }
+    }
+
+    @Test("a protocol in which the server speaks first begins at once")
+    func serverFirst() throws {
+      for place in places {
+        let seen = try client("server_first", place)
+        #expect(seen["greeting"].text == "220 ready")
+        #expect(seen["answer"].text == "250 hello")
+        #expect(seen["milliseconds"].int ?? 9999 < 1000, "to \(place)")
+      }
+    }
+
+    @Test("a closed port and an address that nobody has end as refused or reset, in bounded time")
+    func failures() throws {
+      for place in places {
+        let seen = try client("attempt", place, "4")
+        #expect(["refused", "reset"].contains(seen["end"].text), "port 4 of \(place): \(seen)")
+      }
+      let silent = try client("attempt", "10.200.0.77", "80", "30", timeout: 40)
+      #expect(["refused", "reset", "end"].contains(silent["end"].text), "\(silent)")
+    }
+
+    @Test("UDP isn't touched")
+    func datagrams() throws {
+      for (name, target, own) in [
+        ("near", near.v4, client.v4), ("far", far.v4, client.v4), ("far", far.v6, client.v6),
+        ("stranger", outside.v4, client.v4),
+      ] {
+        let seen = try client("datagram", target)
+        #expect(seen["name"].text == name)
+        #expect(seen["length"].int == 1000)
+        #expect(seen["peer"].list.first?.text == own)
+        #expect("\(seen["peer"])" == "\(seen["getsockname"])")
+        #expect("\(seen["getpeername"])" == "[\(target.debugDescription), 9000]")
+      }
+    }
+  }
+}
