@@ -35,10 +35,16 @@ extension MeshSnapshot {
 
   /// The port of a CONNECT's authority where it names this workload; nil otherwise (RFC 9110 §9.3.6).
   public func deliveryTarget(authority: String, of workloadID: String) -> SocketAddress? {
-    guard let workload = workload(id: workloadID), let address = SocketAddress(authority), address.port != 0,
-      workload.addresses.contains(address.ip),
-      ![MeshPort.outbound, MeshPort.inbound, MeshPort.hbone].contains(address.port)
-    else { return nil }
+    guard let address = SocketAddress(authority), address.port != 0, mayDeliver(to: address, of: workloadID) else {
+      return nil
+    }
     return address
+  }
+
+  /// Whether `address` is the workload's and not a port of the proxy: a delivery to 15006 would arrive there as a new
+  /// connection, be delivered again, and so on until no descriptor is left.
+  public func mayDeliver(to address: SocketAddress, of workloadID: String) -> Bool {
+    ![MeshPort.outbound, MeshPort.inbound, MeshPort.hbone].contains(address.port)
+      && workload(id: workloadID)?.addresses.contains(address.ip) == true
   }
 }

@@ -6,9 +6,7 @@ import ProxyCore
 extension Worker {
   /// Plaintext from outside, led here by sk_lookup whatever its port.
   func acceptPlaintext(_ fd: Int32, _ peer: SocketAddress, pod: PodContext) {
-    guard let target = Socket.localAddress(fd), target.port != MeshPort.inbound || !target.ip.isLoopback,
-      snapshot.workload(id: pod.id)?.addresses.contains(target.ip) == true
-    else {
+    guard let target = Socket.localAddress(fd), snapshot.mayDeliver(to: target, of: pod.id) else {
       log(.debug, "\(pod.id): a connection to the proxy's own port is refused")
       statistics.refused += 1
       return Socket.closeByReset(fd)

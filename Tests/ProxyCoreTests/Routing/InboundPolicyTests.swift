@@ -61,4 +61,13 @@ import Testing
     }
     #expect(snapshot.deliveryTarget(authority: "10.0.0.1:80", of: "shop/nobody") == nil)
   }
+
+  @Test func nothingIsDeliveredToTheProxysOwnPorts() {
+    let address = IPAddress("10.0.0.1")!
+    for port: UInt16 in [15001, 15006, 15008] {
+      #expect(!snapshot.mayDeliver(to: SocketAddress(address, port), of: "shop/a"), "port \(port) leads back here")
+    }
+    #expect(snapshot.mayDeliver(to: SocketAddress(address, 80), of: "shop/a"))
+    #expect(!snapshot.mayDeliver(to: SocketAddress(address, 80), of: "shop/b"))
+  }
 }
