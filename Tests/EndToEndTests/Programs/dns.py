@@ -118,7 +118,7 @@ def bad():
                     s.sendall(frame)
                 except OSError:
                     pass
-    return {"sent": len(packets), "answers": answers, "crashed": False, "after": code("udp"), "after_tcp": code("tcp")}
+    return {"sent": len(packets), "answers": answers, "after": code("udp"), "after_tcp": code("tcp")}
 
 
 def serve():
