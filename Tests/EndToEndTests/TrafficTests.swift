@@ -165,5 +165,47 @@ extension EndToEnd {
         #expect("\(seen["getpeername"])" == "[\(target.debugDescription), 9000]")
       }
     }
+
+    @Test("2,100 connections at once, and 10,000 one after the other, leave nothing behind")
+    func manyConnections() throws {
+      let namespaces = try Self.namespaces()
+      let pids = try ["a", "b"].map(lab.proxy)
+      for place in [near.v4, far.v4] {
+        let seen = try client("concurrent", place, "8006", "2100", timeout: 90)
+        #expect(seen["at_once"].int == 2100 && seen["good"].int == 2100, "to \(place): \(seen)")
+      }
+      // The proxy keeps dissolved sockets for reuse, up to a bound that the burst has reached; from here on nothing may
+      // be added.
+      for node in ["a", "b"] { try expectNoConnections(node) }
+      let warm = try pids.map(Self.descriptors)
+      for place in [near.v4, far.v4] {
+        let seen = try client("many", place, "8006", "5000", timeout: 90)
+        #expect(seen["good"].int == 5000, "to \(place): \(seen)")
+      }
+      #expect(try ["a", "b"].map(lab.proxy) == pids)
+      for node in ["a", "b"] {
+        try expectNoConnections(node)
+        // A rendezvous entry lives as long as a handshake.
+        for map in try lab.ask(node, "bpf")["maps"].list
+        where ["weft_flows", "weft_clients"].contains(map["name"].text) {
+          #expect(map["entries"].int == 0, "\(map) on node \(node)")
+        }
+      }
+      let now = try pids.map(Self.descriptors)
+      #expect(zip(now, warm).allSatisfy { $0 <= $1 + 32 }, "the proxies' descriptors: \(warm) before, \(now) after")
+      #expect(try Self.namespaces() == namespaces)
+    }
+
+    private func expectNoConnections(_ node: String) throws {
+      wait(10, for: "the end of node \(node)'s connections") { try lab.ask(node, "connections")["total"].int == 0 }
+    }
+
+    private static func descriptors(of pid: Int) throws -> Int {
+      try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count
+    }
+
+    private static func namespaces() throws -> Int {
+      try FileManager.default.contentsOfDirectory(atPath: "/run/netns").count { $0.hasPrefix("weft-e2etraffic") }
+    }
   }
 }
