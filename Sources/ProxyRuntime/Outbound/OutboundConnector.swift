@@ -6,6 +6,8 @@ import ProxyCore
 extension Worker {
   /// For one attempt; another endpoint is tried after it.
   private static let connectTimeout: NanoTime = .seconds(5)
+  /// Inside a pod an answer takes microseconds.
+  private static let loopbackTimeout: NanoTime = .milliseconds(200)
   private static let attempts = 3
 
   func acceptOutbound(_ fd: Int32, _ peer: SocketAddress, pod: PodContext) {
@@ -124,14 +126,25 @@ extension Worker {
   func deliver(
     _ session: Session, to address: SocketAddress, pod: PodContext?, _ completed: @escaping (StreamFailure?) -> Void
   ) {
-    connect(
-      session, over: pod?.pool(.delivery(address.ip)), to: address, client: session.facts.downstreamAddress, completed)
+    let client = session.facts.downstreamAddress
+    let pool = pod?.pool(.delivery(address.ip))
+    guard address.ip.family == .v6 else {
+      return connect(session, over: pool, to: address, client: client, completed)
+    }
+    // A closed port's RST to ::1 doesn't arrive: the kernel looks for a route by the device that holds the pod's address
+    // (RFC 4007 scoping). Silence therefore means "refused" or "busy", and a socket that leaves from the pod's own
+    // address learns which.
+    connect(session, over: pool, to: address, client: client, timeout: Self.loopbackTimeout) {
+      [unowned self] failure in
+      guard case .timeout? = failure, !session.isClosed else { return completed(failure) }
+      connect(session, over: pod?.pool(.egress(address.ip)), to: address, client: client, completed)
+    }
   }
 
   /// - Parameter completed: called once, with nil when the session is established; not after the session's end.
   func connect(
     _ session: Session, over pool: SocketPool?, to address: SocketAddress, client: SocketAddress? = nil,
-    _ completed: @escaping (StreamFailure?) -> Void
+    timeout: NanoTime = Worker.connectTimeout, _ completed: @escaping (StreamFailure?) -> Void
   ) {
     guard let pool else { return completed(.noSockets) }
     session.facts.upstreamAddress = address
@@ -143,12 +156,13 @@ extension Worker {
         pool.giveBack(fd)
         return completed(.system(code))
       }
-      start(fd, session, pool, completed)
+      start(fd, session, pool, timeout, completed)
     }
   }
 
   private func start(
-    _ fd: Int32, _ session: Session, _ pool: SocketPool, _ completed: @escaping (StreamFailure?) -> Void
+    _ fd: Int32, _ session: Session, _ pool: SocketPool, _ timeout: NanoTime,
+    _ completed: @escaping (StreamFailure?) -> Void
   ) {
     var upstream: TCPStream?
     do {
@@ -164,7 +178,7 @@ extension Worker {
       close(fd)
       return completed(.system(error.code))
     }
-    session.attempting(timeout: Self.connectTimeout) {
+    session.attempting(timeout: timeout) {
       guard let stream = upstream else { return }
       upstream = nil
       stream.reset()
