@@ -150,6 +150,11 @@ extension EndToEnd {
       }
       let silent = try client("attempt", "10.200.0.77", "80", "30", timeout: 40)
       #expect(["refused", "reset", "end"].contains(silent["end"].text), "\(silent)")
+      // The socket of that attempt is used again; the ICMP error that ended it must not be the next connection's.
+      for place in [outside.v4, far.v4] {
+        let seen = try client("many", place, "8006", "200")
+        #expect(seen["good"].int == 200, "to \(place): \(seen)")
+      }
     }
 
     @Test("UDP isn't touched")

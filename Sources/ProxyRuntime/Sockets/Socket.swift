@@ -27,6 +27,16 @@ enum Socket {
     return Glibc.connect(fd, &address, socklen_t(MemoryLayout<sockaddr>.size)) == 0
   }
 
+  /// Empties the queue of ICMP errors. A SYN that one answered leaves it there, asked for or not (Linux, tcp_v4_err),
+  /// dissolving the association doesn't take it away, and epoll would report it as an error of the next connection.
+  static func forgetErrors(_ fd: Int32) {
+    var byte: UInt8 = 0
+    // Bounded: an attempt sends a handful of SYNs.
+    for _ in 0..<64 {
+      if recv(fd, &byte, 1, Int32(MSG_ERRQUEUE | MSG_DONTWAIT)) < 0 { return }
+    }
+  }
+
   /// Never connected, or its connect failed: nothing of it is on its way.
   static func isUnconnected(_ fd: Int32) -> Bool {
     // The first byte of struct tcp_info is the state.

@@ -67,13 +67,13 @@ final class SocketPool {
 
   /// A socket whose connection has ended, taken out of its loop.
   func giveBack(_ fd: Int32) {
+    let hasFailed = Socket.isUnconnected(fd)
     // What the peer hasn't acknowledged would be dropped with the association: then the kernel finishes alone.
-    guard !isClosed, free.count < Self.bound, Socket.isUnconnected(fd) || weft_unacknowledged(fd) == 0,
-      Socket.disconnect(fd)
-    else {
+    guard !isClosed, free.count < Self.bound, hasFailed || weft_unacknowledged(fd) == 0, Socket.disconnect(fd) else {
       close(fd)
       return
     }
+    if hasFailed { Socket.forgetErrors(fd) }
     keep(fd)
   }
 
@@ -81,6 +81,7 @@ final class SocketPool {
   /// serves again, so that resets don't use up what was passed while no agent is there.
   func giveBackReset(_ fd: Int32) {
     guard !isClosed, free.count < Self.bound, Socket.disconnect(fd) else { return Socket.closeByReset(fd) }
+    Socket.forgetErrors(fd)
     keep(fd)
   }
 
