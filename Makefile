@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # One debug folder (tests) and one release folder (demo, bench): each is built once.
 DEBUG := .build
 RELEASE := .build-release
-export BIN ?= $(CURDIR)/$(RELEASE)/release
+BIN ?= $(CURDIR)/$(RELEASE)/release
 SWIFT_RELEASE := swift build -c release --static-swift-stdlib --scratch-path $(RELEASE)
 SOURCES := Sources Tests Package.swift
 
@@ -33,13 +33,13 @@ build: bpf ## build all programs, optimised, into .build-release/release
 	@$(SWIFT_RELEASE)
 
 demo: deps build ## two nodes, eight pods, and what the mesh does for them: every line checked
-	@python3 demo/demo.py
+	@BIN=$(BIN) python3 demo/demo.py
 
 test: deps bpf ## all tests; under CI=true one that would skip is a failure
 	@python3 Tests/run.py
 
 bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
-	@python3 benchmarks/bench.py
+	@BIN=$(BIN) python3 benchmarks/bench.py
 
 fmt: ## format Swift and C
 	@swift format --in-place --recursive --parallel $(SOURCES)

@@ -35,6 +35,8 @@ def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     os.chdir(root)
     os.environ.setdefault("WEFT_BPF_OBJECT", os.path.join(root, "bpf/build/weft.bpf.o"))
+    # The programs that `swift build --build-tests` makes, never those of a release folder that may be absent or old.
+    os.environ["BIN"] = os.path.join(root, ".build/debug")
     try:
         # Ten thousand connections need as many descriptors.
         resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))

@@ -2,8 +2,8 @@ import Identity
 import Logging
 
 extension IdentityStore.Loaded {
-  /// The roots to begin with. What the control plane sent last counts more than the file, since roots are rotated; but a
-  /// file of another CA means that the mesh was made anew: then what is on disk is of no use.
+  /// The roots to begin with. What the control plane sent last counts more than the file, since roots are rotated; but
+  /// a file of another CA means that the mesh was made anew: then what is on disk is of no use.
   mutating func chooseTrust(file path: String, _ logger: Logger) throws -> TrustBundle {
     let fromFile: TrustBundle
     do {

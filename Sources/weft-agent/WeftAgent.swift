@@ -69,6 +69,7 @@ struct WeftAgent: AsyncParsableCommand {
     let level = Logger.Level(rawValue: logLevel) ?? .info
     LoggingSystem.bootstrap { _ in JSONLogHandler(program: "weft-agent", level: level) }
     let logger = Logger(label: "weft.agent")
+    DescriptorLimit.raise()
     do {
       let agent = try Agent(
         try prepare(), source: DirectoryPodSource(directory: podsDir), logger: logger)

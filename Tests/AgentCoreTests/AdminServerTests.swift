@@ -78,7 +78,8 @@ import Testing
     try await withServer {
       #expect(try await exchange("\u{16}\u{3}\u{1}garbage\r\n\r\n").hasPrefix("HTTP/1.1 400"))
       let body = String(repeating: "x", count: 1 << 20)
-      let huge = try await exchange("GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+      let huge = try await exchange(
+        "GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
       #expect(huge.hasPrefix("HTTP/1.1 413") && !huge.contains("east"))
       let head = try await exchange("GET /\(String(repeating: "a", count: 1 << 20)) HTTP/1.1\r\n\r\n")
       #expect(!head.contains("200 OK"))

@@ -9,8 +9,8 @@ import Synchronization
 
 @testable import AgentCore
 
-/// A whole agent with the real proxy and the kernel's capture, and no control plane: it serves from what an agent before
-/// it has left on disk. `close()` takes everything away.
+/// A whole agent with the real proxy and the kernel's capture, and no control plane: it serves from what an agent
+/// before it has left on disk. `close()` takes everything away.
 final class AgentNode {
   private static let counter = Mutex(0)
 
@@ -69,7 +69,8 @@ final class AgentNode {
   }
 
   /// The files of an agent that was here before.
-  private static func leave(_ workloads: [ReceivedResource], _ authority: CertificateAuthority, in state: String) throws {
+  private static func leave(_ workloads: [ReceivedResource], _ authority: CertificateAuthority, in state: String) throws
+  {
     let identities = try IdentityStore(directory: state + "/identities")
     try identities.save(authority.trustBundle)
     if let node = NodeID(trustDomain: .clusterLocal, node: Sample.node) {
@@ -123,7 +124,9 @@ final class AgentNode {
   var hasPins: Bool { access(bpffs, F_OK) == 0 }
 
   /// This process's descriptors. Only the changes count: others come and go with the runtime.
-  static func descriptorCount() -> Int { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd"))?.count ?? 0 }
+  static func descriptorCount() -> Int {
+    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd"))?.count ?? 0
+  }
 
   func close() async {
     run.cancel()

@@ -27,10 +27,12 @@ import Testing
     .with {
       $0.hello.pid = 7
       $0.hello.more = more
-      $0.hello.pods = [.with { pod in
-        pod.uid = uid
-        pod.listeners = [.outbound, .inbound]
-      }]
+      $0.hello.pods = [
+        .with { pod in
+          pod.uid = uid
+          pod.listeners = [.outbound, .inbound]
+        }
+      ]
     }
   }
 

@@ -44,7 +44,9 @@ struct ProxySupervisorTests {
     #expect(fields["Uid"] == user)
     #expect(fields["Gid"] == user)
     #expect(fields["Groups"] == "")
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] { #expect(fields[set] == "0000000000000000", "\(set)") }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+      #expect(fields[set] == "0000000000000000", "\(set)")
+    }
     #expect(fields["NoNewPrivs"] == "1")
     #expect(fields["SigBlk"] == "0000000000000000")
     let descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").compactMap { Int($0) }
@@ -68,10 +70,11 @@ struct ProxySupervisorTests {
     let clock = ContinuousClock()
     let killed = clock.now
     kill(first, SIGKILL)
-    #expect(await eventually {
-      let pid = await supervisor.pid
-      return pid > 0 && pid != first
-    })
+    #expect(
+      await eventually {
+        let pid = await supervisor.pid
+        return pid > 0 && pid != first
+      })
     #expect(clock.now - killed < .seconds(2))
     #expect(await supervisor.restarts == 1)
     await supervisor.stop(drainSeconds: 0)
