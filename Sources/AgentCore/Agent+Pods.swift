@@ -25,6 +25,8 @@ extension Agent {
   func vanished(_ uid: String) {
     guard pods[uid] != nil else { return }
     release(uid)
+    // What the proxy still carries for it, also from before it left the mesh, ends.
+    link?.send(.with { $0.removePod.uid = uid })
     logger.info("pod gone", metadata: ["pod": "\(uid)"])
     updateNeeds()
   }
@@ -91,9 +93,14 @@ extension Agent {
     }
   }
 
+  /// The pod's connections go on: those of a pod that is gone end by `vanished`.
   private func takeFromProxy(_ uid: String) {
     guard let pod = pods[uid], !pod.listeners.isEmpty else { return }
-    link?.send(.with { $0.removePod.uid = uid })
+    link?.send(
+      .with {
+        $0.removePod.uid = uid
+        $0.removePod.runsOn = true
+      })
     for fd in pod.listeners { close(fd) }
     pods[uid]?.listeners = []
     pods[uid]?.captured = nil

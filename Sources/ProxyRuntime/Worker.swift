@@ -60,7 +60,7 @@ final class Worker {
     case .snapshot(let snapshot): self.snapshot = snapshot
     case .identity(let identity): identities[identity.id] = identity
     case .addPod(let id, let listeners): addPod(id, listeners)
-    case .removePod(let id): removePod(id)
+    case .removePod(let id, let runsOn): removePod(id, runsOn: runsOn)
     case .sockets(let id, let kind, let sockets):
       if let pod = pods[id] {
         pod.pool(kind).add(sockets, now: loop.now)
@@ -88,10 +88,13 @@ final class Worker {
     }
   }
 
-  private func removePod(_ id: String) {
-    guard let pod = pods.removeValue(forKey: id) else { return }
-    pod.close()
+  private func removePod(_ id: String, runsOn: Bool) {
+    pods.removeValue(forKey: id)?.close()
     tunnels.drain(source: id)
+    if runsOn {
+      for server in servers(of: id) { server.tunnel?.drain() }
+      return
+    }
     for server in servers(of: id) { server.tunnel?.close("the pod is gone") }
     for session in Array(sessions.values) where session.facts.workload == id { session.abort() }
   }

@@ -84,7 +84,7 @@ extension RuntimeTests {
       var last: [UInt8] = []
       repeat { last = try client.readSome() } while last[1] != 11
       #expect(last.suffix(4) == [10, 96, 0, 1])
-      node.post(.removePod(id: "shop/a"))
+      node.post(.removePod(id: "shop/a", runsOn: false))
       _ = try node.on { _ in }
       #expect((try? client.write(query("web"))) == nil || client.receiveError() == ECONNREFUSED)
     }

@@ -215,10 +215,24 @@ extension RuntimeTests {
       let (client, application) = try joined()
       try client.write([1])
       #expect(try application.read(1) == [1])
-      node.post(.removePod(id: "shop/a"))
+      node.post(.removePod(id: "shop/a", runsOn: false))
       #expect(client.receiveError() == ECONNRESET)
       #expect(application.receiveError() == ECONNRESET)
       #expect(throws: SystemError.self) { _ = try TestSocket.connected(to: proxy) }
+      client.close()
+      application.close()
+    }
+
+    @Test func aPodThatLeavesTheMeshKeepsItsConnectionsUntilItIsGone() throws {
+      defer { finish() }
+      let (client, application) = try joined()
+      node.post(.removePod(id: "shop/a", runsOn: true))
+      #expect(throws: SystemError.self) { _ = try TestSocket.connected(to: proxy) }
+      try client.write([1])
+      #expect(try application.read(1) == [1])
+      node.post(.removePod(id: "shop/a", runsOn: false))
+      #expect(client.receiveError() == ECONNRESET)
+      #expect(application.receiveError() == ECONNRESET)
       client.close()
       application.close()
     }

@@ -260,7 +260,7 @@ extension RuntimeTests {
       let (client, application) = try pair.joined()
       try client.write([1])
       #expect(try application.read(1) == [1])
-      pair.server.post(.removePod(id: "shop/b"))
+      pair.server.post(.removePod(id: "shop/b", runsOn: false))
       #expect(client.receiveError() == ECONNRESET)
       #expect(application.receiveError() == ECONNRESET)
       #expect(try eventually { try pair.tunnels == 0 })

@@ -331,13 +331,17 @@ public nonisolated struct Weft_Proxy_V1_AddPod: Sendable {
   public init() {}
 }
 
-/// Closes the pod's listeners and its connections.
+/// Closes the pod's listeners.
 public nonisolated struct Weft_Proxy_V1_RemovePod: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   public var uid: String = String()
+
+  /// The pod has left the mesh and runs on: its connections go on until they end by themselves. Otherwise it is gone, and
+  /// they are reset.
+  public var runsOn: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -952,7 +956,7 @@ nonisolated extension Weft_Proxy_V1_AddPod: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Weft_Proxy_V1_RemovePod: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RemovePod"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{3}runs_on\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -961,6 +965,7 @@ nonisolated extension Weft_Proxy_V1_RemovePod: SwiftProtobuf.Message, SwiftProto
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.uid) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.runsOn) }()
       default: break
       }
     }
@@ -970,11 +975,15 @@ nonisolated extension Weft_Proxy_V1_RemovePod: SwiftProtobuf.Message, SwiftProto
     if !self.uid.isEmpty {
       try visitor.visitSingularStringField(value: self.uid, fieldNumber: 1)
     }
+    if self.runsOn != false {
+      try visitor.visitSingularBoolField(value: self.runsOn, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Proxy_V1_RemovePod, rhs: Weft_Proxy_V1_RemovePod) -> Bool {
     if lhs.uid != rhs.uid {return false}
+    if lhs.runsOn != rhs.runsOn {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -110,7 +110,7 @@ final class ControlThread: Timed {
     case .removePod(let pod):
       state.remove(pod: pod.uid)
       for kind in SocketKind.allCases { requests[SocketRequest(id: pod.uid, kind: kind)] = nil }
-      broadcast(.removePod(id: pod.uid))
+      broadcast(.removePod(id: pod.uid, runsOn: pod.runsOn))
     case .sockets(let batch): distribute(batch, takeDescriptors(128))
     case .mesh(let update): apply(update)
     case .identity(let identity):

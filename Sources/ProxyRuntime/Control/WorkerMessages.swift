@@ -6,7 +6,7 @@ enum WorkerCommand: Sendable {
   case snapshot(MeshSnapshot)
   case identity(TLSIdentity)
   case addPod(id: String, listeners: [(ListenerKind, Int32)])
-  case removePod(id: String)
+  case removePod(id: String, runsOn: Bool)
   case sockets(id: String, kind: SocketKind, [Int32])
   case report(query: UInt64)
   case drain

@@ -85,8 +85,8 @@ struct TunnelPair: Sendable {
 
   func stop() {
     application.close()
-    client.post(.removePod(id: "shop/a"))
-    server.post(.removePod(id: "shop/b"))
+    client.post(.removePod(id: "shop/a", runsOn: false))
+    server.post(.removePod(id: "shop/b", runsOn: false))
     // Commands are taken in order: when this answers, the listeners are closed and the address is free.
     _ = try? client.on { _ in }
     _ = try? server.on { _ in }
