@@ -96,9 +96,11 @@ extension EndToEnd {
       return folder
     }
 
-    private func openssl(_ arguments: String...) throws {
+    @discardableResult
+    private func openssl(_ arguments: String...) throws -> String {
       let done = try Finished.of("/usr/bin/env", ["openssl"] + arguments)
       try #require(done.status == 0, "openssl: \(done.errors)")
+      return done.output
     }
 
     private func tunnel(_ method: String = "CONNECT", to authority: String, _ more: String...) throws -> Facts {
@@ -163,6 +165,76 @@ extension EndToEnd {
         #expect(try tunnel(method, to: "\(target):8006", right)["status"].text == "405", "\(method)")
       }
       #expect(try tunnel(to: "\(target):8006", right)["status"].text == "200")
+    }
+
+    // MARK: signing
+
+    /// The file with the key and certificate that node b's agent itself has.
+    private func identityOfNodeB() throws -> String {
+      let folder = "\(lab.folder)/nodes/b/state/identities"
+      let files = try FileManager.default.contentsOfDirectory(atPath: folder).map { "\(folder)/\($0)" }
+      return try #require(
+        try files.first {
+          try $0.hasSuffix(".identity.pem")
+            && openssl("x509", "-in", $0, "-noout", "-ext", "subjectAltName").contains("cluster.local/node/b")
+        })
+    }
+
+    /// Asks the CA to sign as node b's agent does; the status and message of its answer.
+    private func sign(_ id: String, with identity: String) throws -> String {
+      let folder = "\(lab.folder)/signing-\(UUID().uuidString)"
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(atPath: folder) }
+      try openssl(
+        "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", "\(folder)/key",
+        "-subj", "/", "-addext", "subjectAltName=critical,URI:\(id)", "-outform", "DER", "-out", "\(folder)/request")
+      let request = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/request"))
+      // Field 1, its length as a varint of two bytes; before it gRPC's prefix.
+      try #require((128..<16384).contains(request.count))
+      let message = [0x0a, UInt8(request.count & 0x7f | 0x80), UInt8(request.count >> 7)] + request
+      let body = [0, 0, 0, UInt8(message.count >> 8), UInt8(message.count & 0xff)] + message
+      try Data(body).write(to: URL(fileURLWithPath: "\(folder)/body"))
+      let done = try Finished.of(
+        "/usr/bin/env",
+        [
+          "nsenter", "--net=/run/netns/weft-\(lab.name)-b", "curl", "-sS", "--http2", "--insecure", "--max-time", "5",
+          "--cert", identity, "--key", identity, "-H", "content-type: application/grpc", "-H", "te: trailers",
+          "--data-binary", "@\(folder)/body", "-D", "\(folder)/headers", "-o", "\(folder)/answer",
+          "https://10.200.0.1:15010/weft.identity.v1.CertificateAuthority/Sign",
+        ])
+      try #require(done.status == 0, "curl: \(done.errors)")
+      return try String(contentsOfFile: "\(folder)/headers", encoding: .utf8)
+    }
+
+    @Test("the CA refuses an agent every identity that is not scheduled on its node")
+    func signing() throws {
+      let identity = try identityOfNodeB()
+      let own = try sign("spiffe://cluster.local/ns/shop/sa/server", with: identity)
+      #expect(own.contains("grpc-status: 0"), "\(own)")
+      for id in [
+        "spiffe://cluster.local/ns/shop/sa/client", "spiffe://cluster.local/ns/street/sa/default",
+        "spiffe://cluster.local/ns/shop/sa/nobody", "spiffe://elsewhere.local/ns/shop/sa/server",
+        "spiffe://cluster.local/node/a",
+      ] {
+        let answer = try sign(id, with: identity)
+        #expect(answer.contains("grpc-status: 7"), "\(id): \(answer)")
+        wait(3, for: "the refusal of \(id) in the log") {
+          lab.log("control").split(separator: "\n").contains {
+            $0.contains("refused to sign") && $0.contains("\"identity\":\"\(id)\"") && $0.contains("\"node\":\"b\"")
+          }
+        }
+      }
+      let workload = try sign("spiffe://cluster.local/ns/shop/sa/server", with: issuedFile("server"))
+      #expect(workload.contains("grpc-status: 16"), "\(workload)")
+    }
+
+    /// Key and certificate of an account in one file.
+    private func issuedFile(_ account: String) throws -> String {
+      let folder = try issued(account)
+      let path = "\(folder)/both.pem"
+      let parts = try ["key.pem", "tls.pem"].map { try String(contentsOfFile: "\(folder)/\($0)", encoding: .utf8) }
+      try parts.joined().write(toFile: path, atomically: true, encoding: .utf8)
+      return path
     }
   }
 }

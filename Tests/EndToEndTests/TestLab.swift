@@ -24,13 +24,20 @@ struct TestLab: Sendable {
     return URL(fileURLWithPath: running).deletingLastPathComponent().path
   }()
 
+  static let root = tests.deletingLastPathComponent().deletingLastPathComponent()
+
   static let environment: [String: String] = {
     var environment = ProcessInfo.processInfo.environment
-    let root = tests.deletingLastPathComponent().deletingLastPathComponent()
+    environment["BIN"] = binaries
     environment["WEFT_BPF_OBJECT"] =
       environment["WEFT_BPF_OBJECT"] ?? root.appendingPathComponent("bpf/build/weft.bpf.o").path
     return environment
   }()
+
+  /// Runs a script of the repository that makes labs of its own and checks each of its lines.
+  static func script(_ path: String, timeout: Double) throws -> Finished {
+    try Finished.of("/usr/bin/env", ["python3", root.appendingPathComponent(path).path], timeout: timeout)
+  }
 
   /// Makes the lab, having removed what a run before may have left.
   static func up(_ name: String, directory: String? = nil, arguments: [String] = []) throws -> TestLab {
