@@ -175,6 +175,23 @@ private func eventually(_ condition: () -> Bool) async -> Bool {
     try await running.stop()
   }
 
+  /// Roots are rotated by overlapping: the next one is trusted before anything is signed by it.
+  @Test(.timeLimit(.minutes(1))) func rootsAreReadAgain() async throws {
+    let temporary = try TemporaryFolder()
+    let next = try CertificateAuthority(stateDirectory: "\(temporary.path)/next", trustDomain: .clusterLocal)
+    let running = try await Running()
+    #expect(try await running.join().trustBundle.roots.count == 1)
+    try running.temporary.write("state/roots/next.pem", next.rootPEM)
+    // What the control plane watches too: the state's folder for roots was not there at its start.
+    try running.temporary.replace("config/shop.yaml", Sample.pod("cart"))
+    var roots = 0
+    for _ in 0..<100 where roots != 2 {
+      roots = try await running.join().trustBundle.roots.count
+    }
+    #expect(roots == 2)
+    try await running.stop()
+  }
+
   @Test(.timeLimit(.minutes(1))) func aPortThatIsTaken() async throws {
     let running = try await Running()
     let temporary = try TemporaryFolder()

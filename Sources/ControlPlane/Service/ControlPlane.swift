@@ -104,13 +104,15 @@ public final class ControlPlane: Sendable {
   private func follow(_ watcher: FolderWatcher) async {
     var watched: Set<String> = []
     // Where the tokens are; should it be unwatchable, they are read again within 30 s.
-    _ = watcher.watch([URL(filePath: configuration.joinTokensFile).deletingLastPathComponent().path])
+    let tokens = URL(filePath: configuration.joinTokensFile).deletingLastPathComponent().path
+    _ = watcher.watch([tokens, configuration.stateDirectory + "/roots"])
     look(watcher, &watched)
     reloadTokens()
     for await _ in watcher.changes {
       if Task.isCancelled { return }
       look(watcher, &watched)
       reloadTokens()
+      reloadRoots()
     }
   }
 
@@ -142,6 +144,18 @@ public final class ControlPlane: Sendable {
       logger.info("read the join tokens again")
     } catch {
       logger.error("the join tokens stay as they were: \(error)")
+    }
+  }
+
+  /// A root laid beside the mesh's own is trusted by each agent from its next renewal on.
+  private func reloadRoots() {
+    let before = authority.trustBundle
+    do {
+      try authority.reloadRoots()
+      guard authority.trustBundle != before else { return }
+      logger.info("read the roots again", metadata: ["roots": "\(authority.trustBundle.roots.count)"])
+    } catch {
+      logger.error("the roots stay as they were: \(error)")
     }
   }
 
