@@ -31,6 +31,10 @@ extension Weft_Mesh_V1_Workload {
     failMode = workload.failMode == .open ? .open : .closed
     probePorts = workload.probePorts.map(UInt32.init)
     hostname = workload.hostname
+    zone = workload.zone
+    region = workload.region
+    draining = workload.isDraining
+    if workload.weight != 1 { weight = workload.weight }
     memberships = workload.memberships.map { membership in
       .with {
         $0.service = membership.service.description
@@ -76,7 +80,10 @@ extension Workload {
       id: message.uid, namespace: message.namespace, name: message.name, serviceAccount: message.serviceAccount,
       node: message.node, addresses: try check.addresses(message.addresses.map { Array($0) }),
       isMeshed: message.meshed, isReady: message.ready, failMode: message.failMode == .open ? .open : .closed,
-      probePorts: probePorts, hostname: message.hostname, memberships: memberships)
+      probePorts: probePorts, hostname: message.hostname, memberships: memberships,
+      zone: try check.text(message.zone, "zone"), region: try check.text(message.region, "region"),
+      isDraining: message.draining,
+      weight: message.hasWeight ? try check.number(message.weight, 0...1_000_000, "weight") : 1)
   }
 }
 
@@ -144,35 +151,5 @@ extension MeshConfig {
     self.init(
       trustDomain: domain, clusterDomain: message.clusterDomain,
       mutualTLS: message.mutualTls == .strict ? .strict : .permissive)
-  }
-}
-
-private struct Check {
-  let resource: String
-
-  func error(_ field: String, _ reason: String) -> InvalidResource {
-    InvalidResource(resource: resource, field: field, reason: reason)
-  }
-
-  func callAsFunction(_ holds: Bool, _ field: String, _ reason: String) throws(InvalidResource) {
-    if !holds { throw error(field, reason) }
-  }
-
-  func port(_ value: UInt32, _ field: String) throws(InvalidResource) -> UInt16 {
-    guard value > 0, let port = UInt16(exactly: value) else {
-      throw error(field, "\(value) is not a port (1 to 65535)")
-    }
-    return port
-  }
-
-  func addresses(_ list: [[UInt8]]) throws(InvalidResource) -> [IPAddress] {
-    var addresses: [IPAddress] = []
-    for bytes in list {
-      guard let address = IPAddress(bytes: bytes) else {
-        throw error("addresses", "\(bytes.count) bytes; an address has 4 or 16")
-      }
-      addresses.append(address)
-    }
-    return addresses
   }
 }

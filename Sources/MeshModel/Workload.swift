@@ -21,6 +21,13 @@ public struct Workload: Hashable, Sendable, Identifiable {
   public var hostname: String
   /// The Services that select this workload.
   public var memberships: [Membership]
+  /// Of its node; empty where unknown.
+  public var zone: String
+  public var region: String
+  /// It ends: its connections go on, and it gets no new ones.
+  public var isDraining: Bool
+  /// Its share of a Service's requests among the others'; 0 to 1,000,000.
+  public var weight: UInt32
 
   public struct Membership: Hashable, Sendable {
     public var service: ServiceKey
@@ -54,7 +61,8 @@ public struct Workload: Hashable, Sendable, Identifiable {
   public init(
     id: String, namespace: String, name: String, serviceAccount: String, node: String, addresses: [IPAddress],
     isMeshed: Bool, isReady: Bool = true, failMode: FailMode = .closed, probePorts: [UInt16] = [],
-    hostname: String = "", memberships: [Membership] = []
+    hostname: String = "", memberships: [Membership] = [], zone: String = "", region: String = "",
+    isDraining: Bool = false, weight: UInt32 = 1
   ) {
     self.id = id
     self.namespace = namespace
@@ -68,6 +76,10 @@ public struct Workload: Hashable, Sendable, Identifiable {
     self.probePorts = probePorts
     self.hostname = hostname
     self.memberships = memberships
+    self.zone = zone
+    self.region = region
+    self.isDraining = isDraining
+    self.weight = weight
   }
 
   public func identity(in trustDomain: TrustDomain) -> SPIFFEID? {

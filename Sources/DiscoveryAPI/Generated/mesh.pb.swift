@@ -129,6 +129,48 @@ public nonisolated enum Weft_Mesh_V1_MutualTLS: SwiftProtobuf.Enum, Swift.CaseIt
 
 }
 
+public nonisolated enum Weft_Mesh_V1_RouteKind: SwiftProtobuf.Enum, Swift.CaseIterable {
+  public typealias RawValue = Int
+  case httpRoute // = 0
+  case grpcRoute // = 1
+  case tcpRoute // = 2
+  case tlsRoute // = 3
+  case UNRECOGNIZED(Int)
+
+  public init() {
+    self = .httpRoute
+  }
+
+  public init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .httpRoute
+    case 1: self = .grpcRoute
+    case 2: self = .tcpRoute
+    case 3: self = .tlsRoute
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  public var rawValue: Int {
+    switch self {
+    case .httpRoute: return 0
+    case .grpcRoute: return 1
+    case .tcpRoute: return 2
+    case .tlsRoute: return 3
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  public static let allCases: [Weft_Mesh_V1_RouteKind] = [
+    .httpRoute,
+    .grpcRoute,
+    .tcpRoute,
+    .tlsRoute,
+  ]
+
+}
+
 /// Resource name: the uid.
 public nonisolated struct Weft_Mesh_V1_Workload: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -160,9 +202,29 @@ public nonisolated struct Weft_Mesh_V1_Workload: Sendable {
 
   public var memberships: [Weft_Mesh_V1_Membership] = []
 
+  /// Of its node; empty where unknown.
+  public var zone: String = String()
+
+  public var region: String = String()
+
+  /// It ends: it keeps its connections and gets no new ones.
+  public var draining: Bool = false
+
+  /// Its share of a Service's requests among the others'; absent: 1.
+  public var weight: UInt32 {
+    get {_weight ?? 0}
+    set {_weight = newValue}
+  }
+  /// Returns true if `weight` has been explicitly set.
+  public var hasWeight: Bool {self._weight != nil}
+  /// Clears the value of `weight`. Subsequent reads from it will return its default value.
+  public mutating func clearWeight() {self._weight = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _weight: UInt32? = nil
 }
 
 public nonisolated struct Weft_Mesh_V1_Membership: Sendable {
@@ -251,6 +313,1182 @@ public nonisolated struct Weft_Mesh_V1_MeshConfig: Sendable {
   public init() {}
 }
 
+/// An HTTPRoute, GRPCRoute, TCPRoute or TLSRoute with Services as parents, its references resolved.
+/// Resource name: kind/namespace/name (HTTPRoute/shop/reviews).
+public nonisolated struct Weft_Mesh_V1_Route: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Weft_Mesh_V1_RouteKind = .httpRoute
+
+  public var namespace: String = String()
+
+  public var name: String = String()
+
+  /// Seconds since 1970; 0 where unknown.
+  public var created: Int64 = 0
+
+  public var parents: [Weft_Mesh_V1_RouteParent] = []
+
+  public var hostnames: [String] = []
+
+  public var rules: [Weft_Mesh_V1_RouteRule] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_RouteParent: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// namespace/name
+  public var service: String = String()
+
+  /// Absent: all of the Service's ports.
+  public var port: UInt32 {
+    get {_port ?? 0}
+    set {_port = newValue}
+  }
+  /// Returns true if `port` has been explicitly set.
+  public var hasPort: Bool {self._port != nil}
+  /// Clears the value of `port`. Subsequent reads from it will return its default value.
+  public mutating func clearPort() {self._port = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _port: UInt32? = nil
+}
+
+/// All times in this file are in milliseconds where nothing else is said.
+public nonisolated struct Weft_Mesh_V1_RouteRule: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
+
+  public var matches: [Weft_Mesh_V1_RouteMatch] {
+    get {_storage._matches}
+    set {_uniqueStorage()._matches = newValue}
+  }
+
+  public var filters: [Weft_Mesh_V1_RouteFilter] {
+    get {_storage._filters}
+    set {_uniqueStorage()._filters = newValue}
+  }
+
+  public var backends: [Weft_Mesh_V1_RouteBackend] {
+    get {_storage._backends}
+    set {_uniqueStorage()._backends = newValue}
+  }
+
+  public var requestTimeout: UInt32 {
+    get {_storage._requestTimeout ?? 0}
+    set {_uniqueStorage()._requestTimeout = newValue}
+  }
+  /// Returns true if `requestTimeout` has been explicitly set.
+  public var hasRequestTimeout: Bool {_storage._requestTimeout != nil}
+  /// Clears the value of `requestTimeout`. Subsequent reads from it will return its default value.
+  public mutating func clearRequestTimeout() {_uniqueStorage()._requestTimeout = nil}
+
+  public var backendRequestTimeout: UInt32 {
+    get {_storage._backendRequestTimeout ?? 0}
+    set {_uniqueStorage()._backendRequestTimeout = newValue}
+  }
+  /// Returns true if `backendRequestTimeout` has been explicitly set.
+  public var hasBackendRequestTimeout: Bool {_storage._backendRequestTimeout != nil}
+  /// Clears the value of `backendRequestTimeout`. Subsequent reads from it will return its default value.
+  public mutating func clearBackendRequestTimeout() {_uniqueStorage()._backendRequestTimeout = nil}
+
+  public var retry: Weft_Mesh_V1_RetryPolicy {
+    get {_storage._retry ?? Weft_Mesh_V1_RetryPolicy()}
+    set {_uniqueStorage()._retry = newValue}
+  }
+  /// Returns true if `retry` has been explicitly set.
+  public var hasRetry: Bool {_storage._retry != nil}
+  /// Clears the value of `retry`. Subsequent reads from it will return its default value.
+  public mutating func clearRetry() {_uniqueStorage()._retry = nil}
+
+  public var sessionPersistence: Weft_Mesh_V1_SessionPersistence {
+    get {_storage._sessionPersistence ?? Weft_Mesh_V1_SessionPersistence()}
+    set {_uniqueStorage()._sessionPersistence = newValue}
+  }
+  /// Returns true if `sessionPersistence` has been explicitly set.
+  public var hasSessionPersistence: Bool {_storage._sessionPersistence != nil}
+  /// Clears the value of `sessionPersistence`. Subsequent reads from it will return its default value.
+  public mutating func clearSessionPersistence() {_uniqueStorage()._sessionPersistence = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+public nonisolated struct Weft_Mesh_V1_RouteMatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var path: Weft_Mesh_V1_RouteMatch.OneOf_Path? = nil
+
+  public var exact: String {
+    get {
+      if case .exact(let v)? = path {return v}
+      return String()
+    }
+    set {path = .exact(newValue)}
+  }
+
+  public var prefix: String {
+    get {
+      if case .prefix(let v)? = path {return v}
+      return String()
+    }
+    set {path = .prefix(newValue)}
+  }
+
+  public var regularExpression: String {
+    get {
+      if case .regularExpression(let v)? = path {return v}
+      return String()
+    }
+    set {path = .regularExpression(newValue)}
+  }
+
+  public var headers: [Weft_Mesh_V1_ValueMatch] = []
+
+  public var queryParameters: [Weft_Mesh_V1_ValueMatch] = []
+
+  /// Empty: any.
+  public var method: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Path: Equatable, Sendable {
+    case exact(String)
+    case prefix(String)
+    case regularExpression(String)
+
+  }
+
+  public init() {}
+}
+
+/// A header or a query parameter.
+public nonisolated struct Weft_Mesh_V1_ValueMatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  public var value: String = String()
+
+  public var isRegularExpression: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_RouteBackend: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// namespace/name
+  public var service: String = String()
+
+  public var port: UInt32 = 0
+
+  public var weight: UInt32 = 0
+
+  public var filters: [Weft_Mesh_V1_RouteFilter] = []
+
+  /// Why its share is refused; empty: valid. An invalid backend may lack service and port.
+  public var invalid: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_RouteFilter: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Weft_Mesh_V1_RouteFilter.OneOf_Kind? = nil
+
+  public var requestHeaders: Weft_Mesh_V1_HeaderEdit {
+    get {
+      if case .requestHeaders(let v)? = kind {return v}
+      return Weft_Mesh_V1_HeaderEdit()
+    }
+    set {kind = .requestHeaders(newValue)}
+  }
+
+  public var responseHeaders: Weft_Mesh_V1_HeaderEdit {
+    get {
+      if case .responseHeaders(let v)? = kind {return v}
+      return Weft_Mesh_V1_HeaderEdit()
+    }
+    set {kind = .responseHeaders(newValue)}
+  }
+
+  public var redirect: Weft_Mesh_V1_Redirect {
+    get {
+      if case .redirect(let v)? = kind {return v}
+      return Weft_Mesh_V1_Redirect()
+    }
+    set {kind = .redirect(newValue)}
+  }
+
+  public var rewrite: Weft_Mesh_V1_Rewrite {
+    get {
+      if case .rewrite(let v)? = kind {return v}
+      return Weft_Mesh_V1_Rewrite()
+    }
+    set {kind = .rewrite(newValue)}
+  }
+
+  public var mirror: Weft_Mesh_V1_Mirror {
+    get {
+      if case .mirror(let v)? = kind {return v}
+      return Weft_Mesh_V1_Mirror()
+    }
+    set {kind = .mirror(newValue)}
+  }
+
+  public var cors: Weft_Mesh_V1_CORS {
+    get {
+      if case .cors(let v)? = kind {return v}
+      return Weft_Mesh_V1_CORS()
+    }
+    set {kind = .cors(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case requestHeaders(Weft_Mesh_V1_HeaderEdit)
+    case responseHeaders(Weft_Mesh_V1_HeaderEdit)
+    case redirect(Weft_Mesh_V1_Redirect)
+    case rewrite(Weft_Mesh_V1_Rewrite)
+    case mirror(Weft_Mesh_V1_Mirror)
+    case cors(Weft_Mesh_V1_CORS)
+
+  }
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_HeaderEdit: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var set: [Weft_Mesh_V1_HeaderField] = []
+
+  public var add: [Weft_Mesh_V1_HeaderField] = []
+
+  public var remove: [String] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_HeaderField: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  public var value: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_PathModifier: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Weft_Mesh_V1_PathModifier.OneOf_Kind? = nil
+
+  public var replaceFull: String {
+    get {
+      if case .replaceFull(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .replaceFull(newValue)}
+  }
+
+  public var replacePrefix: String {
+    get {
+      if case .replacePrefix(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .replacePrefix(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case replaceFull(String)
+    case replacePrefix(String)
+
+  }
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_Redirect: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var scheme: String = String()
+
+  public var hostname: String = String()
+
+  public var port: UInt32 {
+    get {_port ?? 0}
+    set {_port = newValue}
+  }
+  /// Returns true if `port` has been explicitly set.
+  public var hasPort: Bool {self._port != nil}
+  /// Clears the value of `port`. Subsequent reads from it will return its default value.
+  public mutating func clearPort() {self._port = nil}
+
+  public var path: Weft_Mesh_V1_PathModifier {
+    get {_path ?? Weft_Mesh_V1_PathModifier()}
+    set {_path = newValue}
+  }
+  /// Returns true if `path` has been explicitly set.
+  public var hasPath: Bool {self._path != nil}
+  /// Clears the value of `path`. Subsequent reads from it will return its default value.
+  public mutating func clearPath() {self._path = nil}
+
+  public var status: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _port: UInt32? = nil
+  fileprivate var _path: Weft_Mesh_V1_PathModifier? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_Rewrite: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var hostname: String = String()
+
+  public var path: Weft_Mesh_V1_PathModifier {
+    get {_path ?? Weft_Mesh_V1_PathModifier()}
+    set {_path = newValue}
+  }
+  /// Returns true if `path` has been explicitly set.
+  public var hasPath: Bool {self._path != nil}
+  /// Clears the value of `path`. Subsequent reads from it will return its default value.
+  public mutating func clearPath() {self._path = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _path: Weft_Mesh_V1_PathModifier? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_Mirror: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var service: String = String()
+
+  public var port: UInt32 = 0
+
+  public var numerator: UInt32 = 0
+
+  public var denominator: UInt32 = 0
+
+  public var invalid: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_CORS: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var allowOrigins: [String] = []
+
+  public var allowCredentials: Bool = false
+
+  public var allowMethods: [String] = []
+
+  public var allowHeaders: [String] = []
+
+  public var exposeHeaders: [String] = []
+
+  /// Seconds.
+  public var maxAge: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_RetryPolicy: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var attempts: UInt32 = 0
+
+  public var statuses: [UInt32] = []
+
+  public var grpcStatuses: [UInt32] = []
+
+  public var onConnectFailure: Bool = false
+
+  public var onReset: Bool = false
+
+  public var retriesNonIdempotent: Bool = false
+
+  public var backoff: UInt32 = 0
+
+  public var maximumBackoff: UInt32 = 0
+
+  /// Bytes.
+  public var bufferLimit: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_SessionPersistence: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  public var isHeader: Bool = false
+
+  /// Seconds; absent: the browser's session.
+  public var lifetime: UInt32 {
+    get {_lifetime ?? 0}
+    set {_lifetime = newValue}
+  }
+  /// Returns true if `lifetime` has been explicitly set.
+  public var hasLifetime: Bool {self._lifetime != nil}
+  /// Clears the value of `lifetime`. Subsequent reads from it will return its default value.
+  public mutating func clearLifetime() {self._lifetime = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _lifetime: UInt32? = nil
+}
+
+/// How requests to its targets are balanced, bounded, retried and refused. Resource name: namespace/name.
+public nonisolated struct Weft_Mesh_V1_TrafficPolicy: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var namespace: String {
+    get {_storage._namespace}
+    set {_uniqueStorage()._namespace = newValue}
+  }
+
+  public var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
+
+  public var created: Int64 {
+    get {_storage._created}
+    set {_uniqueStorage()._created = newValue}
+  }
+
+  public var targets: [Weft_Mesh_V1_PolicyTarget] {
+    get {_storage._targets}
+    set {_uniqueStorage()._targets = newValue}
+  }
+
+  /// Namespaces, or namespace/service account; empty: all clients.
+  public var clients: [String] {
+    get {_storage._clients}
+    set {_uniqueStorage()._clients = newValue}
+  }
+
+  public var loadBalancer: Weft_Mesh_V1_LoadBalancer {
+    get {_storage._loadBalancer ?? Weft_Mesh_V1_LoadBalancer()}
+    set {_uniqueStorage()._loadBalancer = newValue}
+  }
+  /// Returns true if `loadBalancer` has been explicitly set.
+  public var hasLoadBalancer: Bool {_storage._loadBalancer != nil}
+  /// Clears the value of `loadBalancer`. Subsequent reads from it will return its default value.
+  public mutating func clearLoadBalancer() {_uniqueStorage()._loadBalancer = nil}
+
+  public var timeouts: Weft_Mesh_V1_Timeouts {
+    get {_storage._timeouts ?? Weft_Mesh_V1_Timeouts()}
+    set {_uniqueStorage()._timeouts = newValue}
+  }
+  /// Returns true if `timeouts` has been explicitly set.
+  public var hasTimeouts: Bool {_storage._timeouts != nil}
+  /// Clears the value of `timeouts`. Subsequent reads from it will return its default value.
+  public mutating func clearTimeouts() {_uniqueStorage()._timeouts = nil}
+
+  public var retry: Weft_Mesh_V1_RetryPolicy {
+    get {_storage._retry ?? Weft_Mesh_V1_RetryPolicy()}
+    set {_uniqueStorage()._retry = newValue}
+  }
+  /// Returns true if `retry` has been explicitly set.
+  public var hasRetry: Bool {_storage._retry != nil}
+  /// Clears the value of `retry`. Subsequent reads from it will return its default value.
+  public mutating func clearRetry() {_uniqueStorage()._retry = nil}
+
+  public var retryBudget: Weft_Mesh_V1_RetryBudget {
+    get {_storage._retryBudget ?? Weft_Mesh_V1_RetryBudget()}
+    set {_uniqueStorage()._retryBudget = newValue}
+  }
+  /// Returns true if `retryBudget` has been explicitly set.
+  public var hasRetryBudget: Bool {_storage._retryBudget != nil}
+  /// Clears the value of `retryBudget`. Subsequent reads from it will return its default value.
+  public mutating func clearRetryBudget() {_uniqueStorage()._retryBudget = nil}
+
+  public var hedging: Weft_Mesh_V1_Hedging {
+    get {_storage._hedging ?? Weft_Mesh_V1_Hedging()}
+    set {_uniqueStorage()._hedging = newValue}
+  }
+  /// Returns true if `hedging` has been explicitly set.
+  public var hasHedging: Bool {_storage._hedging != nil}
+  /// Clears the value of `hedging`. Subsequent reads from it will return its default value.
+  public mutating func clearHedging() {_uniqueStorage()._hedging = nil}
+
+  public var circuitBreaker: Weft_Mesh_V1_CircuitBreaker {
+    get {_storage._circuitBreaker ?? Weft_Mesh_V1_CircuitBreaker()}
+    set {_uniqueStorage()._circuitBreaker = newValue}
+  }
+  /// Returns true if `circuitBreaker` has been explicitly set.
+  public var hasCircuitBreaker: Bool {_storage._circuitBreaker != nil}
+  /// Clears the value of `circuitBreaker`. Subsequent reads from it will return its default value.
+  public mutating func clearCircuitBreaker() {_uniqueStorage()._circuitBreaker = nil}
+
+  public var outlierDetection: Weft_Mesh_V1_OutlierDetection {
+    get {_storage._outlierDetection ?? Weft_Mesh_V1_OutlierDetection()}
+    set {_uniqueStorage()._outlierDetection = newValue}
+  }
+  /// Returns true if `outlierDetection` has been explicitly set.
+  public var hasOutlierDetection: Bool {_storage._outlierDetection != nil}
+  /// Clears the value of `outlierDetection`. Subsequent reads from it will return its default value.
+  public mutating func clearOutlierDetection() {_uniqueStorage()._outlierDetection = nil}
+
+  public var rateLimits: [Weft_Mesh_V1_RateLimit] {
+    get {_storage._rateLimits}
+    set {_uniqueStorage()._rateLimits = newValue}
+  }
+
+  public var adaptiveConcurrency: Weft_Mesh_V1_AdaptiveConcurrency {
+    get {_storage._adaptiveConcurrency ?? Weft_Mesh_V1_AdaptiveConcurrency()}
+    set {_uniqueStorage()._adaptiveConcurrency = newValue}
+  }
+  /// Returns true if `adaptiveConcurrency` has been explicitly set.
+  public var hasAdaptiveConcurrency: Bool {_storage._adaptiveConcurrency != nil}
+  /// Clears the value of `adaptiveConcurrency`. Subsequent reads from it will return its default value.
+  public mutating func clearAdaptiveConcurrency() {_uniqueStorage()._adaptiveConcurrency = nil}
+
+  public var faults: [Weft_Mesh_V1_Fault] {
+    get {_storage._faults}
+    set {_uniqueStorage()._faults = newValue}
+  }
+
+  public var locality: Weft_Mesh_V1_Locality {
+    get {_storage._locality ?? Weft_Mesh_V1_Locality()}
+    set {_uniqueStorage()._locality = newValue}
+  }
+  /// Returns true if `locality` has been explicitly set.
+  public var hasLocality: Bool {_storage._locality != nil}
+  /// Clears the value of `locality`. Subsequent reads from it will return its default value.
+  public mutating func clearLocality() {_uniqueStorage()._locality = nil}
+
+  public var sessionPersistence: Weft_Mesh_V1_SessionPersistence {
+    get {_storage._sessionPersistence ?? Weft_Mesh_V1_SessionPersistence()}
+    set {_uniqueStorage()._sessionPersistence = newValue}
+  }
+  /// Returns true if `sessionPersistence` has been explicitly set.
+  public var hasSessionPersistence: Bool {_storage._sessionPersistence != nil}
+  /// Clears the value of `sessionPersistence`. Subsequent reads from it will return its default value.
+  public mutating func clearSessionPersistence() {_uniqueStorage()._sessionPersistence = nil}
+
+  public var headers: Weft_Mesh_V1_HeaderOptions {
+    get {_storage._headers ?? Weft_Mesh_V1_HeaderOptions()}
+    set {_uniqueStorage()._headers = newValue}
+  }
+  /// Returns true if `headers` has been explicitly set.
+  public var hasHeaders: Bool {_storage._headers != nil}
+  /// Clears the value of `headers`. Subsequent reads from it will return its default value.
+  public mutating func clearHeaders() {_uniqueStorage()._headers = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+public nonisolated struct Weft_Mesh_V1_PolicyTarget: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Weft_Mesh_V1_PolicyTarget.OneOf_Kind? = nil
+
+  /// namespace/name
+  public var service: String {
+    get {
+      if case .service(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .service(newValue)}
+  }
+
+  /// kind/namespace/name
+  public var route: String {
+    get {
+      if case .route(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .route(newValue)}
+  }
+
+  public var port: UInt32 {
+    get {_port ?? 0}
+    set {_port = newValue}
+  }
+  /// Returns true if `port` has been explicitly set.
+  public var hasPort: Bool {self._port != nil}
+  /// Clears the value of `port`. Subsequent reads from it will return its default value.
+  public mutating func clearPort() {self._port = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Kind: Equatable, Sendable {
+    /// namespace/name
+    case service(String)
+    /// kind/namespace/name
+    case route(String)
+
+  }
+
+  public init() {}
+
+  fileprivate var _port: UInt32? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_Timeouts: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var request: UInt32 {
+    get {_request ?? 0}
+    set {_request = newValue}
+  }
+  /// Returns true if `request` has been explicitly set.
+  public var hasRequest: Bool {self._request != nil}
+  /// Clears the value of `request`. Subsequent reads from it will return its default value.
+  public mutating func clearRequest() {self._request = nil}
+
+  public var perTry: UInt32 {
+    get {_perTry ?? 0}
+    set {_perTry = newValue}
+  }
+  /// Returns true if `perTry` has been explicitly set.
+  public var hasPerTry: Bool {self._perTry != nil}
+  /// Clears the value of `perTry`. Subsequent reads from it will return its default value.
+  public mutating func clearPerTry() {self._perTry = nil}
+
+  public var idle: UInt32 {
+    get {_idle ?? 0}
+    set {_idle = newValue}
+  }
+  /// Returns true if `idle` has been explicitly set.
+  public var hasIdle: Bool {self._idle != nil}
+  /// Clears the value of `idle`. Subsequent reads from it will return its default value.
+  public mutating func clearIdle() {self._idle = nil}
+
+  public var connect: UInt32 {
+    get {_connect ?? 0}
+    set {_connect = newValue}
+  }
+  /// Returns true if `connect` has been explicitly set.
+  public var hasConnect: Bool {self._connect != nil}
+  /// Clears the value of `connect`. Subsequent reads from it will return its default value.
+  public mutating func clearConnect() {self._connect = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _request: UInt32? = nil
+  fileprivate var _perTry: UInt32? = nil
+  fileprivate var _idle: UInt32? = nil
+  fileprivate var _connect: UInt32? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_RetryBudget: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var percent: UInt32 = 0
+
+  public var interval: UInt32 = 0
+
+  public var minimumRate: UInt32 = 0
+
+  public var minimumInterval: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_Hedging: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var percentile: UInt32 = 0
+
+  public var minimumDelay: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_CircuitBreaker: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var maxConnections: UInt32 {
+    get {_maxConnections ?? 0}
+    set {_maxConnections = newValue}
+  }
+  /// Returns true if `maxConnections` has been explicitly set.
+  public var hasMaxConnections: Bool {self._maxConnections != nil}
+  /// Clears the value of `maxConnections`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxConnections() {self._maxConnections = nil}
+
+  public var maxPending: UInt32 {
+    get {_maxPending ?? 0}
+    set {_maxPending = newValue}
+  }
+  /// Returns true if `maxPending` has been explicitly set.
+  public var hasMaxPending: Bool {self._maxPending != nil}
+  /// Clears the value of `maxPending`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxPending() {self._maxPending = nil}
+
+  public var maxRequests: UInt32 {
+    get {_maxRequests ?? 0}
+    set {_maxRequests = newValue}
+  }
+  /// Returns true if `maxRequests` has been explicitly set.
+  public var hasMaxRequests: Bool {self._maxRequests != nil}
+  /// Clears the value of `maxRequests`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxRequests() {self._maxRequests = nil}
+
+  public var maxRetries: UInt32 {
+    get {_maxRetries ?? 0}
+    set {_maxRetries = newValue}
+  }
+  /// Returns true if `maxRetries` has been explicitly set.
+  public var hasMaxRetries: Bool {self._maxRetries != nil}
+  /// Clears the value of `maxRetries`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxRetries() {self._maxRetries = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _maxConnections: UInt32? = nil
+  fileprivate var _maxPending: UInt32? = nil
+  fileprivate var _maxRequests: UInt32? = nil
+  fileprivate var _maxRetries: UInt32? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_OutlierDetection: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var consecutiveErrors: UInt32 = 0
+
+  public var interval: UInt32 = 0
+
+  public var baseEjectionTime: UInt32 = 0
+
+  public var maximumEjectionTime: UInt32 = 0
+
+  public var maximumEjectionPercent: UInt32 = 0
+
+  /// Thousandths of a standard deviation.
+  public var successRateDeviation: UInt32 = 0
+
+  public var minimumRequests: UInt32 = 0
+
+  public var minimumEndpoints: UInt32 = 0
+
+  public var latencyPercent: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_RateLimit: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var keys: [Weft_Mesh_V1_RateLimitKey] = []
+
+  public var requests: UInt32 = 0
+
+  public var interval: UInt32 = 0
+
+  public var burst: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_RateLimitKey: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Weft_Mesh_V1_RateLimitKey.OneOf_Kind? = nil
+
+  public var clientIdentity: Weft_Mesh_V1_Empty {
+    get {
+      if case .clientIdentity(let v)? = kind {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {kind = .clientIdentity(newValue)}
+  }
+
+  public var route: Weft_Mesh_V1_Empty {
+    get {
+      if case .route(let v)? = kind {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {kind = .route(newValue)}
+  }
+
+  public var header: String {
+    get {
+      if case .header(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .header(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case clientIdentity(Weft_Mesh_V1_Empty)
+    case route(Weft_Mesh_V1_Empty)
+    case header(String)
+
+  }
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_Empty: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_AdaptiveConcurrency: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var minimum: UInt32 = 0
+
+  public var maximum: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_Fault: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var effect: Weft_Mesh_V1_Fault.OneOf_Effect? = nil
+
+  public var delay: UInt32 {
+    get {
+      if case .delay(let v)? = effect {return v}
+      return 0
+    }
+    set {effect = .delay(newValue)}
+  }
+
+  public var abort: UInt32 {
+    get {
+      if case .abort(let v)? = effect {return v}
+      return 0
+    }
+    set {effect = .abort(newValue)}
+  }
+
+  public var abortGrpc: UInt32 {
+    get {
+      if case .abortGrpc(let v)? = effect {return v}
+      return 0
+    }
+    set {effect = .abortGrpc(newValue)}
+  }
+
+  public var perTenThousand: UInt32 = 0
+
+  public var header: Weft_Mesh_V1_ValueMatch {
+    get {_header ?? Weft_Mesh_V1_ValueMatch()}
+    set {_header = newValue}
+  }
+  /// Returns true if `header` has been explicitly set.
+  public var hasHeader: Bool {self._header != nil}
+  /// Clears the value of `header`. Subsequent reads from it will return its default value.
+  public mutating func clearHeader() {self._header = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Effect: Equatable, Sendable {
+    case delay(UInt32)
+    case abort(UInt32)
+    case abortGrpc(UInt32)
+
+  }
+
+  public init() {}
+
+  fileprivate var _header: Weft_Mesh_V1_ValueMatch? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_Locality: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var isPreferred: Bool = false
+
+  public var panicThreshold: UInt32 = 0
+
+  public var overprovisioning: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_LoadBalancer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var algorithm: Weft_Mesh_V1_LoadBalancer.OneOf_Algorithm? = nil
+
+  public var roundRobin: Weft_Mesh_V1_Empty {
+    get {
+      if case .roundRobin(let v)? = algorithm {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {algorithm = .roundRobin(newValue)}
+  }
+
+  public var random: Weft_Mesh_V1_Empty {
+    get {
+      if case .random(let v)? = algorithm {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {algorithm = .random(newValue)}
+  }
+
+  public var leastRequest: Weft_Mesh_V1_Empty {
+    get {
+      if case .leastRequest(let v)? = algorithm {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {algorithm = .leastRequest(newValue)}
+  }
+
+  public var peakEwma: Weft_Mesh_V1_Empty {
+    get {
+      if case .peakEwma(let v)? = algorithm {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {algorithm = .peakEwma(newValue)}
+  }
+
+  public var ringHash: Weft_Mesh_V1_HashSource {
+    get {
+      if case .ringHash(let v)? = algorithm {return v}
+      return Weft_Mesh_V1_HashSource()
+    }
+    set {algorithm = .ringHash(newValue)}
+  }
+
+  public var maglev: Weft_Mesh_V1_HashSource {
+    get {
+      if case .maglev(let v)? = algorithm {return v}
+      return Weft_Mesh_V1_HashSource()
+    }
+    set {algorithm = .maglev(newValue)}
+  }
+
+  public var slowStart: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Algorithm: Equatable, Sendable {
+    case roundRobin(Weft_Mesh_V1_Empty)
+    case random(Weft_Mesh_V1_Empty)
+    case leastRequest(Weft_Mesh_V1_Empty)
+    case peakEwma(Weft_Mesh_V1_Empty)
+    case ringHash(Weft_Mesh_V1_HashSource)
+    case maglev(Weft_Mesh_V1_HashSource)
+
+  }
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_HashSource: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Weft_Mesh_V1_HashSource.OneOf_Kind? = nil
+
+  public var header: String {
+    get {
+      if case .header(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .header(newValue)}
+  }
+
+  public var cookie: Weft_Mesh_V1_HashCookie {
+    get {
+      if case .cookie(let v)? = kind {return v}
+      return Weft_Mesh_V1_HashCookie()
+    }
+    set {kind = .cookie(newValue)}
+  }
+
+  public var sourceAddress: Weft_Mesh_V1_Empty {
+    get {
+      if case .sourceAddress(let v)? = kind {return v}
+      return Weft_Mesh_V1_Empty()
+    }
+    set {kind = .sourceAddress(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case header(String)
+    case cookie(Weft_Mesh_V1_HashCookie)
+    case sourceAddress(Weft_Mesh_V1_Empty)
+
+  }
+
+  public init() {}
+}
+
+public nonisolated struct Weft_Mesh_V1_HashCookie: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  /// Seconds; absent: the proxy sets none.
+  public var ttl: UInt32 {
+    get {_ttl ?? 0}
+    set {_ttl = newValue}
+  }
+  /// Returns true if `ttl` has been explicitly set.
+  public var hasTtl: Bool {self._ttl != nil}
+  /// Clears the value of `ttl`. Subsequent reads from it will return its default value.
+  public mutating func clearTtl() {self._ttl = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _ttl: UInt32? = nil
+}
+
+public nonisolated struct Weft_Mesh_V1_HeaderOptions: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var forwardedFor: Bool = false
+
+  public var via: Bool = false
+
+  public var requestID: Bool = false
+
+  public var reason: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 /// What an agent keeps on disk to serve from while the control plane is away.
 public nonisolated struct Weft_Mesh_V1_SavedSnapshot: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -309,9 +1547,13 @@ nonisolated extension Weft_Mesh_V1_MutualTLS: SwiftProtobuf._ProtoNameProviding 
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0PERMISSIVE\0\u{1}STRICT\0")
 }
 
+nonisolated extension Weft_Mesh_V1_RouteKind: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0HTTP_ROUTE\0\u{1}GRPC_ROUTE\0\u{1}TCP_ROUTE\0\u{1}TLS_ROUTE\0")
+}
+
 nonisolated extension Weft_Mesh_V1_Workload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Workload"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}node\0\u{1}addresses\0\u{1}meshed\0\u{1}ready\0\u{3}fail_mode\0\u{3}probe_ports\0\u{1}hostname\0\u{1}memberships\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}node\0\u{1}addresses\0\u{1}meshed\0\u{1}ready\0\u{3}fail_mode\0\u{3}probe_ports\0\u{1}hostname\0\u{1}memberships\0\u{1}zone\0\u{1}region\0\u{1}draining\0\u{1}weight\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -331,12 +1573,20 @@ nonisolated extension Weft_Mesh_V1_Workload: SwiftProtobuf.Message, SwiftProtobu
       case 10: try { try decoder.decodeRepeatedUInt32Field(value: &self.probePorts) }()
       case 11: try { try decoder.decodeSingularStringField(value: &self.hostname) }()
       case 12: try { try decoder.decodeRepeatedMessageField(value: &self.memberships) }()
+      case 13: try { try decoder.decodeSingularStringField(value: &self.zone) }()
+      case 14: try { try decoder.decodeSingularStringField(value: &self.region) }()
+      case 15: try { try decoder.decodeSingularBoolField(value: &self.draining) }()
+      case 16: try { try decoder.decodeSingularUInt32Field(value: &self._weight) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.uid.isEmpty {
       try visitor.visitSingularStringField(value: self.uid, fieldNumber: 1)
     }
@@ -373,6 +1623,18 @@ nonisolated extension Weft_Mesh_V1_Workload: SwiftProtobuf.Message, SwiftProtobu
     if !self.memberships.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.memberships, fieldNumber: 12)
     }
+    if !self.zone.isEmpty {
+      try visitor.visitSingularStringField(value: self.zone, fieldNumber: 13)
+    }
+    if !self.region.isEmpty {
+      try visitor.visitSingularStringField(value: self.region, fieldNumber: 14)
+    }
+    if self.draining != false {
+      try visitor.visitSingularBoolField(value: self.draining, fieldNumber: 15)
+    }
+    try { if let v = self._weight {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 16)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -389,6 +1651,10 @@ nonisolated extension Weft_Mesh_V1_Workload: SwiftProtobuf.Message, SwiftProtobu
     if lhs.probePorts != rhs.probePorts {return false}
     if lhs.hostname != rhs.hostname {return false}
     if lhs.memberships != rhs.memberships {return false}
+    if lhs.zone != rhs.zone {return false}
+    if lhs.region != rhs.region {return false}
+    if lhs.draining != rhs.draining {return false}
+    if lhs._weight != rhs._weight {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -594,6 +1860,2076 @@ nonisolated extension Weft_Mesh_V1_MeshConfig: SwiftProtobuf.Message, SwiftProto
     if lhs.trustDomain != rhs.trustDomain {return false}
     if lhs.clusterDomain != rhs.clusterDomain {return false}
     if lhs.mutualTls != rhs.mutualTls {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Route"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}namespace\0\u{1}name\0\u{1}created\0\u{1}parents\0\u{1}hostnames\0\u{1}rules\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularEnumField(value: &self.kind) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.namespace) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self.created) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.parents) }()
+      case 6: try { try decoder.decodeRepeatedStringField(value: &self.hostnames) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.rules) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.kind != .httpRoute {
+      try visitor.visitSingularEnumField(value: self.kind, fieldNumber: 1)
+    }
+    if !self.namespace.isEmpty {
+      try visitor.visitSingularStringField(value: self.namespace, fieldNumber: 2)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 3)
+    }
+    if self.created != 0 {
+      try visitor.visitSingularInt64Field(value: self.created, fieldNumber: 4)
+    }
+    if !self.parents.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.parents, fieldNumber: 5)
+    }
+    if !self.hostnames.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.hostnames, fieldNumber: 6)
+    }
+    if !self.rules.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.rules, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Route, rhs: Weft_Mesh_V1_Route) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.namespace != rhs.namespace {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.created != rhs.created {return false}
+    if lhs.parents != rhs.parents {return false}
+    if lhs.hostnames != rhs.hostnames {return false}
+    if lhs.rules != rhs.rules {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RouteParent: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RouteParent"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}service\0\u{1}port\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.service) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._port) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.service.isEmpty {
+      try visitor.visitSingularStringField(value: self.service, fieldNumber: 1)
+    }
+    try { if let v = self._port {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RouteParent, rhs: Weft_Mesh_V1_RouteParent) -> Bool {
+    if lhs.service != rhs.service {return false}
+    if lhs._port != rhs._port {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RouteRule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RouteRule"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}matches\0\u{1}filters\0\u{1}backends\0\u{3}request_timeout\0\u{3}backend_request_timeout\0\u{1}retry\0\u{3}session_persistence\0")
+
+  fileprivate class _StorageClass {
+    var _name: String = String()
+    var _matches: [Weft_Mesh_V1_RouteMatch] = []
+    var _filters: [Weft_Mesh_V1_RouteFilter] = []
+    var _backends: [Weft_Mesh_V1_RouteBackend] = []
+    var _requestTimeout: UInt32? = nil
+    var _backendRequestTimeout: UInt32? = nil
+    var _retry: Weft_Mesh_V1_RetryPolicy? = nil
+    var _sessionPersistence: Weft_Mesh_V1_SessionPersistence? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _name = source._name
+      _matches = source._matches
+      _filters = source._filters
+      _backends = source._backends
+      _requestTimeout = source._requestTimeout
+      _backendRequestTimeout = source._backendRequestTimeout
+      _retry = source._retry
+      _sessionPersistence = source._sessionPersistence
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 2: try { try decoder.decodeRepeatedMessageField(value: &_storage._matches) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._filters) }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._backends) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._requestTimeout) }()
+        case 6: try { try decoder.decodeSingularUInt32Field(value: &_storage._backendRequestTimeout) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._retry) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._sessionPersistence) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 1)
+      }
+      if !_storage._matches.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._matches, fieldNumber: 2)
+      }
+      if !_storage._filters.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._filters, fieldNumber: 3)
+      }
+      if !_storage._backends.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._backends, fieldNumber: 4)
+      }
+      try { if let v = _storage._requestTimeout {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._backendRequestTimeout {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._retry {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._sessionPersistence {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RouteRule, rhs: Weft_Mesh_V1_RouteRule) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._matches != rhs_storage._matches {return false}
+        if _storage._filters != rhs_storage._filters {return false}
+        if _storage._backends != rhs_storage._backends {return false}
+        if _storage._requestTimeout != rhs_storage._requestTimeout {return false}
+        if _storage._backendRequestTimeout != rhs_storage._backendRequestTimeout {return false}
+        if _storage._retry != rhs_storage._retry {return false}
+        if _storage._sessionPersistence != rhs_storage._sessionPersistence {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RouteMatch"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{3}regular_expression\0\u{1}headers\0\u{3}query_parameters\0\u{1}method\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.path != nil {try decoder.handleConflictingOneOf()}
+          self.path = .exact(v)
+        }
+      }()
+      case 2: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.path != nil {try decoder.handleConflictingOneOf()}
+          self.path = .prefix(v)
+        }
+      }()
+      case 3: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.path != nil {try decoder.handleConflictingOneOf()}
+          self.path = .regularExpression(v)
+        }
+      }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.queryParameters) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.method) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.path {
+    case .exact?: try {
+      guard case .exact(let v)? = self.path else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    }()
+    case .prefix?: try {
+      guard case .prefix(let v)? = self.path else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    }()
+    case .regularExpression?: try {
+      guard case .regularExpression(let v)? = self.path else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    if !self.headers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.headers, fieldNumber: 4)
+    }
+    if !self.queryParameters.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.queryParameters, fieldNumber: 5)
+    }
+    if !self.method.isEmpty {
+      try visitor.visitSingularStringField(value: self.method, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RouteMatch, rhs: Weft_Mesh_V1_RouteMatch) -> Bool {
+    if lhs.path != rhs.path {return false}
+    if lhs.headers != rhs.headers {return false}
+    if lhs.queryParameters != rhs.queryParameters {return false}
+    if lhs.method != rhs.method {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_ValueMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ValueMatch"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}value\0\u{3}is_regular_expression\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.value) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isRegularExpression) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularStringField(value: self.value, fieldNumber: 2)
+    }
+    if self.isRegularExpression != false {
+      try visitor.visitSingularBoolField(value: self.isRegularExpression, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_ValueMatch, rhs: Weft_Mesh_V1_ValueMatch) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.isRegularExpression != rhs.isRegularExpression {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RouteBackend: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RouteBackend"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}service\0\u{1}port\0\u{1}weight\0\u{1}filters\0\u{1}invalid\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.service) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.port) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.weight) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.filters) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.invalid) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.service.isEmpty {
+      try visitor.visitSingularStringField(value: self.service, fieldNumber: 1)
+    }
+    if self.port != 0 {
+      try visitor.visitSingularUInt32Field(value: self.port, fieldNumber: 2)
+    }
+    if self.weight != 0 {
+      try visitor.visitSingularUInt32Field(value: self.weight, fieldNumber: 3)
+    }
+    if !self.filters.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.filters, fieldNumber: 4)
+    }
+    if !self.invalid.isEmpty {
+      try visitor.visitSingularStringField(value: self.invalid, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RouteBackend, rhs: Weft_Mesh_V1_RouteBackend) -> Bool {
+    if lhs.service != rhs.service {return false}
+    if lhs.port != rhs.port {return false}
+    if lhs.weight != rhs.weight {return false}
+    if lhs.filters != rhs.filters {return false}
+    if lhs.invalid != rhs.invalid {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RouteFilter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RouteFilter"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_headers\0\u{3}response_headers\0\u{1}redirect\0\u{1}rewrite\0\u{1}mirror\0\u{1}cors\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Weft_Mesh_V1_HeaderEdit?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .requestHeaders(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .requestHeaders(v)
+        }
+      }()
+      case 2: try {
+        var v: Weft_Mesh_V1_HeaderEdit?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .responseHeaders(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .responseHeaders(v)
+        }
+      }()
+      case 3: try {
+        var v: Weft_Mesh_V1_Redirect?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .redirect(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .redirect(v)
+        }
+      }()
+      case 4: try {
+        var v: Weft_Mesh_V1_Rewrite?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .rewrite(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .rewrite(v)
+        }
+      }()
+      case 5: try {
+        var v: Weft_Mesh_V1_Mirror?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .mirror(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .mirror(v)
+        }
+      }()
+      case 6: try {
+        var v: Weft_Mesh_V1_CORS?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .cors(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .cors(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .requestHeaders?: try {
+      guard case .requestHeaders(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .responseHeaders?: try {
+      guard case .responseHeaders(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .redirect?: try {
+      guard case .redirect(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case .rewrite?: try {
+      guard case .rewrite(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
+    case .mirror?: try {
+      guard case .mirror(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
+    case .cors?: try {
+      guard case .cors(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RouteFilter, rhs: Weft_Mesh_V1_RouteFilter) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_HeaderEdit: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HeaderEdit"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}set\0\u{1}add\0\u{1}remove\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.set) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.add) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.remove) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.set.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.set, fieldNumber: 1)
+    }
+    if !self.add.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.add, fieldNumber: 2)
+    }
+    if !self.remove.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.remove, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_HeaderEdit, rhs: Weft_Mesh_V1_HeaderEdit) -> Bool {
+    if lhs.set != rhs.set {return false}
+    if lhs.add != rhs.add {return false}
+    if lhs.remove != rhs.remove {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_HeaderField: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HeaderField"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}value\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.value) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularStringField(value: self.value, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_HeaderField, rhs: Weft_Mesh_V1_HeaderField) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_PathModifier: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PathModifier"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}replace_full\0\u{3}replace_prefix\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .replaceFull(v)
+        }
+      }()
+      case 2: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .replacePrefix(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .replaceFull?: try {
+      guard case .replaceFull(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    }()
+    case .replacePrefix?: try {
+      guard case .replacePrefix(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_PathModifier, rhs: Weft_Mesh_V1_PathModifier) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Redirect: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Redirect"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scheme\0\u{1}hostname\0\u{1}port\0\u{1}path\0\u{1}status\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.scheme) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.hostname) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._port) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._path) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.status) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.scheme.isEmpty {
+      try visitor.visitSingularStringField(value: self.scheme, fieldNumber: 1)
+    }
+    if !self.hostname.isEmpty {
+      try visitor.visitSingularStringField(value: self.hostname, fieldNumber: 2)
+    }
+    try { if let v = self._port {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._path {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if self.status != 0 {
+      try visitor.visitSingularUInt32Field(value: self.status, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Redirect, rhs: Weft_Mesh_V1_Redirect) -> Bool {
+    if lhs.scheme != rhs.scheme {return false}
+    if lhs.hostname != rhs.hostname {return false}
+    if lhs._port != rhs._port {return false}
+    if lhs._path != rhs._path {return false}
+    if lhs.status != rhs.status {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Rewrite: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Rewrite"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hostname\0\u{1}path\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.hostname) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._path) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.hostname.isEmpty {
+      try visitor.visitSingularStringField(value: self.hostname, fieldNumber: 1)
+    }
+    try { if let v = self._path {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Rewrite, rhs: Weft_Mesh_V1_Rewrite) -> Bool {
+    if lhs.hostname != rhs.hostname {return false}
+    if lhs._path != rhs._path {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Mirror: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Mirror"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}service\0\u{1}port\0\u{1}numerator\0\u{1}denominator\0\u{1}invalid\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.service) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.port) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.numerator) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.denominator) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.invalid) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.service.isEmpty {
+      try visitor.visitSingularStringField(value: self.service, fieldNumber: 1)
+    }
+    if self.port != 0 {
+      try visitor.visitSingularUInt32Field(value: self.port, fieldNumber: 2)
+    }
+    if self.numerator != 0 {
+      try visitor.visitSingularUInt32Field(value: self.numerator, fieldNumber: 3)
+    }
+    if self.denominator != 0 {
+      try visitor.visitSingularUInt32Field(value: self.denominator, fieldNumber: 4)
+    }
+    if !self.invalid.isEmpty {
+      try visitor.visitSingularStringField(value: self.invalid, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Mirror, rhs: Weft_Mesh_V1_Mirror) -> Bool {
+    if lhs.service != rhs.service {return false}
+    if lhs.port != rhs.port {return false}
+    if lhs.numerator != rhs.numerator {return false}
+    if lhs.denominator != rhs.denominator {return false}
+    if lhs.invalid != rhs.invalid {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_CORS: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CORS"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}allow_origins\0\u{3}allow_credentials\0\u{3}allow_methods\0\u{3}allow_headers\0\u{3}expose_headers\0\u{3}max_age\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.allowOrigins) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.allowCredentials) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.allowMethods) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.allowHeaders) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.exposeHeaders) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.maxAge) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.allowOrigins.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.allowOrigins, fieldNumber: 1)
+    }
+    if self.allowCredentials != false {
+      try visitor.visitSingularBoolField(value: self.allowCredentials, fieldNumber: 2)
+    }
+    if !self.allowMethods.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.allowMethods, fieldNumber: 3)
+    }
+    if !self.allowHeaders.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.allowHeaders, fieldNumber: 4)
+    }
+    if !self.exposeHeaders.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.exposeHeaders, fieldNumber: 5)
+    }
+    if self.maxAge != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maxAge, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_CORS, rhs: Weft_Mesh_V1_CORS) -> Bool {
+    if lhs.allowOrigins != rhs.allowOrigins {return false}
+    if lhs.allowCredentials != rhs.allowCredentials {return false}
+    if lhs.allowMethods != rhs.allowMethods {return false}
+    if lhs.allowHeaders != rhs.allowHeaders {return false}
+    if lhs.exposeHeaders != rhs.exposeHeaders {return false}
+    if lhs.maxAge != rhs.maxAge {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RetryPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RetryPolicy"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}attempts\0\u{1}statuses\0\u{3}grpc_statuses\0\u{3}on_connect_failure\0\u{3}on_reset\0\u{3}retries_non_idempotent\0\u{1}backoff\0\u{3}maximum_backoff\0\u{3}buffer_limit\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.attempts) }()
+      case 2: try { try decoder.decodeRepeatedUInt32Field(value: &self.statuses) }()
+      case 3: try { try decoder.decodeRepeatedUInt32Field(value: &self.grpcStatuses) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.onConnectFailure) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.onReset) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.retriesNonIdempotent) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.backoff) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.maximumBackoff) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.bufferLimit) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.attempts != 0 {
+      try visitor.visitSingularUInt32Field(value: self.attempts, fieldNumber: 1)
+    }
+    if !self.statuses.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.statuses, fieldNumber: 2)
+    }
+    if !self.grpcStatuses.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.grpcStatuses, fieldNumber: 3)
+    }
+    if self.onConnectFailure != false {
+      try visitor.visitSingularBoolField(value: self.onConnectFailure, fieldNumber: 4)
+    }
+    if self.onReset != false {
+      try visitor.visitSingularBoolField(value: self.onReset, fieldNumber: 5)
+    }
+    if self.retriesNonIdempotent != false {
+      try visitor.visitSingularBoolField(value: self.retriesNonIdempotent, fieldNumber: 6)
+    }
+    if self.backoff != 0 {
+      try visitor.visitSingularUInt32Field(value: self.backoff, fieldNumber: 7)
+    }
+    if self.maximumBackoff != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maximumBackoff, fieldNumber: 8)
+    }
+    if self.bufferLimit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.bufferLimit, fieldNumber: 9)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RetryPolicy, rhs: Weft_Mesh_V1_RetryPolicy) -> Bool {
+    if lhs.attempts != rhs.attempts {return false}
+    if lhs.statuses != rhs.statuses {return false}
+    if lhs.grpcStatuses != rhs.grpcStatuses {return false}
+    if lhs.onConnectFailure != rhs.onConnectFailure {return false}
+    if lhs.onReset != rhs.onReset {return false}
+    if lhs.retriesNonIdempotent != rhs.retriesNonIdempotent {return false}
+    if lhs.backoff != rhs.backoff {return false}
+    if lhs.maximumBackoff != rhs.maximumBackoff {return false}
+    if lhs.bufferLimit != rhs.bufferLimit {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_SessionPersistence: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SessionPersistence"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}is_header\0\u{1}lifetime\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.isHeader) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._lifetime) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.isHeader != false {
+      try visitor.visitSingularBoolField(value: self.isHeader, fieldNumber: 2)
+    }
+    try { if let v = self._lifetime {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_SessionPersistence, rhs: Weft_Mesh_V1_SessionPersistence) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.isHeader != rhs.isHeader {return false}
+    if lhs._lifetime != rhs._lifetime {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_TrafficPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".TrafficPolicy"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{1}created\0\u{1}targets\0\u{1}clients\0\u{3}load_balancer\0\u{1}timeouts\0\u{1}retry\0\u{3}retry_budget\0\u{1}hedging\0\u{3}circuit_breaker\0\u{3}outlier_detection\0\u{3}rate_limits\0\u{3}adaptive_concurrency\0\u{1}faults\0\u{1}locality\0\u{3}session_persistence\0\u{1}headers\0")
+
+  fileprivate class _StorageClass {
+    var _namespace: String = String()
+    var _name: String = String()
+    var _created: Int64 = 0
+    var _targets: [Weft_Mesh_V1_PolicyTarget] = []
+    var _clients: [String] = []
+    var _loadBalancer: Weft_Mesh_V1_LoadBalancer? = nil
+    var _timeouts: Weft_Mesh_V1_Timeouts? = nil
+    var _retry: Weft_Mesh_V1_RetryPolicy? = nil
+    var _retryBudget: Weft_Mesh_V1_RetryBudget? = nil
+    var _hedging: Weft_Mesh_V1_Hedging? = nil
+    var _circuitBreaker: Weft_Mesh_V1_CircuitBreaker? = nil
+    var _outlierDetection: Weft_Mesh_V1_OutlierDetection? = nil
+    var _rateLimits: [Weft_Mesh_V1_RateLimit] = []
+    var _adaptiveConcurrency: Weft_Mesh_V1_AdaptiveConcurrency? = nil
+    var _faults: [Weft_Mesh_V1_Fault] = []
+    var _locality: Weft_Mesh_V1_Locality? = nil
+    var _sessionPersistence: Weft_Mesh_V1_SessionPersistence? = nil
+    var _headers: Weft_Mesh_V1_HeaderOptions? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _namespace = source._namespace
+      _name = source._name
+      _created = source._created
+      _targets = source._targets
+      _clients = source._clients
+      _loadBalancer = source._loadBalancer
+      _timeouts = source._timeouts
+      _retry = source._retry
+      _retryBudget = source._retryBudget
+      _hedging = source._hedging
+      _circuitBreaker = source._circuitBreaker
+      _outlierDetection = source._outlierDetection
+      _rateLimits = source._rateLimits
+      _adaptiveConcurrency = source._adaptiveConcurrency
+      _faults = source._faults
+      _locality = source._locality
+      _sessionPersistence = source._sessionPersistence
+      _headers = source._headers
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._namespace) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 3: try { try decoder.decodeSingularInt64Field(value: &_storage._created) }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._targets) }()
+        case 5: try { try decoder.decodeRepeatedStringField(value: &_storage._clients) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._loadBalancer) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._timeouts) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._retry) }()
+        case 9: try { try decoder.decodeSingularMessageField(value: &_storage._retryBudget) }()
+        case 10: try { try decoder.decodeSingularMessageField(value: &_storage._hedging) }()
+        case 11: try { try decoder.decodeSingularMessageField(value: &_storage._circuitBreaker) }()
+        case 12: try { try decoder.decodeSingularMessageField(value: &_storage._outlierDetection) }()
+        case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._rateLimits) }()
+        case 14: try { try decoder.decodeSingularMessageField(value: &_storage._adaptiveConcurrency) }()
+        case 15: try { try decoder.decodeRepeatedMessageField(value: &_storage._faults) }()
+        case 16: try { try decoder.decodeSingularMessageField(value: &_storage._locality) }()
+        case 17: try { try decoder.decodeSingularMessageField(value: &_storage._sessionPersistence) }()
+        case 18: try { try decoder.decodeSingularMessageField(value: &_storage._headers) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._namespace.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._namespace, fieldNumber: 1)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 2)
+      }
+      if _storage._created != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._created, fieldNumber: 3)
+      }
+      if !_storage._targets.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._targets, fieldNumber: 4)
+      }
+      if !_storage._clients.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._clients, fieldNumber: 5)
+      }
+      try { if let v = _storage._loadBalancer {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._timeouts {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._retry {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+      try { if let v = _storage._retryBudget {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+      } }()
+      try { if let v = _storage._hedging {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+      } }()
+      try { if let v = _storage._circuitBreaker {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+      } }()
+      try { if let v = _storage._outlierDetection {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+      } }()
+      if !_storage._rateLimits.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._rateLimits, fieldNumber: 13)
+      }
+      try { if let v = _storage._adaptiveConcurrency {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+      } }()
+      if !_storage._faults.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._faults, fieldNumber: 15)
+      }
+      try { if let v = _storage._locality {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+      } }()
+      try { if let v = _storage._sessionPersistence {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+      } }()
+      try { if let v = _storage._headers {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_TrafficPolicy, rhs: Weft_Mesh_V1_TrafficPolicy) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._namespace != rhs_storage._namespace {return false}
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._created != rhs_storage._created {return false}
+        if _storage._targets != rhs_storage._targets {return false}
+        if _storage._clients != rhs_storage._clients {return false}
+        if _storage._loadBalancer != rhs_storage._loadBalancer {return false}
+        if _storage._timeouts != rhs_storage._timeouts {return false}
+        if _storage._retry != rhs_storage._retry {return false}
+        if _storage._retryBudget != rhs_storage._retryBudget {return false}
+        if _storage._hedging != rhs_storage._hedging {return false}
+        if _storage._circuitBreaker != rhs_storage._circuitBreaker {return false}
+        if _storage._outlierDetection != rhs_storage._outlierDetection {return false}
+        if _storage._rateLimits != rhs_storage._rateLimits {return false}
+        if _storage._adaptiveConcurrency != rhs_storage._adaptiveConcurrency {return false}
+        if _storage._faults != rhs_storage._faults {return false}
+        if _storage._locality != rhs_storage._locality {return false}
+        if _storage._sessionPersistence != rhs_storage._sessionPersistence {return false}
+        if _storage._headers != rhs_storage._headers {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_PolicyTarget: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PolicyTarget"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}service\0\u{1}route\0\u{1}port\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .service(v)
+        }
+      }()
+      case 2: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .route(v)
+        }
+      }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._port) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .service?: try {
+      guard case .service(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    }()
+    case .route?: try {
+      guard case .route(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
+    try { if let v = self._port {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_PolicyTarget, rhs: Weft_Mesh_V1_PolicyTarget) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs._port != rhs._port {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Timeouts: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Timeouts"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{3}per_try\0\u{1}idle\0\u{1}connect\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self._request) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._perTry) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._idle) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self._connect) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._request {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._perTry {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._idle {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._connect {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Timeouts, rhs: Weft_Mesh_V1_Timeouts) -> Bool {
+    if lhs._request != rhs._request {return false}
+    if lhs._perTry != rhs._perTry {return false}
+    if lhs._idle != rhs._idle {return false}
+    if lhs._connect != rhs._connect {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RetryBudget: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RetryBudget"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}percent\0\u{1}interval\0\u{3}minimum_rate\0\u{3}minimum_interval\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.percent) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.interval) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.minimumRate) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.minimumInterval) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.percent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.percent, fieldNumber: 1)
+    }
+    if self.interval != 0 {
+      try visitor.visitSingularUInt32Field(value: self.interval, fieldNumber: 2)
+    }
+    if self.minimumRate != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimumRate, fieldNumber: 3)
+    }
+    if self.minimumInterval != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimumInterval, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RetryBudget, rhs: Weft_Mesh_V1_RetryBudget) -> Bool {
+    if lhs.percent != rhs.percent {return false}
+    if lhs.interval != rhs.interval {return false}
+    if lhs.minimumRate != rhs.minimumRate {return false}
+    if lhs.minimumInterval != rhs.minimumInterval {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Hedging: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Hedging"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}percentile\0\u{3}minimum_delay\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.percentile) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.minimumDelay) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.percentile != 0 {
+      try visitor.visitSingularUInt32Field(value: self.percentile, fieldNumber: 1)
+    }
+    if self.minimumDelay != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimumDelay, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Hedging, rhs: Weft_Mesh_V1_Hedging) -> Bool {
+    if lhs.percentile != rhs.percentile {return false}
+    if lhs.minimumDelay != rhs.minimumDelay {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_CircuitBreaker: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CircuitBreaker"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}max_connections\0\u{3}max_pending\0\u{3}max_requests\0\u{3}max_retries\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self._maxConnections) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._maxPending) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._maxRequests) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self._maxRetries) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._maxConnections {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._maxPending {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._maxRequests {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._maxRetries {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_CircuitBreaker, rhs: Weft_Mesh_V1_CircuitBreaker) -> Bool {
+    if lhs._maxConnections != rhs._maxConnections {return false}
+    if lhs._maxPending != rhs._maxPending {return false}
+    if lhs._maxRequests != rhs._maxRequests {return false}
+    if lhs._maxRetries != rhs._maxRetries {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_OutlierDetection: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".OutlierDetection"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}consecutive_errors\0\u{1}interval\0\u{3}base_ejection_time\0\u{3}maximum_ejection_time\0\u{3}maximum_ejection_percent\0\u{3}success_rate_deviation\0\u{3}minimum_requests\0\u{3}minimum_endpoints\0\u{3}latency_percent\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.consecutiveErrors) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.interval) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.baseEjectionTime) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.maximumEjectionTime) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.maximumEjectionPercent) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.successRateDeviation) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.minimumRequests) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.minimumEndpoints) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.latencyPercent) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.consecutiveErrors != 0 {
+      try visitor.visitSingularUInt32Field(value: self.consecutiveErrors, fieldNumber: 1)
+    }
+    if self.interval != 0 {
+      try visitor.visitSingularUInt32Field(value: self.interval, fieldNumber: 2)
+    }
+    if self.baseEjectionTime != 0 {
+      try visitor.visitSingularUInt32Field(value: self.baseEjectionTime, fieldNumber: 3)
+    }
+    if self.maximumEjectionTime != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maximumEjectionTime, fieldNumber: 4)
+    }
+    if self.maximumEjectionPercent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maximumEjectionPercent, fieldNumber: 5)
+    }
+    if self.successRateDeviation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.successRateDeviation, fieldNumber: 6)
+    }
+    if self.minimumRequests != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimumRequests, fieldNumber: 7)
+    }
+    if self.minimumEndpoints != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimumEndpoints, fieldNumber: 8)
+    }
+    if self.latencyPercent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.latencyPercent, fieldNumber: 9)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_OutlierDetection, rhs: Weft_Mesh_V1_OutlierDetection) -> Bool {
+    if lhs.consecutiveErrors != rhs.consecutiveErrors {return false}
+    if lhs.interval != rhs.interval {return false}
+    if lhs.baseEjectionTime != rhs.baseEjectionTime {return false}
+    if lhs.maximumEjectionTime != rhs.maximumEjectionTime {return false}
+    if lhs.maximumEjectionPercent != rhs.maximumEjectionPercent {return false}
+    if lhs.successRateDeviation != rhs.successRateDeviation {return false}
+    if lhs.minimumRequests != rhs.minimumRequests {return false}
+    if lhs.minimumEndpoints != rhs.minimumEndpoints {return false}
+    if lhs.latencyPercent != rhs.latencyPercent {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RateLimit: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RateLimit"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}keys\0\u{1}requests\0\u{1}interval\0\u{1}burst\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.keys) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.requests) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.interval) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.burst) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.keys.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.keys, fieldNumber: 1)
+    }
+    if self.requests != 0 {
+      try visitor.visitSingularUInt32Field(value: self.requests, fieldNumber: 2)
+    }
+    if self.interval != 0 {
+      try visitor.visitSingularUInt32Field(value: self.interval, fieldNumber: 3)
+    }
+    if self.burst != 0 {
+      try visitor.visitSingularUInt32Field(value: self.burst, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RateLimit, rhs: Weft_Mesh_V1_RateLimit) -> Bool {
+    if lhs.keys != rhs.keys {return false}
+    if lhs.requests != rhs.requests {return false}
+    if lhs.interval != rhs.interval {return false}
+    if lhs.burst != rhs.burst {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_RateLimitKey: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RateLimitKey"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}client_identity\0\u{1}route\0\u{1}header\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .clientIdentity(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .clientIdentity(v)
+        }
+      }()
+      case 2: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .route(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .route(v)
+        }
+      }()
+      case 3: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .header(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .clientIdentity?: try {
+      guard case .clientIdentity(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .route?: try {
+      guard case .route(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .header?: try {
+      guard case .header(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_RateLimitKey, rhs: Weft_Mesh_V1_RateLimitKey) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Empty: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Empty"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Empty, rhs: Weft_Mesh_V1_Empty) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_AdaptiveConcurrency: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".AdaptiveConcurrency"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}minimum\0\u{1}maximum\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.minimum) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.maximum) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.minimum != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimum, fieldNumber: 1)
+    }
+    if self.maximum != 0 {
+      try visitor.visitSingularUInt32Field(value: self.maximum, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_AdaptiveConcurrency, rhs: Weft_Mesh_V1_AdaptiveConcurrency) -> Bool {
+    if lhs.minimum != rhs.minimum {return false}
+    if lhs.maximum != rhs.maximum {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Fault: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Fault"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}delay\0\u{1}abort\0\u{3}abort_grpc\0\u{3}per_ten_thousand\0\u{1}header\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: UInt32?
+        try decoder.decodeSingularUInt32Field(value: &v)
+        if let v = v {
+          if self.effect != nil {try decoder.handleConflictingOneOf()}
+          self.effect = .delay(v)
+        }
+      }()
+      case 2: try {
+        var v: UInt32?
+        try decoder.decodeSingularUInt32Field(value: &v)
+        if let v = v {
+          if self.effect != nil {try decoder.handleConflictingOneOf()}
+          self.effect = .abort(v)
+        }
+      }()
+      case 3: try {
+        var v: UInt32?
+        try decoder.decodeSingularUInt32Field(value: &v)
+        if let v = v {
+          if self.effect != nil {try decoder.handleConflictingOneOf()}
+          self.effect = .abortGrpc(v)
+        }
+      }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.perTenThousand) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._header) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.effect {
+    case .delay?: try {
+      guard case .delay(let v)? = self.effect else { preconditionFailure() }
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1)
+    }()
+    case .abort?: try {
+      guard case .abort(let v)? = self.effect else { preconditionFailure() }
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    }()
+    case .abortGrpc?: try {
+      guard case .abortGrpc(let v)? = self.effect else { preconditionFailure() }
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    if self.perTenThousand != 0 {
+      try visitor.visitSingularUInt32Field(value: self.perTenThousand, fieldNumber: 4)
+    }
+    try { if let v = self._header {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Fault, rhs: Weft_Mesh_V1_Fault) -> Bool {
+    if lhs.effect != rhs.effect {return false}
+    if lhs.perTenThousand != rhs.perTenThousand {return false}
+    if lhs._header != rhs._header {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_Locality: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Locality"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}is_preferred\0\u{3}panic_threshold\0\u{1}overprovisioning\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.isPreferred) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.panicThreshold) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.overprovisioning) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.isPreferred != false {
+      try visitor.visitSingularBoolField(value: self.isPreferred, fieldNumber: 1)
+    }
+    if self.panicThreshold != 0 {
+      try visitor.visitSingularUInt32Field(value: self.panicThreshold, fieldNumber: 2)
+    }
+    if self.overprovisioning != 0 {
+      try visitor.visitSingularUInt32Field(value: self.overprovisioning, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_Locality, rhs: Weft_Mesh_V1_Locality) -> Bool {
+    if lhs.isPreferred != rhs.isPreferred {return false}
+    if lhs.panicThreshold != rhs.panicThreshold {return false}
+    if lhs.overprovisioning != rhs.overprovisioning {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_LoadBalancer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".LoadBalancer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}round_robin\0\u{1}random\0\u{3}least_request\0\u{3}peak_ewma\0\u{3}ring_hash\0\u{1}maglev\0\u{3}slow_start\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.algorithm {
+          hadOneofValue = true
+          if case .roundRobin(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.algorithm = .roundRobin(v)
+        }
+      }()
+      case 2: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.algorithm {
+          hadOneofValue = true
+          if case .random(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.algorithm = .random(v)
+        }
+      }()
+      case 3: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.algorithm {
+          hadOneofValue = true
+          if case .leastRequest(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.algorithm = .leastRequest(v)
+        }
+      }()
+      case 4: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.algorithm {
+          hadOneofValue = true
+          if case .peakEwma(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.algorithm = .peakEwma(v)
+        }
+      }()
+      case 5: try {
+        var v: Weft_Mesh_V1_HashSource?
+        var hadOneofValue = false
+        if let current = self.algorithm {
+          hadOneofValue = true
+          if case .ringHash(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.algorithm = .ringHash(v)
+        }
+      }()
+      case 6: try {
+        var v: Weft_Mesh_V1_HashSource?
+        var hadOneofValue = false
+        if let current = self.algorithm {
+          hadOneofValue = true
+          if case .maglev(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.algorithm = .maglev(v)
+        }
+      }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.slowStart) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.algorithm {
+    case .roundRobin?: try {
+      guard case .roundRobin(let v)? = self.algorithm else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .random?: try {
+      guard case .random(let v)? = self.algorithm else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .leastRequest?: try {
+      guard case .leastRequest(let v)? = self.algorithm else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case .peakEwma?: try {
+      guard case .peakEwma(let v)? = self.algorithm else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
+    case .ringHash?: try {
+      guard case .ringHash(let v)? = self.algorithm else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
+    case .maglev?: try {
+      guard case .maglev(let v)? = self.algorithm else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    }()
+    case nil: break
+    }
+    if self.slowStart != 0 {
+      try visitor.visitSingularUInt32Field(value: self.slowStart, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_LoadBalancer, rhs: Weft_Mesh_V1_LoadBalancer) -> Bool {
+    if lhs.algorithm != rhs.algorithm {return false}
+    if lhs.slowStart != rhs.slowStart {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_HashSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HashSource"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}cookie\0\u{3}source_address\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .header(v)
+        }
+      }()
+      case 2: try {
+        var v: Weft_Mesh_V1_HashCookie?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .cookie(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .cookie(v)
+        }
+      }()
+      case 3: try {
+        var v: Weft_Mesh_V1_Empty?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .sourceAddress(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .sourceAddress(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .header?: try {
+      guard case .header(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    }()
+    case .cookie?: try {
+      guard case .cookie(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .sourceAddress?: try {
+      guard case .sourceAddress(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_HashSource, rhs: Weft_Mesh_V1_HashSource) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_HashCookie: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HashCookie"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}ttl\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._ttl) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try { if let v = self._ttl {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_HashCookie, rhs: Weft_Mesh_V1_HashCookie) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs._ttl != rhs._ttl {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Mesh_V1_HeaderOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".HeaderOptions"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}forwarded_for\0\u{1}via\0\u{3}request_id\0\u{1}reason\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.forwardedFor) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.via) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.requestID) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.forwardedFor != false {
+      try visitor.visitSingularBoolField(value: self.forwardedFor, fieldNumber: 1)
+    }
+    if self.via != false {
+      try visitor.visitSingularBoolField(value: self.via, fieldNumber: 2)
+    }
+    if self.requestID != false {
+      try visitor.visitSingularBoolField(value: self.requestID, fieldNumber: 3)
+    }
+    if self.reason != false {
+      try visitor.visitSingularBoolField(value: self.reason, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Mesh_V1_HeaderOptions, rhs: Weft_Mesh_V1_HeaderOptions) -> Bool {
+    if lhs.forwardedFor != rhs.forwardedFor {return false}
+    if lhs.via != rhs.via {return false}
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -422,6 +422,16 @@ public nonisolated struct Weft_Proxy_V1_MeshUpdate: Sendable {
   /// The proxy's own node.
   public var node: String = String()
 
+  public var routes: [Weft_Mesh_V1_Route] = []
+
+  /// kind/namespace/name
+  public var removedRoutes: [String] = []
+
+  public var policies: [Weft_Mesh_V1_TrafficPolicy] = []
+
+  /// namespace/name
+  public var removedPolicies: [String] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1096,7 +1106,7 @@ nonisolated extension Weft_Proxy_V1_PodReady: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".MeshUpdate"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}complete\0\u{1}workloads\0\u{3}removed_workloads\0\u{1}services\0\u{3}removed_services\0\u{1}config\0\u{1}node\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}complete\0\u{1}workloads\0\u{3}removed_workloads\0\u{1}services\0\u{3}removed_services\0\u{1}config\0\u{1}node\0\u{1}routes\0\u{3}removed_routes\0\u{1}policies\0\u{3}removed_policies\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1112,6 +1122,10 @@ nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProt
       case 6: try { try decoder.decodeRepeatedStringField(value: &self.removedServices) }()
       case 7: try { try decoder.decodeSingularMessageField(value: &self._config) }()
       case 8: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.routes) }()
+      case 10: try { try decoder.decodeRepeatedStringField(value: &self.removedRoutes) }()
+      case 11: try { try decoder.decodeRepeatedMessageField(value: &self.policies) }()
+      case 12: try { try decoder.decodeRepeatedStringField(value: &self.removedPolicies) }()
       default: break
       }
     }
@@ -1146,6 +1160,18 @@ nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProt
     if !self.node.isEmpty {
       try visitor.visitSingularStringField(value: self.node, fieldNumber: 8)
     }
+    if !self.routes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.routes, fieldNumber: 9)
+    }
+    if !self.removedRoutes.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.removedRoutes, fieldNumber: 10)
+    }
+    if !self.policies.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.policies, fieldNumber: 11)
+    }
+    if !self.removedPolicies.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.removedPolicies, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1158,6 +1184,10 @@ nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProt
     if lhs.removedServices != rhs.removedServices {return false}
     if lhs._config != rhs._config {return false}
     if lhs.node != rhs.node {return false}
+    if lhs.routes != rhs.routes {return false}
+    if lhs.removedRoutes != rhs.removedRoutes {return false}
+    if lhs.policies != rhs.policies {return false}
+    if lhs.removedPolicies != rhs.removedPolicies {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

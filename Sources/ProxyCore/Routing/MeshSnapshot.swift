@@ -64,6 +64,12 @@ public struct MeshSnapshotUpdate: Sendable {
   public var removedWorkloads: [String] = []
   public var services: [Service] = []
   public var removedServices: [ServiceKey] = []
+  public var routes: [Route] = []
+  /// `Route.id`
+  public var removedRoutes: [String] = []
+  public var policies: [TrafficPolicy] = []
+  /// `TrafficPolicy.id`
+  public var removedPolicies: [String] = []
 
   public init() {}
 }

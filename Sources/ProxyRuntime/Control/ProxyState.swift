@@ -40,6 +40,10 @@ struct ProxyState {
     for service in update.services { change.services.append(try Service(service)) }
     change.removedWorkloads = update.removedWorkloads
     change.removedServices = update.removedServices.compactMap { ServiceKey($0) }
+    for route in update.routes { change.routes.append(try Route(route)) }
+    for policy in update.policies { change.policies.append(try TrafficPolicy(policy)) }
+    change.removedRoutes = update.removedRoutes
+    change.removedPolicies = update.removedPolicies
     snapshot = snapshot.applying(change)
   }
 
