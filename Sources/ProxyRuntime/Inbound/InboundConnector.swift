@@ -23,9 +23,8 @@ extension Worker {
     facts.destinationIdentity = identity(of: pod.id)?.id.description ?? ""
     facts.downstreamAddress = peer
     guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
-    deliver(session, to: target, pod: pod) { [unowned self] failure in
-      if let failure { give(up: session, failure) }
-    }
+    let endpoint = OutboundRoute.Endpoint(address: target, workloadID: pod.id, transport: .delivery)
+    open(session, to: endpoint) { [unowned self] in give(up: session, $0) }
   }
 
   /// A tunnel's connection on port 15008.
@@ -76,7 +75,7 @@ final class TunnelServer: TunnelDelegate {
       return refuse(tunnel, stream, 405, "method \(request.method.debugDescription)")
     }
     guard let target = worker.snapshot.deliveryTarget(authority: request.authority, of: workloadID),
-      let pod = worker.pods[workloadID]
+      worker.pods[workloadID] != nil
     else {
       let authority = String(request.authority.prefix(100)).debugDescription
       return refuse(tunnel, stream, 403, "CONNECT to \(authority), which is not this pod")
@@ -94,9 +93,10 @@ final class TunnelServer: TunnelDelegate {
     guard let session = worker.makeSession(facts, downstream: stream) else {
       return refuse(tunnel, stream, 503, "too many connections")
     }
-    worker.deliver(session, to: target, pod: pod) { [unowned worker] failure in
-      guard let failure else { return tunnel.respond(200, stream: stream.id) }
-      if !session.isClosed { tunnel.respond(503, stream: stream.id) }
+    let endpoint = OutboundRoute.Endpoint(address: target, workloadID: workloadID, transport: .delivery)
+    worker.open(session, to: endpoint, established: { tunnel.respond(200, stream: stream.id) }) {
+      [unowned worker] failure in
+      tunnel.respond(503, stream: stream.id)
       worker.give(up: session, failure)
     }
   }

@@ -40,13 +40,15 @@ final class EventLoop {
   /// For ciphertext, while `plaintext` holds what came out of it.
   let ciphertext: UnsafeMutableRawBufferPointer
   let plaintext: UnsafeMutableRawBufferPointer
-  var random = SystemRandomNumberGenerator()
+  /// For choices and ids, none of them a secret.
+  var random = FastRandom()
 
   private let epoll: Int32
   private let events: UnsafeMutablePointer<epoll_event>
   private let scheduled = TickList()
   private let flushes = TickList()
   private var timed: [ObjectIdentifier: any Timed] = [:]
+  private let alarms = AlarmQueue()
   private var nextTimer: NanoTime = 0
   /// Sources removed in this tick: events that name them may still be in the batch.
   private var removed: [EventSource] = []
@@ -100,6 +102,10 @@ final class EventLoop {
   func startTimer(_ timer: any Timed) { timed[ObjectIdentifier(timer)] = timer }
   func stopTimer(_ timer: any Timed) { timed[ObjectIdentifier(timer)] = nil }
 
+  /// Calls `body` once after `delay` nanoseconds, to the millisecond, unless the alarm is cancelled. For what is rare and
+  /// has to be exact (backoff, injected delays); a deadline that hardly ever strikes is a `Timed`'s.
+  func after(_ delay: NanoTime, _ body: @escaping () -> Void) -> Alarm { alarms.add(at: now + delay, body) }
+
   func stop() { isRunning = false }
 
   func run() {
@@ -107,7 +113,8 @@ final class EventLoop {
   }
 
   private func tick() {
-    let timeout: Int32 = !scheduled.isEmpty || !flushes.isEmpty ? 0 : timed.isEmpty ? 1000 : 100
+    var timeout: Int32 = !scheduled.isEmpty || !flushes.isEmpty ? 0 : timed.isEmpty ? 1000 : 100
+    if let next = alarms.next { timeout = min(timeout, alarms.milliseconds(until: next, from: Self.clock())) }
     let count = epoll_wait(epoll, events, Int32(Self.eventsPerTick), timeout)
     now = Self.clock()
     for index in 0..<max(0, Int(count)) {
@@ -118,6 +125,7 @@ final class EventLoop {
       nextTimer = now + Self.timerInterval
       for timer in Array(timed.values) { timer.timerFired(now: now) }
     }
+    alarms.run(now: now)
     scheduled.run()
     flushes.run()
     removed.removeAll(keepingCapacity: removed.capacity < 4096)

@@ -4,10 +4,6 @@ import ProxyCore
 
 /// The client half: a captured connection to where its application wanted it.
 extension Worker {
-  /// For one attempt; another endpoint is tried after it.
-  private static let connectTimeout: NanoTime = .seconds(5)
-  /// Inside a pod an answer takes microseconds.
-  private static let loopbackTimeout: NanoTime = .milliseconds(200)
   private static let attempts = 3
 
   func acceptOutbound(_ fd: Int32, _ peer: SocketAddress, pod: PodContext) {
@@ -35,9 +31,8 @@ extension Worker {
       stream.reset()
     case .passthrough(let address):
       guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
-      connect(session, over: pod.pool(.egress(address.ip)), to: address) { [unowned self] failure in
-        if let failure { give(up: session, failure) }
-      }
+      let endpoint = OutboundRoute.Endpoint(address: address, workloadID: "", transport: .plaintext)
+      open(session, to: endpoint) { [unowned self] in give(up: session, $0) }
     case .endpoints(let endpoints, let service):
       facts.service = service?.description ?? ""
       guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
@@ -72,117 +67,45 @@ extension Worker {
     let endpoint = endpoints[choice]
     balancer.opened(endpoint.address)
     session.onClose { [unowned self] in balancer.closed(endpoint.address) }
-    let completed: (StreamFailure?) -> Void = { [unowned self] failure in
-      guard let failure, !session.isClosed else { return }
+    let target = snapshot.workload(id: endpoint.workloadID)
+    session.facts.destinationIdentity =
+      target?.isMeshed == true ? target?.identity(in: snapshot.config.trustDomain)?.description ?? "" : ""
+    switch endpoint.transport {
+    case .delivery: session.facts.direction = .local
+    case .plaintext: break
+    case .tunnel:
+      session.facts.isTLS = true
+      session.facts.isTunnelled = true
+    }
+    open(session, to: endpoint) { [unowned self] failure in
       var others = endpoints
       others.remove(at: choice)
-      session.endAttempt()
       guard attemptsLeft > 1, !others.isEmpty else { return give(up: session, failure) }
       session.runOnClose()
       dial(session, among: others, attemptsLeft: attemptsLeft - 1)
     }
-    let target = snapshot.workload(id: endpoint.workloadID)
-    session.facts.upstreamAddress = endpoint.address
-    session.facts.destinationIdentity =
-      target?.isMeshed == true ? target?.identity(in: snapshot.config.trustDomain)?.description ?? "" : ""
-    switch endpoint.transport {
-    case .delivery:
-      session.facts.direction = .local
-      deliver(session, to: endpoint.address, pod: pods[endpoint.workloadID], completed)
-    case .plaintext:
-      let pool = pods[session.facts.workload]?.pool(.egress(endpoint.address.ip))
-      connect(session, over: pool, to: endpoint.address, completed)
-    case .tunnel(let expected):
-      session.facts.isTLS = true
-      session.facts.isTunnelled = true
-      tunnel(session, to: endpoint.address, expected: expected, completed)
-    }
   }
 
-  private func tunnel(
-    _ session: Session, to address: SocketAddress, expected: SPIFFEID, _ completed: @escaping (StreamFailure?) -> Void
+  /// - Parameters:
+  ///   - established: called before the first byte moves.
+  ///   - failed: not called after the session's end.
+  func open(
+    _ session: Session, to endpoint: OutboundRoute.Endpoint, established: @escaping () -> Void = {},
+    failed: @escaping (StreamFailure) -> Void
   ) {
-    let request = HBONERequest(
-      authority: address.description, client: session.facts.downstreamAddress?.description ?? "")
-    let key = TunnelPool.Key(source: session.facts.workload, destination: address.ip)
-    var isSettled = false
-    let cancel = tunnels.open(request, key: key, expected: expected) { [unowned self] result in
-      isSettled = true
+    session.facts.upstreamAddress = endpoint.address
+    let target = StreamTarget(
+      source: session.facts.workload, client: session.facts.downstreamAddress, endpoint: endpoint)
+    let opening = open(target) { [unowned self] result in
       switch result {
       case .success(let stream):
         statistics.established += 1
         session.establish(stream)
-        completed(nil)
-      case .failure(let failure): completed(failure)
+        established()
+      case .failure(let failure): if !session.isClosed { failed(failure) }
       }
     }
     // Where it failed at once, another endpoint's attempt may be running already.
-    if !isSettled {
-      session.attempting(timeout: Self.connectTimeout, cancel: cancel)
-    }
-  }
-
-  /// To an application of this node, in its own namespace, under its client's address.
-  func deliver(
-    _ session: Session, to address: SocketAddress, pod: PodContext?, _ completed: @escaping (StreamFailure?) -> Void
-  ) {
-    let client = session.facts.downstreamAddress
-    let pool = pod?.pool(.delivery(address.ip))
-    guard address.ip.family == .v6 else {
-      return connect(session, over: pool, to: address, client: client, completed)
-    }
-    // A closed port's RST to ::1 doesn't arrive: the kernel looks for a route by the device that holds the pod's address
-    // (RFC 4007 scoping). Silence therefore means "refused" or "busy", and a socket that leaves from the pod's own
-    // address learns which.
-    connect(session, over: pool, to: address, client: client, timeout: Self.loopbackTimeout) {
-      [unowned self] failure in
-      guard case .timeout? = failure, !session.isClosed else { return completed(failure) }
-      connect(session, over: pod?.pool(.egress(address.ip)), to: address, client: client, completed)
-    }
-  }
-
-  /// - Parameter completed: called once, with nil when the session is established; not after the session's end.
-  func connect(
-    _ session: Session, over pool: SocketPool?, to address: SocketAddress, client: SocketAddress? = nil,
-    timeout: NanoTime = Worker.connectTimeout, _ completed: @escaping (StreamFailure?) -> Void
-  ) {
-    guard let pool else { return completed(.noSockets) }
-    session.facts.upstreamAddress = address
-    pool.take(now: loop.now) { [unowned self] fd in
-      guard let fd else { return completed(.noSockets) }
-      guard !session.isClosed else { return pool.giveBack(fd) }
-      if let client { CaptureOptions.setClientAddress(fd, client) }
-      if case .failed(let code) = Socket.connect(fd, to: address) {
-        pool.giveBack(fd)
-        return completed(.system(code))
-      }
-      start(fd, session, pool, timeout, completed)
-    }
-  }
-
-  private func start(
-    _ fd: Int32, _ session: Session, _ pool: SocketPool, _ timeout: NanoTime,
-    _ completed: @escaping (StreamFailure?) -> Void
-  ) {
-    var upstream: TCPStream?
-    do {
-      upstream = try TCPStream(fd: fd, loop: loop, pool: pool) { [unowned self] failure in
-        let stream = upstream
-        upstream = nil
-        guard failure == nil, let stream else { return completed(failure) }
-        statistics.established += 1
-        session.establish(stream)
-        completed(nil)
-      }
-    } catch {
-      close(fd)
-      return completed(.system(error.code))
-    }
-    session.attempting(timeout: timeout) {
-      guard let stream = upstream else { return }
-      upstream = nil
-      stream.reset()
-      completed(.timeout)
-    }
+    if !opening.isSettled { session.opening = opening }
   }
 }

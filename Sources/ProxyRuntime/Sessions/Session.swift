@@ -2,7 +2,7 @@ import MeshModel
 import ProxyCore
 
 /// One application's connection through the proxy: two streams, and the state machine between them.
-final class Session: StreamOwner, Timed {
+final class Session: StreamOwner {
   /// Facts for `weft connections`.
   struct Facts: Sendable {
     enum Direction: String, Sendable { case outbound, inbound, local }
@@ -34,7 +34,8 @@ final class Session: StreamOwner, Timed {
   private let downstream: any ByteStream
   private var upstream: (any ByteStream)?
   private var relay = RelayState()
-  private var attempt: (deadline: NanoTime, cancel: () -> Void)?
+  /// The attempt that is under way: it ends with the session.
+  var opening: StreamOpening?
   private let closed: (Session) -> Void
   private var atClose: (() -> Void)?
 
@@ -53,19 +54,6 @@ final class Session: StreamOwner, Timed {
     downstream.owner = self
   }
 
-  /// An upstream is being opened: after `timeout` nanoseconds `cancel` ends the attempt.
-  func attempting(timeout: NanoTime, cancel: @escaping () -> Void) {
-    if attempt == nil { loop.startTimer(self) }
-    attempt = (loop.now + timeout, cancel)
-  }
-
-  func timerFired(now: NanoTime) {
-    guard let attempt, attempt.deadline <= now else { return }
-    self.attempt = nil
-    loop.stopTimer(self)
-    attempt.cancel()
-  }
-
   /// What the endpoint chosen last has to be told when the session is over, or goes elsewhere.
   func onClose(_ body: @escaping () -> Void) { atClose = body }
 
@@ -75,17 +63,10 @@ final class Session: StreamOwner, Timed {
     body?()
   }
 
-  /// The attempt is over: its deadline means nothing to the next.
-  func endAttempt() {
-    guard attempt != nil else { return }
-    attempt = nil
-    loop.stopTimer(self)
-  }
-
   /// Joins the two streams and lets them run.
   func establish(_ stream: any ByteStream) {
     guard !isClosed else { return stream.reset() }
-    endAttempt()
+    opening = nil
     upstream = stream
     stream.side = .upstream
     stream.owner = self
@@ -142,10 +123,8 @@ final class Session: StreamOwner, Timed {
   private func close() {
     guard !isClosed else { return }
     isClosed = true
-    if let cancel = attempt?.cancel {
-      endAttempt()
-      cancel()
-    }
+    opening?.cancel()
+    opening = nil
     upstream?.close()
     downstream.close()
     runOnClose()

@@ -19,7 +19,8 @@ final class TunnelPool {
 
   init(worker: Worker) { self.worker = worker }
 
-  /// Opens a stream to `request.authority` at the workload that must show `expected`; returns how to cancel it.
+  /// Opens a stream to `request.authority` at the workload that must show `expected`; returns how to cancel it: then
+  /// `completion` is not called.
   func open(
     _ request: HBONERequest, key: Key, expected: SPIFFEID,
     completion: @escaping (Result<TunnelStream, StreamFailure>) -> Void
@@ -107,7 +108,6 @@ final class TunnelGroup: TunnelDelegate {
       } else {
         self?.waiting.removeAll { $0 === opening }
       }
-      completion(.failure(.timeout))
     }
   }
 

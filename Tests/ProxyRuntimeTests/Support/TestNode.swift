@@ -110,9 +110,8 @@ final class TestNode: Sendable {
           guard let stream = worker.accept(fd) else { return }
           let facts = Session.Facts(direction: .outbound, workload: pod.id)
           guard let session = worker.makeSession(facts, downstream: stream) else { return stream.reset() }
-          worker.connect(session, over: pod.pool(.egressV4), to: target) { [unowned worker] failure in
-            if let failure { worker.give(up: session, failure) }
-          }
+          let endpoint = OutboundRoute.Endpoint(address: target, workloadID: "", transport: .plaintext)
+          worker.open(session, to: endpoint) { [unowned worker] in worker.give(up: session, $0) }
         })
     }
     return address
