@@ -20,9 +20,11 @@ import loads
 import peers
 import profiling
 import report
+import routes
 import systems
+import traffic
 
-WORKLOADS = ["idle-2000", "http1-keepalive-1kb", "http1-new-connection", "bulk"]
+WORKLOADS = ["idle-2000", "http1-keepalive-1kb", "http1-new-connection", "bulk"] + traffic.WORKLOADS
 EXTRA = "extra"
 
 
@@ -57,24 +59,49 @@ def load_functions(lab):
         "http1-keepalive-1kb": lambda system, seconds: loads.http(lab, system, seconds),
         "http1-new-connection": lambda system, seconds: loads.http(lab, system, seconds, close=True),
         "bulk": lambda system, seconds: loads.bulk(lab, system, seconds, checksum),
+        **{workload: traffic.load(lab, workload) for workload in traffic.WORKLOADS},
     }
 
 
-def measure(lab, targets, workloads, seconds, rounds):
+def systems_of(workload, lab, proxies, only):
+    found = (traffic.systems_of(workload, lab, proxies) if workload in traffic.WORKLOADS
+             else systems.streams(lab, proxies))
+    return [system for system in found if system.name in chosen(systems.NAMES, only)]
+
+
+def measure(lab, proxies, workloads, options):
+    """Rounds by workload and system; and a sentence for each system that a routed workload could not measure."""
     run_one = load_functions(lab)
-    measured = {}
+    measured, missing = {}, []
     for workload in workloads:
+        targets = systems_of(workload, lab, proxies, options.only)
         by_system = measured[workload] = {system.name: [] for system in targets}
         once = workload.startswith("idle")
-        if not once:
-            for system in targets:
-                run_one[workload](system, 1)
-        for number in range(1 if once else rounds):
-            for system in targets:
-                print(f"\r{workload}: round {number + 1}, {system.name}".ljust(70), end="", file=sys.stderr, flush=True)
-                by_system[system.name].append(run_one[workload](system, seconds))
+        # Round 0 warms up.
+        for number in range(1 if once else 0, 2 if once else options.rounds + 1):
+            for system in [system for system in targets if system.name in by_system]:
+                print(f"\r{workload}: round {number}, {system.name}".ljust(70), end="", file=sys.stderr, flush=True)
+                try:
+                    values = run_one[workload](system, options.seconds if number else 1)
+                except BenchError as error:
+                    if workload not in traffic.WORKLOADS:
+                        raise
+                    missing.append(f"{workload}, {system.name}: {error}")
+                    del by_system[system.name]
+                    continue
+                if number:
+                    by_system[system.name].append(values)
     print("\r".ljust(72) + "\r", end="", file=sys.stderr, flush=True)
-    return measured
+    return measured, missing
+
+
+def apply_routes(lab):
+    """A sentence where the mesh refuses the routes: then the routed workloads find them not in force."""
+    try:
+        routes.apply(lab, "workloads", routes.weft())
+        return []
+    except BenchError as error:
+        return [f"the routes of the routed workloads: {error}"]
 
 
 def main():
@@ -85,6 +112,7 @@ def main():
         raise BenchError("one core is too few: load and proxies are pinned to a core each")
     os.makedirs(WORK, exist_ok=True)
     loads.make_files()
+    traffic.make_files()
     facts = environment.describe(options.seconds, options.rounds)
     lab = labs.Lab("bench", os.path.join(HERE, "lab"), meshed=not options.peers_only)
     proxies = None
@@ -93,14 +121,14 @@ def main():
     try:
         lab.set_port_range()
         proxies = peers.Peers(lab)
-        targets = systems.all_systems(lab, proxies)
-        targets = [system for system in targets if system.name in chosen(systems.NAMES, options.only)]
+        missing = apply_routes(lab) if lab.meshed else []
         if options.profile:
             workload = next((name for name in WORKLOADS if name in options.only), "http1-keepalive-1kb")
+            targets = systems_of(workload, lab, proxies, [])
             return profiling.record(targets, options.profile, workload, load_functions(lab)[workload], options.seconds)
         parts = chosen(WORKLOADS + [EXTRA], options.only)
         workloads = [name for name in parts if name != EXTRA]
-        measured = measure(lab, targets, workloads, options.seconds, options.rounds)
+        measured, failed = measure(lab, proxies, workloads, options)
         print(report.table(measured))
         checks = extra.measure(lab, measured) if lab.meshed and EXTRA in parts else []
     finally:
@@ -109,6 +137,9 @@ def main():
         lab.down()
     if checks:
         print(report.checks(checks))
+    facts["missing"] = missing + failed
+    for sentence in facts["missing"]:
+        print(f"missing: {sentence}")
     facts["unsteady"] = report.unsteady(measured)
     for sentence in facts["unsteady"]:
         print(f"unsteady, was the machine busy? {sentence}")
@@ -118,7 +149,7 @@ def main():
         report.write(os.path.join(HERE, "extra.json"), checks)
         print(f"\nwritten: {HERE}/results.json, environment.json, extra.json")
     print("\nCores: " + "; ".join(f"{core}: {what}" for core, what in facts["pinning"].items()))
-    return 0
+    return 1 if facts["missing"] else 0
 
 
 if __name__ == "__main__":

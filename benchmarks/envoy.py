@@ -47,7 +47,8 @@ def cluster(name, host, port, http=None, certificates=None):
     return made
 
 
-def http_listener(name, host, port, to, certificates=None, connect=False):
+def http_listener(name, host, port, to, certificates=None, connect=False, hosts=None):
+    """`hosts`: virtual hosts with routes; without them everything goes to the cluster `to`."""
     route = {"match": {"prefix": "/"}, "route": {"cluster": to, "timeout": "0s"}}
     manager = {
         "@type": f"{TYPE}filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": name,
@@ -58,7 +59,8 @@ def http_listener(name, host, port, to, certificates=None, connect=False):
         manager["upgrade_configs"] = [{"upgrade_type": "CONNECT"}]
         route["match"] = {"connect_matcher": {}}
         route["route"]["upgrade_configs"] = [{"upgrade_type": "CONNECT", "connect_config": {}}]
-    manager["route_config"] = {"name": name, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
+    everything = [{"name": "all", "domains": ["*"], "routes": [route]}]
+    manager["route_config"] = {"name": name, "virtual_hosts": hosts or everything}
     return listener(name, host, port, {"name": "http", "typed_config": manager}, certificates)
 
 

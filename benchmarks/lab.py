@@ -18,6 +18,10 @@ class Lab:
             self.state = json.load(state)
         self.pin()
 
+    def apply(self, path):
+        """Objects into the running lab; fails where the control plane refuses one."""
+        run(["taskset", "-c", str(LOAD_CORE), self.tool, "apply", path, "--name", self.name], timeout=60)
+
     def down(self):
         run([self.tool, "down", "--name", self.name], timeout=90)
 

@@ -63,19 +63,32 @@ def kilobytes(text):
     return float(number) * {"B": 1 / 1024, "KB": 1, "MB": 1024, "GB": 1024 * 1024}[unit]
 
 
-def http(lab, system, seconds, close=False):
-    """wrk, closed loop, one thread; with `close` each request has a connection of its own."""
-    header = ["-H", "Connection: close"] if close else []
-    url = f"http://{system.host}:{system.port}/1k"
-    argv = lab.inside(system.client, ["wrk", "--latency", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *header, url])
-    what = f"wrk against {system.name}"
+def metered(lab, system, argv, what, seconds):
+    """The output of a load, and what the proxies spent on it: a function of the count of requests gives the fields."""
     busy = procs.core_busy(PROXY_CORE)
     with procs.Meter(system.name, system.pids) as meter:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            lab.inside(system.client, argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(seconds * 0.7)
         resident = procs.resident_kb(system.pids())
         output = finish(process, what, seconds + 30)
     after = procs.core_busy(PROXY_CORE)
+    return output, lambda count: {
+        "requests": count,
+        "cpu_us_per_request": meter.cpu * 1e6 / count if meter.before else None,
+        "resident_mb": resident / 1024 if meter.before else None,
+        "proxy_core_percent": (after[0] - busy[0]) / max(after[1] - busy[1], 0.01) * 100,
+    }
+
+
+def http(lab, system, seconds, close=False, path="/1k", headers=()):
+    """wrk, closed loop, one thread; with `close` each request has a connection of its own."""
+    fields = [*headers, "Connection: close"] if close else headers
+    options = [option for field in fields for option in ("-H", field)]
+    url = f"http://{system.host}:{system.port}{path}"
+    argv = ["wrk", "--latency", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *options, url]
+    what = f"wrk against {system.name}"
+    output, spent = metered(lab, system, argv, what, seconds)
     bad = re.findall(r"(?:Non-2xx or 3xx responses|Socket errors): .*", output)
     found = re.search(r"(\d+) requests in [\d.]+\w+, ([\d.]+\w+) read", output)
     if bad or not found or int(found[1]) < 10:
@@ -88,9 +101,7 @@ def http(lab, system, seconds, close=False):
         "requests_per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
         "p50_ms": milliseconds(re.search(r"(?m)^\s+50%\s+(\S+)", output)[1]),
         "p99_ms": milliseconds(re.search(r"(?m)^\s+99%\s+(\S+)", output)[1]),
-        "cpu_us_per_request": meter.cpu * 1e6 / count if meter.before else None,
-        "resident_mb": resident / 1024 if meter.before else None,
-        "proxy_core_percent": (after[0] - busy[0]) / max(after[1] - busy[1], 0.01) * 100,
+        **spent(count),
     }
 
 

