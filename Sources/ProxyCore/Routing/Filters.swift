@@ -1,0 +1,91 @@
+import MeshModel
+
+/// The filters of a rule or a backend, ready to be applied. In which order: CORS, the redirect or the rewrite, the
+/// request's headers, mirrors (which get the request as it is then); the response's headers last.
+public struct FilterChain: Sendable {
+  public private(set) var cors: CORSFilter?
+  public private(set) var redirect: RedirectFilter?
+  public private(set) var rewrite: RewriteFilter?
+  public private(set) var mirrors: [MirrorFilter] = []
+  public private(set) var requestHeaders: [HeaderFilter] = []
+  public private(set) var responseHeaders: [HeaderFilter] = []
+  /// A filter that can't be applied mustn't be skipped (Gateway API): why all requests are answered by 500. Empty: all is
+  /// well.
+  public private(set) var refusal = ""
+
+  init(_ filters: [RouteFilter]) {
+    for filter in filters {
+      do throws(FilterError) {
+        try add(filter)
+      } catch {
+        refusal = error.description
+      }
+    }
+    if redirect != nil, rewrite != nil { refusal = "a redirect and a rewrite exclude each other" }
+  }
+
+  private mutating func add(_ filter: RouteFilter) throws(FilterError) {
+    switch filter {
+    case .requestHeaders(let edit): requestHeaders.append(try HeaderFilter(edit))
+    case .responseHeaders(let edit): responseHeaders.append(try HeaderFilter(edit))
+    case .redirect(let redirect): self.redirect = try RedirectFilter(redirect)
+    case .rewrite(let rewrite): self.rewrite = try RewriteFilter(rewrite)
+    case .mirror(let mirror): mirrors.append(MirrorFilter(mirror))
+    case .cors(let cors): self.cors = try CORSFilter(cors)
+    }
+  }
+
+  public var isEmpty: Bool {
+    cors == nil && redirect == nil && rewrite == nil && mirrors.isEmpty && requestHeaders.isEmpty
+      && responseHeaders.isEmpty && refusal.isEmpty
+  }
+
+  /// The rewrite and the headers.
+  public func applyToRequest(_ head: inout HTTPHead, matchedPrefix: Int) {
+    rewrite?.apply(to: &head, matchedPrefix: matchedPrefix)
+    for filter in requestHeaders { filter.apply(toRequest: &head) }
+  }
+
+  public func applyToResponse(_ head: inout HTTPHead) {
+    for filter in responseHeaders { filter.apply(toResponse: &head) }
+  }
+}
+
+/// Why a filter can't be applied, as a sentence.
+public struct FilterError: Error, Sendable, Equatable, CustomStringConvertible {
+  public let description: String
+}
+
+/// Which requests are copied.
+public struct MirrorFilter: Sendable {
+  public let mirror: Mirror
+
+  init(_ mirror: Mirror) { self.mirror = mirror }
+
+  /// - Parameter draw: evenly distributed over all of its values.
+  public func takes(draw: UInt64) -> Bool {
+    mirror.invalid.isEmpty
+      && draw.multipliedFullWidth(by: UInt64(mirror.denominator)).high < UInt64(mirror.numerator)
+      && mirror.denominator > 0
+  }
+}
+
+/// What may stand in a message (RFC 9110 §5).
+enum FieldSyntax {
+  /// No control characters but the tab: neither CR, LF nor NUL.
+  static func isValue(_ text: some Sequence<UInt8>) -> Bool {
+    text.allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 9 }
+  }
+
+  /// A host's name or address, without a port.
+  static func isHostname(_ text: some Collection<UInt8>) -> Bool {
+    text.allSatisfy { byte in
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+        UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
+        true
+      default: false
+      }
+    }
+  }
+}

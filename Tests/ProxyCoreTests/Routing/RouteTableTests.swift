@@ -1,0 +1,176 @@
+import MeshModel
+import Testing
+
+@testable import ProxyCore
+
+@Suite struct RouteTableTests {
+  // MARK: Paths
+
+  @Test(arguments: [
+    ("/", "root"), ("/x", "root"), ("*", "root"), ("/a", "exact"), ("/a?q=/b", "exact"), ("/a/", "prefix"),
+    ("/a/x/y", "prefix"), ("/ab", "root"), ("/A", "root"), ("/a/b", "deeper"), ("/a/b/c", "deeper"),
+    ("/a/bc", "prefix"),
+    ("/r/17", "short"), ("/r/1777", "long"), ("/r/x", "r"), ("/r", "r"),
+  ])
+  func pathsByTheirPrecedence(_ path: String, _ expected: String) {
+    let table = RouteTable([
+      .sample(
+        "one",
+        [
+          "root": RouteMatch(), "prefix": RouteMatch(path: .prefix("/a")), "exact": RouteMatch(path: .exact("/a")),
+          "deeper": RouteMatch(path: .prefix("/a/b/")), "r": RouteMatch(path: .prefix("/r")),
+          "short": RouteMatch(path: .regularExpression("/r/\\d+")),
+          "long": RouteMatch(path: .regularExpression("/r/[0-9]{4}")),
+        ])
+    ])
+    #expect(table.rule(.request(path)) == expected)
+  }
+
+  @Test(arguments: [("/a", 2), ("/a/b", 2), ("/x/y", 0), ("/e/e", 4), ("/r1?q", 3)])
+  func theMatchedPrefixInBytes(_ path: String, _ expected: Int) {
+    let table = RouteTable([
+      .sample(
+        "one",
+        [
+          "": RouteMatch(path: .prefix("/a/")), "root": RouteMatch(), "exact": RouteMatch(path: .exact("/e/e")),
+          "expression": RouteMatch(path: .regularExpression("/r.")),
+        ])
+    ])
+    #expect(table.match(.request(path), clientNamespace: "shop")?.matchedPrefix == expected)
+  }
+
+  @Test func aPrefixWhoseConditionsFailLeavesTheRequestToAShorterOne() {
+    let table = RouteTable([
+      .sample(
+        "one",
+        [
+          "post": RouteMatch(path: .prefix("/a/b"), method: "POST"), "short": RouteMatch(path: .prefix("/a")),
+          "exact": RouteMatch(path: .exact("/a/b"), method: "PUT"),
+        ])
+    ])
+    #expect(table.rule(.request("/a/b", method: "PUT")) == "exact")
+    #expect(table.rule(.request("/a/b", method: "POST")) == "post")
+    #expect(table.rule(.request("/a/b")) == "short")
+    #expect(table.rule(.request("/b")) == nil)
+  }
+
+  // MARK: Ties
+
+  @Test func methodThenHeadersThenQueryParameters() {
+    let header = { RouteMatch.Value(name: $0, value: "1") }
+    let table = RouteTable([
+      .sample(
+        "one",
+        [
+          "plain": RouteMatch(), "query": RouteMatch(queryParameters: [header("q"), header("p")]),
+          "headers": RouteMatch(headers: [header("a"), header("b")]),
+          "header": RouteMatch(headers: [header("a")], queryParameters: [header("q"), header("p")]),
+          "method": RouteMatch(method: "GET"),
+        ])
+    ])
+    #expect(table.rule(.request("/?q=1&p=1", ["A": "1", "b": "1"])) == "method")
+    #expect(table.rule(.request("/?q=1&p=1", method: "PUT", ["A": "1", "b": "1"])) == "headers")
+    #expect(table.rule(.request("/?q=1&p=1", method: "PUT", ["A": "1"])) == "header")
+    #expect(table.rule(.request("/?q=1&p=1", method: "PUT")) == "query")
+    #expect(table.rule(.request("/?q=1", method: "PUT")) == "plain")
+    #expect(table.rule(.request("/", method: "get")) == "plain")
+  }
+
+  @Test func theOldestRouteThenTheFirstNameThenTheFirstRule() {
+    let match: KeyValuePairs = ["first": RouteMatch(), "second": RouteMatch()]
+    let routes: [Route] = [
+      .sample("young", ["young": RouteMatch()], created: 20), .sample("b", match, created: 10),
+      .sample("c", ["c": RouteMatch()], created: 10),
+    ]
+    #expect(RouteTable(routes).rule(.request("/")) == "first")
+    #expect(RouteTable(routes.reversed()).rule(.request("/")) == "first")
+    #expect(RouteTable(routes + [.sample("a", ["a": RouteMatch()], created: 10)]).rule(.request("/")) == "a")
+    #expect(RouteTable(routes + [.sample("z", ["old": RouteMatch()], created: 9)]).rule(.request("/")) == "old")
+  }
+
+  // MARK: Hostnames
+
+  @Test(arguments: [
+    ("shop.example.com", "exact"), ("SHOP.Example.COM:8080", "exact"), ("shop.example.com.", "exact"),
+    ("a.shop.example.com", "long"), ("a.b.shop.example.com", "long"), ("other.example.com", "short"),
+    ("a.other.example.com", "short"), ("example.com", "any"), (".example.com", "any"), ("[::1]:80", "any"),
+    ("badexample.com", "any"), ("", "any"), (String(repeating: "a.", count: 200) + "example.com", "any"),
+  ])
+  func hostnamesByTheirPrecedence(_ host: String, _ expected: String) {
+    let table = RouteTable([
+      .sample("a", ["any": RouteMatch(path: .exact("/"), method: "GET")]),
+      .sample("b", ["short": RouteMatch()], hostnames: ["*.example.com"]),
+      .sample("c", ["long": RouteMatch()], hostnames: ["*.shop.example.com"]),
+      .sample("d", ["exact": RouteMatch()], hostnames: ["shop.example.com", "else.where"]),
+    ])
+    #expect(table.rule(.request("/", host: host)) == expected)
+  }
+
+  @Test func whatNoRuleOfAHostnameTakesGoesToALessSpecificOne() {
+    let table = RouteTable([
+      .sample("a", ["any": RouteMatch()]),
+      .sample("b", ["wide": RouteMatch(path: .prefix("/wide"))], hostnames: ["*.com"]),
+      .sample("c", ["exact": RouteMatch(path: .prefix("/exact"))], hostnames: ["a.example.com"]),
+      .sample("d", ["narrow": RouteMatch(path: .prefix("/narrow"))], hostnames: ["*.example.com"]),
+    ])
+    for name in ["wide", "exact", "narrow"] {
+      #expect(table.rule(.request("/\(name)", host: "a.example.com")) == name)
+    }
+    #expect(table.rule(.request("/x", host: "a.example.com")) == "any")
+    #expect(RouteTable([.sample("c", ["": RouteMatch()], hostnames: ["a.b"])]).rule(.request("/", host: "b")) == nil)
+  }
+
+  // MARK: Which routes hold
+
+  @Test func onlyRoutesOfTheServiceAndThePort() {
+    let routes: [Route] = [
+      .sample("port", ["port": RouteMatch(path: .exact("/"))], parent: .init(service: .reviews, port: 80)),
+      .sample("other", ["other": RouteMatch(path: .exact("/other"))], parent: .init(service: .reviews, port: 81)),
+      .sample("tcp", ["tcp": RouteMatch()], kind: .tcp),
+      .sample("details", ["no": RouteMatch()], parent: .init(service: ServiceKey(namespace: "shop", name: "details"))),
+      .sample("grpc", ["grpc": RouteMatch(path: .exact("/a.B/C"))], kind: .grpc),
+    ]
+    let table = RouteTable(routes)
+    #expect(table.rule(.request("/")) == "port")
+    #expect(table.rule(.request("/other")) == nil)
+    #expect(table.rule(.request("/a.B/C", method: "POST")) == "grpc")
+    #expect(RouteTable(routes, port: 81).rule(.request("/other")) == "other")
+    #expect(!table.isEmpty)
+    #expect(RouteTable(routes: routes, service: ServiceKey(namespace: "x", name: "reviews"), port: 80).isEmpty)
+  }
+
+  @Test func consumerRoutesReplaceTheProducersForTheirNamespace() {
+    let consumer = Route.sample("own", ["consumer": RouteMatch(path: .prefix("/c"))], namespace: "client")
+    let table = RouteTable([.sample("all", ["producer": RouteMatch()]), consumer])
+    #expect(table.rule(.request("/c"), from: "client") == "consumer")
+    #expect(table.rule(.request("/"), from: "client") == nil)
+    #expect(table.rule(.request("/c"), from: "other") == "producer")
+    #expect(table.rule(.request("/c"), from: "shop") == "producer")
+    let alone = RouteTable([consumer])
+    #expect(alone.group(clientNamespace: "client") != nil)
+    #expect(alone.group(clientNamespace: "other") == nil)
+    #expect(!alone.isEmpty)
+  }
+
+  @Test func aRuleWithSeveralMatchesAndOneWithNone() {
+    var route = Route.sample("a", [:])
+    route.rules = [
+      RouteRule(name: "two", matches: [RouteMatch(path: .exact("/x")), RouteMatch(path: .prefix("/y"))]),
+      RouteRule(name: "none"),
+    ]
+    let table = RouteTable([route])
+    #expect(["/x", "/y/z", "/z"].map { table.rule(.request($0)) } == ["two", "two", "none"])
+    #expect(table.match(.request("/z"), clientNamespace: "")?.rule.index == 1)
+    #expect(table.match(.request("/z"), clientNamespace: "")?.rule.routeID == "HTTPRoute/shop/a")
+  }
+
+  @Test func anExpressionThatCantBeReadTakesNothingAndIsReported() {
+    let table = RouteTable([
+      .sample("a", ["bad": RouteMatch(path: .regularExpression("/(a")), "good": RouteMatch(path: .exact("/a"))])
+    ])
+    #expect(table.rule(.request("/a")) == "good")
+    #expect(table.rule(.request("/(a")) == nil)
+    #expect(table.problems.count == 1)
+    #expect(table.problems.first?.hasPrefix("HTTPRoute/shop/a, rule 1: ") == true)
+  }
+}
