@@ -120,8 +120,8 @@ def main():
     lab.up()
     try:
         lab.set_port_range()
-        proxies = peers.Peers(lab)
         missing = apply_routes(lab) if lab.meshed else []
+        proxies = peers.Peers(lab)
         if options.profile:
             workload = next((name for name in WORKLOADS if name in options.only), "http1-keepalive-1kb")
             targets = systems_of(workload, lab, proxies, [])

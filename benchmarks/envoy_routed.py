@@ -1,4 +1,4 @@
-"""Envoy as a pair of sidecars that route: by authority, path and header, over mTLS HTTP/2, to HTTP/1.1, HTTP/2 and gRPC."""
+"""Envoy as a pair of sidecars that route by authority, path and header: HTTP/1.1, HTTP/2 and gRPC, over mTLS HTTP/2."""
 import envoy
 import routes
 

@@ -95,7 +95,8 @@ class Peers:
             plain = HAPROXY.format(port=HAPROXY_PORT, server=server, backend=envoy.BACKEND)
             near = lab.address("server-near")
             routed = one_hop.haproxy(near, envoy.BACKEND)
-            for name, text, port in [("haproxy", plain, HAPROXY_PORT), ("haproxy-routed", routed, one_hop.HAPROXY_PORT)]:
+            haproxies = {"haproxy": (plain, HAPROXY_PORT), "haproxy-routed": (routed, one_hop.HAPROXY_PORT)}
+            for name, (text, port) in haproxies.items():
                 path = written(f"{name}.cfg", text)
                 self.start(lab, name, ["haproxy", "-db", "-f", path], "client-plain", port)
             path = written("nginx-routed.conf", one_hop.nginx(near, envoy.BACKEND, WORK))

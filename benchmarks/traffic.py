@@ -71,7 +71,8 @@ def verify(lab, system, workload, path=PATH):
 
 def ask(lab, system, path, version, options):
     """Whether the answer is 200 and whole, and what it was."""
-    argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "status %{http_code}, %{size_download} bytes, %{errormsg}",
+    said = "status %{http_code}, %{size_download} bytes, %{errormsg}"
+    argv = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", said,
             "-H", HOST, "-H", version, *options, f"http://{system.host}:{system.port}{path}"]
     answer = output(lab, system, argv)
     return answer.startswith(f"status 200, {BODY_BYTES} bytes"), answer
