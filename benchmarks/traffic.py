@@ -56,7 +56,7 @@ def load(lab, workload):
 
 
 def verify(lab, system, workload, path=PATH):
-    """A request that a rule matches is answered, one that none matches isn't: else it isn't routing that is measured."""
+    """A request that a rule matches is answered, one that none matches isn't: else routing isn't what is measured."""
     def served(version):
         if workload == "grpc-unary":
             return ask_grpc(lab, system, version)
