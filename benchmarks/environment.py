@@ -45,8 +45,9 @@ def describe(seconds, rounds):
             "one run, interleaved rounds (every system once, then again); medians of the rounds, ratios of medians",
             f"HTTP/1.1: wrk, closed loop, 1 thread, {loads.CONNECTIONS} connections, 1,024 bytes of body from nginx",
             "http1-routed, http2-unary, grpc-unary: ten rules of path prefix (gRPC: service) and header for one"
-            " authority; the load asks for what the eighth matches, and what none matches must not be served. Envoy: routes in"
-            " the sidecar beside the client, mTLS between, its counters on. Weft: HTTPRoute and GRPCRoute on a Service",
+            " authority; the load asks for what the eighth matches, and what none matches must not be served. Envoy:"
+            " routes in the sidecar beside the client, mTLS between, its counters on. Weft: HTTPRoute and GRPCRoute on"
+            " a Service",
             f"HTTP/2 and gRPC: h2load, closed loop, 1 thread, {h2.CONNECTIONS} connections with {h2.STREAMS} streams"
             " each, 1,024 bytes from nghttpd; gRPC: a message of 64 bytes for one of 1,024, status in the trailers",
             "http1-one-hop-routed: the same rules in HAProxy and nginx (1 worker), client and server pods on one node,"
