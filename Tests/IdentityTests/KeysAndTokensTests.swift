@@ -15,7 +15,7 @@ import Testing
       #expect(text.contains("redacted"))
       #expect(!text.contains("BEGIN") && !text.contains("P256"))
     }
-    #expect(Mirror(reflecting: key).children.isEmpty)
+    #expect(Swift.Mirror(reflecting: key).children.isEmpty)
   }
 
   @Test func roundTripsThroughPKCS8() throws {
