@@ -151,6 +151,42 @@ extension RuntimeTests {
       #expect(!fourth.error.isEmpty)
     }
 
+    /// Workers never see a part of it: to a pod that isn't in the mesh yet they'd connect in plaintext.
+    @Test func aChangeInPartsIsMadeAsOne() throws {
+      var state = ProxyState()
+      func part(_ names: [String], complete: Bool = false, more: Bool) throws -> Bool {
+        try state.apply(
+          .with {
+            $0.complete = complete
+            $0.more = more
+            $0.workloads = names.enumerated().map { workload($1, address: [10, 0, 0, UInt8($0 + 1)]) }
+          })
+      }
+      let bad = Weft_Proxy_V1_MeshUpdate.with {
+        $0.more = true
+        $0.workloads = [workload("x", address: [1, 2, 3])]
+      }
+      #expect(try part(["a", "b"], more: false))
+      #expect(try !part(["c"], complete: true, more: true))
+      #expect(try !part(["d"], more: true))
+      #expect(state.snapshot.workloadCount == 2 && state.snapshot.workload(id: "shop/a") != nil)
+      #expect(try part(["e"], more: false))
+      #expect(state.snapshot.workloadCount == 3 && state.snapshot.workload(id: "shop/a") == nil)
+      // One part that can't be used: none of them counts, and the next change begins anew.
+      #expect(try !part(["f"], complete: true, more: true))
+      #expect(throws: InvalidResource.self) { try state.apply(bad) }
+      #expect(throws: InvalidResource.self) { try part(["g"], more: true) }
+      #expect(throws: InvalidResource.self) { try part(["h"], more: false) }
+      #expect(state.snapshot.workloadCount == 3)
+      #expect(try part(["i"], more: false))
+      #expect(state.snapshot.workloadCount == 4)
+      // An agent that went in the middle of it.
+      #expect(try !part(["j"], complete: true, more: true))
+      state.forgetParts()
+      #expect(try part(["k"], more: false))
+      #expect(state.snapshot.workloadCount == 5 && state.snapshot.workload(id: "shop/j") == nil)
+    }
+
     @Test func identitiesNeedTheirBundleInEitherOrder() throws {
       defer { proxy.stop() }
       let mesh = try TestAuthority.mesh.get()

@@ -432,6 +432,10 @@ public nonisolated struct Weft_Proxy_V1_MeshUpdate: Sendable {
   /// namespace/name
   public var removedPolicies: [String] = []
 
+  /// Further parts of the same change follow: it is made as one when the last has come. A part that can't be used spoils
+  /// the change.
+  public var more: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1106,7 +1110,7 @@ nonisolated extension Weft_Proxy_V1_PodReady: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".MeshUpdate"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}complete\0\u{1}workloads\0\u{3}removed_workloads\0\u{1}services\0\u{3}removed_services\0\u{1}config\0\u{1}node\0\u{1}routes\0\u{3}removed_routes\0\u{1}policies\0\u{3}removed_policies\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}complete\0\u{1}workloads\0\u{3}removed_workloads\0\u{1}services\0\u{3}removed_services\0\u{1}config\0\u{1}node\0\u{1}routes\0\u{3}removed_routes\0\u{1}policies\0\u{3}removed_policies\0\u{1}more\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1126,6 +1130,7 @@ nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProt
       case 10: try { try decoder.decodeRepeatedStringField(value: &self.removedRoutes) }()
       case 11: try { try decoder.decodeRepeatedMessageField(value: &self.policies) }()
       case 12: try { try decoder.decodeRepeatedStringField(value: &self.removedPolicies) }()
+      case 13: try { try decoder.decodeSingularBoolField(value: &self.more) }()
       default: break
       }
     }
@@ -1172,6 +1177,9 @@ nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProt
     if !self.removedPolicies.isEmpty {
       try visitor.visitRepeatedStringField(value: self.removedPolicies, fieldNumber: 12)
     }
+    if self.more != false {
+      try visitor.visitSingularBoolField(value: self.more, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1188,6 +1196,7 @@ nonisolated extension Weft_Proxy_V1_MeshUpdate: SwiftProtobuf.Message, SwiftProt
     if lhs.removedRoutes != rhs.removedRoutes {return false}
     if lhs.policies != rhs.policies {return false}
     if lhs.removedPolicies != rhs.removedPolicies {return false}
+    if lhs.more != rhs.more {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

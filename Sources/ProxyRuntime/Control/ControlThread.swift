@@ -59,6 +59,7 @@ final class ControlThread: Timed {
       return
     }
     agent?.close("another agent has connected")
+    state.forgetParts()
     do {
       agent = try FrameSocket(
         fd: fd, loop: loop, received: { [unowned self] in received($0, $1) },
@@ -173,8 +174,7 @@ final class ControlThread: Timed {
     var answer = Weft_Proxy_V1_MeshAck()
     answer.version = update.version
     do {
-      try state.apply(update)
-      broadcast(.snapshot(state.snapshot))
+      if try state.apply(update) { broadcast(.snapshot(state.snapshot)) }
     } catch {
       answer.error = error.description
     }

@@ -14,6 +14,17 @@ struct ProxyState {
     var key: [UInt8]
   }
 
+  /// A change that comes in parts, as far as it has come.
+  private enum Parts {
+    case none
+    case collected(MeshSnapshotUpdate)
+    case spoilt
+  }
+
+  /// Of one change; what discovery accepts of its four types.
+  private static let resourcesBound = 4_000_000
+
+  private var parts = Parts.none
   private(set) var pods: [String: Pod] = [:]
   private(set) var snapshot = MeshSnapshot()
   private var roots: [[UInt8]] = []
@@ -30,21 +41,49 @@ struct ProxyState {
     for listener in pod.listeners { close(listener.fd) }
   }
 
-  /// Checks the whole update first: an error leaves everything as it was.
-  mutating func apply(_ update: Weft_Proxy_V1_MeshUpdate) throws(InvalidResource) {
+  /// Checks the whole change first: an error leaves everything as it was.
+  /// - Returns: whether there is another snapshot; not before the last part of the change has come.
+  mutating func apply(_ update: Weft_Proxy_V1_MeshUpdate) throws(InvalidResource) -> Bool {
     var change = MeshSnapshotUpdate()
-    change.isComplete = update.complete
+    switch parts {
+    case .none: change.isComplete = update.complete
+    case .collected(let before): change = before
+    case .spoilt:
+      if !update.more { parts = .none }
+      throw InvalidResource(resource: "mesh update", field: "more", reason: "follows a part that can't be used")
+    }
+    // Not held twice while it grows.
+    parts = update.more ? .spoilt : .none
     change.node = update.node
+    change.now = EventLoop.clock()
+    try Self.read(update, into: &change)
+    guard !update.more else {
+      parts = .collected(change)
+      return false
+    }
+    snapshot = snapshot.applying(change)
+    return true
+  }
+
+  /// What another agent had begun to tell.
+  mutating func forgetParts() { parts = .none }
+
+  private static func read(
+    _ update: Weft_Proxy_V1_MeshUpdate, into change: inout MeshSnapshotUpdate
+  ) throws(InvalidResource) {
     if update.hasConfig { change.config = try MeshConfig(update.config) }
+    let count = change.workloads.count + change.services.count + change.routes.count + change.policies.count
+    guard count <= resourcesBound else {
+      throw InvalidResource(resource: "mesh update", field: "more", reason: "has over \(resourcesBound) resources")
+    }
     for workload in update.workloads { change.workloads.append(try Workload(workload)) }
     for service in update.services { change.services.append(try Service(service)) }
-    change.removedWorkloads = update.removedWorkloads
-    change.removedServices = update.removedServices.compactMap { ServiceKey($0) }
+    change.removedWorkloads += update.removedWorkloads
+    change.removedServices += update.removedServices.compactMap { ServiceKey($0) }
     for route in update.routes { change.routes.append(try Route(route)) }
     for policy in update.policies { change.policies.append(try TrafficPolicy(policy)) }
-    change.removedRoutes = update.removedRoutes
-    change.removedPolicies = update.removedPolicies
-    snapshot = snapshot.applying(change)
+    change.removedRoutes += update.removedRoutes
+    change.removedPolicies += update.removedPolicies
   }
 
   mutating func set(_ message: Weft_Proxy_V1_Identity) throws -> TLSIdentity? {
