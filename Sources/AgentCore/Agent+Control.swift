@@ -58,6 +58,7 @@ extension Agent {
   /// Takes an update; what this agent or its proxy can't use is refused, and the last good version stays.
   func received(_ update: DiscoveryUpdate) async -> [RejectedResource] {
     let before = mesh
+    meshChangedAt = DispatchTime.now().uptimeNanoseconds
     var (change, refused) = mesh.apply(update)
     if let error = await pushAndWait(change), !error.isEmpty {
       // The proxy has changed nothing. What is gone is gone in any case.

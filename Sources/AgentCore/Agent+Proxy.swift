@@ -21,9 +21,22 @@ extension Agent {
     }
     link.send(.with { $0.trustBundle.roots = trustBundle.roots.map { Data($0) } })
     for entry in identities.entries.values { if let held = entry.held { push(held) } }
-    for update in mesh.completeUpdates() { push(update) }
+    // Of a mesh that isn't known yet nothing is gone: a living proxy serves on by what it has.
+    for update in mesh.allUpdates(replacing: meshIsSettled) { push(update) }
     for uid in pods.keys { hand(uid) }
     logger.info("the proxy is connected", metadata: ["pods": "\(inventory.count)"])
+  }
+
+  private static let settlingTime: UInt64 = 2_000_000_000
+
+  /// Takes the mesh as known in full once every type has come and nothing more has for 2 s: the control plane may need
+  /// several responses for it, and none of them says that it is the last. Only then may what a proxy and an agent before
+  /// this one still hold beyond it go.
+  func settle(now: UInt64) {
+    guard !meshIsSettled, mesh.knowsEveryType, now > meshChangedAt + Self.settlingTime else { return }
+    meshIsSettled = true
+    for update in mesh.allUpdates(replacing: true) { push(update) }
+    removeLeftovers()
   }
 
   func push(_ identity: HeldIdentity) {

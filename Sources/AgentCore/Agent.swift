@@ -47,6 +47,10 @@ public actor Agent {
   var meshVersion: UInt64 = 0
   var rejected: [RejectedResource] = []
   var isRestored = false
+  /// Whether the mesh is known in full, from disk or by `settle`.
+  var meshIsSettled = false
+  /// Monotonic nanoseconds.
+  var meshChangedAt: UInt64 = 0
   var snapshot = SnapshotSaving()
   /// Who waits for the proxy's word on an update: its error, empty where it was taken, nil where no word comes.
   var acknowledgements: [UInt64: CheckedContinuation<String?, Never>] = [:]
@@ -120,13 +124,14 @@ public actor Agent {
     if let own = loaded.identities.first(where: { $0.subject == .node(nodeID) }) { use(node: own) }
     do {
       guard let state = try snapshotStore.load() else { return }
-      for typeURL in [Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL] {
+      for typeURL in MeshState.typeURLs {
         let update = state.asUpdate(typeURL)
         let (_, refused) = mesh.apply(update)
         // What isn't understood any more isn't resumed from: it's sent again.
         restoredState.apply(update, rejected: Set(refused.map(\.name)))
       }
       isRestored = true
+      meshIsSettled = true
       logger.info(
         "serving from the saved snapshot until the control plane answers",
         metadata: ["workloads": "\(mesh.workloads.count)", "services": "\(mesh.services.count)"])
@@ -194,10 +199,12 @@ public actor Agent {
       for uid in Array(pods.keys) {
         if let actions = pods[uid]?.lifecycle.tick(now: now) { perform(actions, uid) }
       }
+      settle(now: now)
       renew()
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
-      if snapshot.isDue(now) { await saveSnapshot() }
+      // A part of the mesh would be taken for the whole of it by the next agent.
+      if meshIsSettled, snapshot.isDue(now) { await saveSnapshot() }
       count += 1
       try? await Task.sleep(for: .milliseconds(100))
     }
@@ -225,7 +232,7 @@ public actor Agent {
 
   /// What an agent before this one enrolled and nobody wants any more: once, when pods and mesh are known.
   func removeLeftovers() {
-    guard podsAreKnown, mesh.knowsWorkloads, !leftoversAreGone else { return }
+    guard podsAreKnown, meshIsSettled, !leftoversAreGone else { return }
     leftoversAreGone = true
     func isUnwanted(_ uid: String) -> Bool { pods[uid]?.lifecycle.phase ?? .outside == .outside }
     attempt("leftovers") {
@@ -236,7 +243,7 @@ public actor Agent {
 
   private func end() async {
     isEnding = true
-    if snapshot.isDirty { await saveSnapshot() }
+    if meshIsSettled, snapshot.isDirty { await saveSnapshot() }
     if configuration.keepsOnExit {
       await supervisor.leave()
       return

@@ -9,8 +9,15 @@ struct MeshState: Sendable {
   private(set) var config = MeshConfig()
   private(set) var workloads: [String: Workload] = [:]
   private(set) var services: [ServiceKey: Service] = [:]
-  /// Whether the workloads have been told at least once, by the control plane or from disk.
-  private(set) var knowsWorkloads = false
+  /// The types of which something has been told at least once, by the control plane or from disk.
+  private var told: Set<String> = []
+
+  /// What the mesh consists of, in the order in which it's restored.
+  static let typeURLs = [Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL]
+
+  /// Whether every type has been told: before that nothing may be concluded from what isn't there.
+  var knowsEveryType: Bool { told.isSuperset(of: Self.typeURLs) }
+  var knowsWorkloads: Bool { told.contains(Weft_Mesh_V1_Workload.typeURL) }
 
   /// Takes what is valid of an update.
   /// - Returns: the change in the proxy's terms, and what was refused; of that the last good version stays.
@@ -25,7 +32,7 @@ struct MeshState: Sendable {
       }
     }
     for name in update.removed { remove(name, update.typeURL, &change) }
-    if update.typeURL == Weft_Mesh_V1_Workload.typeURL { knowsWorkloads = true }
+    told.insert(update.typeURL)
     return (change, rejected)
   }
 
@@ -69,24 +76,37 @@ struct MeshState: Sendable {
     AgentError("\(field) is \(value.prefix(253)), but the resource's name is \(name.prefix(253))")
   }
 
-  /// Everything, for a proxy that knows nothing, in frames of a bounded size: the first replaces all, the others add.
-  func completeUpdates() -> [Weft_Proxy_V1_MeshUpdate] {
+  private static let resourcesPerFrame = 5000
+
+  /// Everything, in frames of a bounded size that the proxy takes as one change.
+  /// - Parameter replacing: what isn't among it is gone. Else it is added to what the proxy knows.
+  /// - Parameter bytesPerFrame: well below what a frame may hold (`ProxyLink.frameBound`): one resource has up to 1 MiB.
+  func allUpdates(replacing: Bool, bytesPerFrame: Int = 16 << 20) -> [Weft_Proxy_V1_MeshUpdate] {
     var updates: [Weft_Proxy_V1_MeshUpdate] = []
     var current = Weft_Proxy_V1_MeshUpdate()
-    current.complete = true
-    current.config = Weft_Mesh_V1_MeshConfig(config)
-    func flushIfFull(_ count: Int) {
-      guard count >= 5000 else { return }
-      updates.append(current)
-      current = Weft_Proxy_V1_MeshUpdate()
+    var (count, bytes) = (0, 0)
+    current.complete = replacing
+    if told.contains(Weft_Mesh_V1_MeshConfig.typeURL) { current.config = Weft_Mesh_V1_MeshConfig(config) }
+    func makeRoom(for message: some Message) {
+      let size = (try? message.serializedBytes() as [UInt8])?.count ?? 0
+      if count == Self.resourcesPerFrame || (count > 0 && bytes + size > bytesPerFrame) {
+        current.more = true
+        updates.append(current)
+        current = Weft_Proxy_V1_MeshUpdate()
+        (count, bytes) = (0, 0)
+      }
+      count += 1
+      bytes += size
     }
     for service in services.values {
-      current.services.append(Weft_Mesh_V1_Service(service))
-      flushIfFull(current.services.count)
+      let message = Weft_Mesh_V1_Service(service)
+      makeRoom(for: message)
+      current.services.append(message)
     }
     for workload in workloads.values {
-      current.workloads.append(Weft_Mesh_V1_Workload(workload))
-      flushIfFull(current.workloads.count)
+      let message = Weft_Mesh_V1_Workload(workload)
+      makeRoom(for: message)
+      current.workloads.append(message)
     }
     updates.append(current)
     return updates

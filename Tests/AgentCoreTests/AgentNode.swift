@@ -167,6 +167,13 @@ extension Agent {
     return try JSONDecoder().decode(Dump.self, from: reply).pods
   }
 
+  func proxyWorkloads() async -> Int? {
+    struct Statistics: Decodable {
+      let workloads: Int
+    }
+    return await ask("statistics").flatMap { try? JSONDecoder().decode(Statistics.self, from: $0).workloads }
+  }
+
   func talk(to link: ProxyLink) { self.link = link }
 }
 

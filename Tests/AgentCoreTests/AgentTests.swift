@@ -1,5 +1,6 @@
 import CLinux
 import Capture
+import Discovery
 import DiscoveryAPI
 import Foundation
 import Glibc
@@ -152,6 +153,35 @@ struct AgentTests {
       #expect(try await node.agent.known().map(\.uid) == ["shop/api"])
       #expect(await node.agent.supervisor.pid == proxy)
       withExtendedLifetime(other) {}
+    }
+  }
+
+  @Test func anAgentThatKnowsNoMeshTakesNothingFromALivingProxy() async throws {
+    let (web, api) = (try Sample.workload("web"), try Sample.workload("api"))
+    try await withAgent([web, api], keepsOnExit: true) { node in
+      func workloads() async -> Int? { await node.agent.proxyWorkloads() }
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(await workloads() == 2)
+      try await node.stop()
+      try node.folder.write("garbage", to: "state/snapshot/mesh.bin")
+      try node.startAgain()
+      let isConnected = await eventually { await node.agent.link != nil }
+      #expect(isConnected)
+      #expect(await workloads() == 2)
+      #expect(try await node.agent.known().map(\.held) == [false])
+      // The control plane tells a part of it: who knows what follows.
+      #expect(await node.agent.received(Sample.update([web])).isEmpty)
+      #expect(await workloads() == 2)
+      #expect(await node.becomes("enrolled", "web"))
+      // All types have been told, and nothing more follows: what is gone is gone.
+      for typeURL in MeshState.typeURLs where typeURL != Weft_Mesh_V1_Workload.typeURL {
+        _ = await node.agent.received(DiscoveryUpdate(typeURL: typeURL, resources: [], removed: []))
+      }
+      #expect(await workloads() == 2)
+      let isSettled = await eventually { await workloads() == 1 }
+      #expect(isSettled)
+      #expect(await node.state("web") == "enrolled")
     }
   }
 

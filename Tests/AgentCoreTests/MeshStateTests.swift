@@ -39,12 +39,25 @@ import Testing
     var mesh = MeshState()
     let count = 12_000
     _ = mesh.apply(try Sample.update((0..<count).map { try Sample.workload("w\($0)") }))
-    let updates = mesh.completeUpdates()
+    let updates = mesh.allUpdates(replacing: true)
     #expect(updates.map(\.complete) == [true] + Array(repeating: false, count: updates.count - 1))
+    #expect(updates.map(\.more) == Array(repeating: true, count: updates.count - 1) + [false])
     #expect(updates.allSatisfy { $0.workloads.count <= 5000 })
     #expect(Set(updates.flatMap { $0.workloads.map(\.uid) }).count == count)
-    #expect(updates[0].hasConfig)
-    #expect(MeshState().completeUpdates().count == 1, "an empty mesh replaces what the proxy knew")
+    #expect(!updates[0].hasConfig, "nobody has told it")
+    let empty = MeshState().allUpdates(replacing: true)
+    #expect(empty.map(\.complete) == [true] && !empty[0].more, "an empty mesh replaces what the proxy knew")
+    #expect(mesh.allUpdates(replacing: false).allSatisfy { !$0.complete })
+  }
+
+  /// A frame holds 64 MiB, a resource up to 1.
+  @Test func framesAreBoundedByTheirBytesToo() throws {
+    var mesh = MeshState()
+    _ = mesh.apply(try Sample.update((0..<100).map { try Sample.workload("w\($0)") }))
+    let sizes = try mesh.allUpdates(replacing: true, bytesPerFrame: 1000).map {
+      (try $0.serializedBytes() as Data).count
+    }
+    #expect(sizes.count > 1 && sizes.allSatisfy { $0 < 1500 }, "\(sizes)")
   }
 
   @Test func typesThatAreNotKnownAreRefused() {

@@ -110,5 +110,35 @@ extension EndToEnd {
       try lab.act("start", "control")
       wait(15, for: "the agent to connect again") { try isConnected("a") }
     }
+
+    /// What the proxy knows of the mesh is all that's left of it: without it the destination's pod would be any address,
+    /// and be called in plaintext.
+    @Test("an agent without a mesh, beside a living proxy, changes nothing for captured pods")
+    func livingProxy() throws {
+      defer {
+        _ = try? lab.lab("start", ["control"])
+        _ = try? lab.lab("start", ["agent", "--node", "a"])
+      }
+      let proxy = try lab.proxy("a")
+      try lab.act("kill", "agent", "--node", "a")
+      try lab.act("stop", "control")
+      try Data("garbage".utf8).write(to: URL(fileURLWithPath: "\(lab.folder)/nodes/a/state/snapshot/mesh.bin"))
+      try lab.act("start", "agent", "--node", "a")
+      #expect(try lab.proxy("a") == proxy)
+      let far = try lab.addresses("far").v4
+      for _ in 0..<3 {
+        let talk = try lab.start("client", "client.py", "raw", far, "8001", "78", "2")
+        wait(3, for: "the connection by mTLS") {
+          try lab.ask("b", "connections")["connections"].list.contains {
+            $0["source"].text == "shop/client" && $0["destination"].text == "shop/far" && $0["tls"].bool == true
+          }
+        }
+        talk.terminate()
+      }
+      try lab.act("start", "control")
+      wait(15, for: "the pods") { try lab.ask("a", "status")["pods"]["enrolled"].int == 2 }
+      #expect(try lab.proxy("a") == proxy)
+      #expect(try lab.facts("client", "client.py", "who", far)["name"].text == "far")
+    }
   }
 }
