@@ -22,6 +22,8 @@ public struct HTTPHead: Sendable {
   public struct Field: Sendable {
     public var name: Slice
     public var value: Slice
+    /// Its sender wants it in no HPACK table, on no hop (RFC 7541 §6.2.3).
+    public var neverIndexed = false
   }
 
   public internal(set) var bytes: [UInt8] = []
@@ -115,6 +117,15 @@ public struct HTTPHead: Sendable {
     guard let first = index(of: lowercase) else { return append(name, value) }
     fields[first].value = store(value.utf8)
     remove(lowercase, from: first + 1)
+  }
+
+  /// Lengthens a field's value; the one before stays in the arena.
+  public mutating func extend(field index: Int, with text: some Sequence<UInt8>) {
+    let old = fields[index].value.range
+    let start = bytes.count
+    bytes.append(contentsOf: bytes[old])
+    bytes.append(contentsOf: text)
+    fields[index].value = Slice(start, bytes.count - start)
   }
 
   public mutating func remove(_ lowercase: some Collection<UInt8>, from start: Int = 0) {

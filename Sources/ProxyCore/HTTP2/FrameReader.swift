@@ -26,7 +26,13 @@ struct FrameReader {
   private var partial: [UInt8] = []
   private var releasesPartial = false
 
-  init(expectsPreface: Bool) { state = expectsPreface ? .preface(matched: 0) : .header }
+  /// Of frames other than DATA.
+  private let maximumFrameSize: Int
+
+  init(expectsPreface: Bool, maximumFrameSize: Int = HTTP2.maximumFrameSize) {
+    state = expectsPreface ? .preface(matched: 0) : .header
+    self.maximumFrameSize = maximumFrameSize
+  }
 
   /// The next piece; `bytes` is shortened by what was used. nil: more bytes are needed.
   mutating func next(from bytes: inout UnsafeRawBufferPointer) throws(HTTP2Error) -> Piece? {
@@ -52,7 +58,7 @@ struct FrameReader {
         guard let raw = take(HTTP2.frameHeaderLength, from: &bytes) else { return nil }
         let header = HTTP2.FrameHeader(raw)
         let isData = header.type == HTTP2.FrameType.data.rawValue
-        guard header.length <= (isData ? HTTP2.maximumDataSize : HTTP2.maximumFrameSize) else {
+        guard header.length <= (isData ? HTTP2.maximumDataSize : maximumFrameSize) else {
           throw HTTP2Error(code: .frameSizeError, reason: "a frame of \(header.length) bytes")
         }
         guard isData else {

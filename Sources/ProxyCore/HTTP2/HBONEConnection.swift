@@ -64,6 +64,9 @@ public struct HBONEConnection {
   var peerMaximumFrame = HTTP2.maximumFrameSize
   var peerMaximumStreams = Int(Int32.max)
   var idleFrameBudget: Int
+  /// Frames that the peer may still send on streams that have closed, which it couldn't know when it sent them. They cost
+  /// it nothing: there are as many as streams that it opened in earnest, and no more than `idleFrames` kept.
+  var lateFrames = 0
   var nextStream: UInt32 = 1
   var highestPeerStream: UInt32 = 0
   var isDraining = false
@@ -122,7 +125,7 @@ public struct HBONEConnection {
     if streams[stream]?.remoteEnded == false {
       reset(stream, code: .noError, into: &out)
     } else {
-      streams[stream] = nil
+      close(stream)
     }
   }
 
@@ -146,12 +149,19 @@ public struct HBONEConnection {
     guard let stream = streams[id], !stream.localEnded else { return }
     HTTP2.write(
       .data, flags: HTTP2.Flag.endStream, stream: id, payload: UnsafeRawBufferPointer(start: nil, count: 0), into: &out)
-    if stream.remoteEnded { streams[id] = nil } else { streams[id]?.localEnded = true }
+    if stream.remoteEnded { close(id) } else { streams[id]?.localEnded = true }
   }
 
   public mutating func reset(_ id: UInt32, code: HTTP2ErrorCode, into out: inout ByteBuffer) {
-    guard streams.removeValue(forKey: id) != nil else { return }
+    guard streams[id] != nil else { return }
+    close(id)
     HTTP2.write(.resetStream, stream: id, words: code.rawValue, into: &out)
+  }
+
+  /// A stream is over that the peer hasn't reset: a window's update and a reset may be on their way.
+  mutating func close(_ id: UInt32) {
+    streams[id] = nil
+    lateFrames = min(lateFrames + 2, limits.idleFrames)
   }
 
   /// The application has taken `count` bytes: the peer may send as many more (in half-window steps).

@@ -39,7 +39,9 @@ extension HBONEConnection {
     guard hasSettings, headerBlock == nil else { throw error(.protocolError, "DATA where another frame was due") }
     guard !isIdle(header.stream) else { throw error(.protocolError, "DATA on an idle stream") }
     if header.length == 0 {
-      try spendIdleFrame()
+      // The ordered end of a stream, which comes once for each, is no idle frame.
+      let ends = header.has(HTTP2.Flag.endStream) && streams[header.stream]?.remoteEnded == false
+      if !ends { try spendIdleFrame(on: header.stream) }
     } else {
       idleFrameBudget = min(idleFrameBudget + 1, limits.idleFrames)
     }
@@ -64,7 +66,7 @@ extension HBONEConnection {
 
   private mutating func remoteEnded(_ id: UInt32) -> Event? {
     guard let stream = streams[id], !stream.remoteEnded else { return nil }
-    if stream.localEnded { streams[id] = nil } else { streams[id]?.remoteEnded = true }
+    if stream.localEnded { close(id) } else { streams[id]?.remoteEnded = true }
     return .ended(stream: id)
   }
 
@@ -91,9 +93,12 @@ extension HBONEConnection {
     case .resetStream:
       guard payload.count == 4, header.stream != 0 else { throw error(.frameSizeError, "a malformed RST_STREAM") }
       guard !isIdle(header.stream) else { throw error(.protocolError, "RST_STREAM on an idle stream") }
-      // A stream that was opened only to be reset costs more (CVE-2023-44487).
-      try spendIdleFrame(streams[header.stream]?.answered == false ? 10 : 1)
-      guard streams.removeValue(forKey: header.stream) != nil else { return nil }
+      guard let stream = streams.removeValue(forKey: header.stream) else {
+        try spendIdleFrame(on: header.stream)
+        return nil
+      }
+      // Comes once for each stream; but one that was opened only to be reset costs the most (CVE-2023-44487).
+      if !stream.answered { try spendIdleFrame(10) }
       return .reset(stream: header.stream, code: payload.bigEndian(at: 0))
     case .goAway:
       guard payload.count >= 8, header.stream == 0 else { throw error(.frameSizeError, "a malformed GOAWAY") }
@@ -172,7 +177,7 @@ extension HBONEConnection {
     }
     guard isIdle(id) else {
       // Of a stream that is closed here.
-      try spendIdleFrame()
+      try spendIdleFrame(on: id)
       return nil
     }
     guard role == .server, id % 2 == 1 else {
@@ -273,7 +278,7 @@ extension HBONEConnection {
       return wasClosed ? .connectionWritable : nil
     }
     guard let index = streams.index(forKey: header.stream) else {
-      try spendIdleFrame()
+      try spendIdleFrame(on: header.stream)
       return nil
     }
     let wasClosed = streams.values[index].sendWindow <= 0
@@ -284,6 +289,15 @@ extension HBONEConnection {
       return .reset(stream: header.stream, code: code.rawValue)
     }
     return wasClosed ? .writable(stream: header.stream) : nil
+  }
+
+  /// For a frame on a stream: late ones cost nothing as long as there are `lateFrames`.
+  private mutating func spendIdleFrame(on id: UInt32) throws(HTTP2Error) {
+    if streams[id] == nil, !isIdle(id), lateFrames > 0 {
+      lateFrames -= 1
+    } else {
+      try spendIdleFrame()
+    }
   }
 
   private mutating func spendIdleFrame(_ cost: Int = 1) throws(HTTP2Error) {

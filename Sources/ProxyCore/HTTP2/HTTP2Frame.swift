@@ -63,17 +63,23 @@ public enum HTTP2 {
   ) {
     out.writeWithUnsafeMutableBytes(minimumWritableBytes: frameHeaderLength + payload.count) { target in
       let length = payload.count
-      target[0] = UInt8(truncatingIfNeeded: length >> 16)
-      target[1] = UInt8(truncatingIfNeeded: length >> 8)
-      target[2] = UInt8(truncatingIfNeeded: length)
-      target[3] = type.rawValue
-      target[4] = flags
-      target.storeBytes(of: stream.bigEndian, toByteOffset: 5, as: UInt32.self)
+      writeHeader(type, flags: flags, stream: stream, length: length, to: target)
       if length > 0 {
         UnsafeMutableRawBufferPointer(rebasing: target[frameHeaderLength...]).copyMemory(from: payload)
       }
       return frameHeaderLength + length
     }
+  }
+
+  static func writeHeader(
+    _ type: FrameType, flags: UInt8, stream: UInt32, length: Int, to target: UnsafeMutableRawBufferPointer
+  ) {
+    target[0] = UInt8(truncatingIfNeeded: length >> 16)
+    target[1] = UInt8(truncatingIfNeeded: length >> 8)
+    target[2] = UInt8(truncatingIfNeeded: length)
+    target[3] = type.rawValue
+    target[4] = flags
+    target.storeBytes(of: stream.bigEndian, toByteOffset: 5, as: UInt32.self)
   }
 
   static func write(

@@ -197,6 +197,63 @@ import Testing
     #expect(count <= 10_001)
   }
 
+  private enum Ending: CaseIterable { case client, server, refused, cancelled, reset }
+
+  /// What ordinary connections are made of doesn't use up what floods are measured by: neither streams that carry
+  /// nothing, nor refused ones, nor those whose client leaves while the refusal is on its way.
+  @Test(arguments: Ending.allCases) private func ordinaryStreamsCostNothing(ending: Ending) {
+    var (client, server) = (HBONEPeer(.client), HBONEPeer(.server))
+    exchange(&client, &server)
+    for round in 0..<20_000 {
+      guard let id = client.connection.open(HBONERequest(authority: "10.0.0.1:80"), into: &client.out) else {
+        Issue.record("no stream in round \(round)")
+        return
+      }
+      exchange(&client, &server)
+      switch ending {
+      case .client, .server:
+        server.connection.respond(200, stream: id, into: &server.out)
+        exchange(&client, &server)
+        if ending == .client { client.connection.finish(id, into: &client.out) }
+        if ending == .server { server.connection.finish(id, into: &server.out) }
+        exchange(&client, &server)
+        client.connection.finish(id, into: &client.out)
+        server.connection.finish(id, into: &server.out)
+      case .refused:
+        server.connection.respond(503, stream: id, into: &server.out)
+        let answer = server.takeOutput()
+        client.feed(Array(answer.dropLast(13)))
+        client.connection.reset(id, code: .cancel, into: &client.out)
+        client.feed(Array(answer.suffix(13)))
+      case .cancelled:
+        // Both at once.
+        server.connection.respond(503, stream: id, into: &server.out)
+        client.connection.reset(id, code: .cancel, into: &client.out)
+      case .reset:
+        server.connection.respond(200, stream: id, into: &server.out)
+        exchange(&client, &server)
+        client.connection.reset(id, code: .cancel, into: &client.out)
+      }
+      exchange(&client, &server)
+      guard client.error == nil, server.error == nil else {
+        Issue.record(
+          "round \(round): client \(String(describing: client.error)), server \(String(describing: server.error))")
+        return
+      }
+      client.forget()
+      server.forget()
+    }
+    #expect(client.connection.streamCount == 0 && server.connection.streamCount == 0)
+    // And what is left of it is bounded.
+    var count = 0
+    while server.error == nil, count < 100_000 {
+      server.feed(Wire.reset(1))
+      server.forget()
+      count += 1
+    }
+    #expect(server.error?.code == .enhanceYourCalm && count <= 20_001)
+  }
+
   /// CVE-2023-44487.
   @Test func rapidReset() {
     var server = HBONEPeer.greetedServer()
