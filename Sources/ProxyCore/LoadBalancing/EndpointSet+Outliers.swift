@@ -20,8 +20,8 @@ struct OutlierState {
   }
 }
 
-/// Ejection of endpoints that err more, or are slower, than the others. Each worker judges by its own requests and holds
-/// to the maximum percentage itself.
+/// Ejection of endpoints that err more, or are slower, than the others. Each worker judges by its own requests and
+/// holds to the maximum percentage itself.
 extension EndpointSet {
   mutating func setOutlierDetection(_ detection: OutlierDetection?, now: NanoTime) {
     let old = outlierDetection

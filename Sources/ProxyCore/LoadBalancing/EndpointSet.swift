@@ -1,8 +1,8 @@
 import MeshModel
 
 /// The endpoints of a Service's port and which of them gets the next try. One for each worker: what it knows of load,
-/// latency and errors is what its own requests met, and it is asked without a lock. What is known of an endpoint is kept
-/// over updates by its address.
+/// latency and errors is what its own requests met, and it is asked without a lock. What is known of an endpoint is
+/// kept over updates by its address.
 public struct EndpointSet {
   /// As given, without a second one of the same address. `choose` answers indexes into it.
   public private(set) var endpoints: [BalancedEndpoint] = []

@@ -1,3 +1,5 @@
+import MeshModel
+
 /// What is known of an address.
 struct EndpointSlot {
   var address: SocketAddress

@@ -1,5 +1,5 @@
-/// Latencies in classes of a 16th of a power of two each, from 1 µs to 68 s; a percentile is right to 6.25 %. It forgets:
-/// each time 4,096 samples are in it all counts are halved.
+/// Latencies in classes of a 16th of a power of two each, from 1 µs to 68 s; a percentile is right to 6.25 %. It
+/// forgets: each time 4,096 samples are in it all counts are halved.
 struct LatencyHistogram {
   private static let smallest: UInt64 = 1 << 10
   private static let octaves = 26

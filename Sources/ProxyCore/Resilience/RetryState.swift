@@ -23,7 +23,8 @@ public struct RetryState {
   }
 
   public enum Decision: Sendable, Hashable {
-    /// After so many nanoseconds. The breaker's `retries` is held: `CircuitLimits.release(.retries)` at the retry's end.
+    /// After so many nanoseconds. The breaker's `retries` is held: `CircuitLimits.release(.retries)` at the retry's
+    /// end.
     case retry(after: NanoTime)
     case giveUp(Reason)
   }

@@ -2,9 +2,9 @@ import MeshModel
 
 /// How many retries a Service's port may have on this node, all workers and clients together: of all tries in the
 /// interval so many per cent, and a minimum rate that is always allowed (GEP-3388). It stops a storm of retries: an
-/// upstream that fails gets at most 1 / (1 - percent) times its load, by the interval. What quiet seconds have left over
-/// can't be spent in one, which would be a storm again: a tenth of the interval has at most double its even part, or the
-/// percentage of its own tries where that is more.
+/// upstream that fails gets at most 1 / (1 - percent) times its load, by the interval. What quiet seconds have left
+/// over can't be spent in one, which would be a storm again: a tenth of the interval has at most double its even part,
+/// or the percentage of its own tries where that is more.
 public final class SharedRetryBudget: Sendable {
   public let policy: RetryBudget
   private let window: SlidingCounts

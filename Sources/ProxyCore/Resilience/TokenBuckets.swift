@@ -7,11 +7,11 @@ import MeshModel
 /// one token, by compare and exchange, so that two workers can't spend the same token. Dividing the rate among the
 /// workers instead would be wrong as soon as a client's connections lie unevenly.
 ///
-/// The table has a fixed size and open addressing. A bucket that is full again is the same as none, so that its place is
-/// free for another key and nothing is lost. Only where all 16 places of a key hold buckets in use does the fullest of
-/// them go. Two keys share a bucket where their 24 bits agree within these 16 places: by chance once in a million, and
-/// not by intent, since the hash has a secret seed. Two workers who meet a new key in the same nanoseconds may put it
-/// into two places; the second is found by nobody then, so that at most one token a worker is given too many.
+/// The table has a fixed size and open addressing. A bucket that is full again is the same as none, so that its place
+/// is free for another key and nothing is lost. Only where all 16 places of a key hold buckets in use does the fullest
+/// of them go. Two keys share a bucket where their 24 bits agree within these 16 places: by chance once in a million,
+/// and not by intent, since the hash has a secret seed. Two workers who meet a new key in the same nanoseconds may put
+/// it into two places; the second is found by nobody then, so that at most one token a worker is given too many.
 public final class TokenBuckets: Sendable {
   public enum Decision: Sendable, Hashable {
     case allowed

@@ -4,8 +4,8 @@ import Testing
 @testable import ProxyCore
 
 @Suite struct AdaptiveLimitTests {
-  /// An upstream that works on `capacity` requests at once, 10 ms each, and lets the rest queue; clients that always want
-  /// more. The limits of each second and the mean latency of the last half, in milliseconds.
+  /// An upstream that works on `capacity` requests at once, 10 ms each, and lets the rest queue; clients that always
+  /// want more. The limits of each second and the mean latency of the last half, in milliseconds.
   private func simulate(
     capacity: Int, policy: AdaptiveConcurrency, seconds: Int, clients: Int = 2000
   ) -> (limits: [Int], latency: Double) {
@@ -39,8 +39,8 @@ import Testing
     return (limits, sum / Double(count))
   }
 
-  /// It settles between what the upstream can do at once and about twice that, and the latency stays low; without a limit
-  /// 2,000 requests at 50 at once would take 400 ms.
+  /// It settles between what the upstream can do at once and about twice that, and the latency stays low; without a
+  /// limit 2,000 requests at 50 at once would take 400 ms.
   @Test func itFindsTheCapacity() {
     let result = simulate(capacity: 50, policy: AdaptiveConcurrency(minimum: 4, maximum: 2000), seconds: 70)
     #expect(result.limits[20...].allSatisfy { (45...190).contains($0) })

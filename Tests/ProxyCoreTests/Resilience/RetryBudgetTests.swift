@@ -40,9 +40,9 @@ import Testing
     for hours in 1...100 as ClosedRange<UInt64> { #expect(!budget.tryRetry(at: .seconds(hours * 3600))) }
   }
 
-  /// 1,000 clients, each with one request a second and up to 5 retries, of an upstream that fails everything from 20 s to
-  /// 60 s. Without a budget its load is six times the normal; with it a quarter more than
-  /// normal, and never above one and a half.
+  /// 1,000 clients, each with one request a second and up to 5 retries, of an upstream that fails everything from 20 s
+  /// to 60 s. Without a budget its load is six times the normal; with it a quarter more than normal, and never above
+  /// one and a half.
   @Test(arguments: [false, true]) func aStormIsStopped(hasBudget: Bool) {
     var random = SeededRandom(state: 61)
     let policy = RetryPolicy(attempts: 5)
