@@ -159,7 +159,9 @@ struct CORSOrigin: Sendable {
 
   func takes(_ origin: UnsafeRawBufferPointer) -> Bool {
     guard let parts = Parts(origin), parts.isHTTPS == isHTTPS, parts.port == port else { return false }
-    guard isWildcard ? parts.host.count > host.count : parts.host.count == host.count else { return false }
+    guard isWildcard ? parts.host.count > host.count : parts.host.count == host.count,
+      FieldSyntax.isHostname(parts.host)
+    else { return false }
     return parts.host.suffix(host.count).lazy.map(\.asciiLowercase).elementsEqual(host)
   }
 }

@@ -14,12 +14,23 @@ public struct RegularExpression: Sendable {
   /// Of the program that it becomes.
   public static let maximumStates = 10_000
 
-  private enum Machine: Sendable {
-    case deterministic(RegularExpressionTable)
-    case nondeterministic(RegularExpressionProgram)
+  /// Behind one reference, so that to pass an expression on costs one count.
+  private final class Machine: Sendable {
+    let table: RegularExpressionTable?
+    let program: RegularExpressionProgram?
+    let literalPrefix: [UInt8]
+
+    init(table: RegularExpressionTable?, program: RegularExpressionProgram?, literalPrefix: [UInt8]) {
+      self.table = table
+      self.program = program
+      self.literalPrefix = literalPrefix
+    }
   }
 
   private let machine: Machine
+
+  /// What all of its texts begin with.
+  var literalPrefix: [UInt8] { machine.literalPrefix }
 
   public init(_ pattern: String) throws(RegularExpressionError) {
     try self.init(pattern, isDeterministic: true)
@@ -31,20 +42,16 @@ public struct RegularExpression: Sendable {
       throw RegularExpressionError("the pattern is longer than \(Self.maximumLength) bytes", pattern: pattern, at: nil)
     }
     var parser = RegularExpressionParser(pattern)
-    let program = try RegularExpressionProgram(try parser.parse(), pattern: pattern)
-    if isDeterministic, let table = RegularExpressionTable(program) {
-      machine = .deterministic(table)
-    } else {
-      machine = .nondeterministic(program)
-    }
+    let node = try parser.parse()
+    let program = try RegularExpressionProgram(node, pattern: pattern)
+    let table = isDeterministic ? RegularExpressionTable(program) : nil
+    machine = Machine(
+      table: table, program: table == nil ? program : nil, literalPrefix: node.literalPrefix.bytes)
   }
 
   /// Whether the whole text matches.
   public func matches(_ text: UnsafeRawBufferPointer) -> Bool {
-    switch machine {
-    case .deterministic(let table): table.matches(text)
-    case .nondeterministic(let program): program.matches(text)
-    }
+    machine.table?.matches(text) ?? machine.program?.matches(text) ?? false
   }
 
   public func matches(_ text: String) -> Bool {

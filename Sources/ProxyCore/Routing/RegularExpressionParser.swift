@@ -1,6 +1,5 @@
 /// What a pattern says.
 indirect enum RegularExpressionNode {
-  case empty
   case set(ByteSet)
   case start
   case end
@@ -8,6 +7,23 @@ indirect enum RegularExpressionNode {
   case alternatives([RegularExpressionNode])
   /// nil: without end.
   case repetition(RegularExpressionNode, minimum: Int, maximum: Int?)
+
+  /// What all of its texts begin with, and whether that is the whole of them.
+  var literalPrefix: (bytes: [UInt8], isWhole: Bool) {
+    switch self {
+    case .start, .end: return ([], true)
+    case .set(let set): return set.single.map { ([$0], true) } ?? ([], false)
+    case .alternatives, .repetition: return ([], false)
+    case .sequence(let nodes):
+      var bytes: [UInt8] = []
+      for node in nodes {
+        let part = node.literalPrefix
+        bytes += part.bytes
+        guard part.isWhole else { return (bytes, false) }
+      }
+      return (bytes, true)
+    }
+  }
 }
 
 /// Recursive descent over a pattern's bytes.
@@ -87,9 +103,8 @@ struct RegularExpressionParser {
     if let byte = next, byte == UInt8(ascii: "+"), bytes[position - 1] != UInt8(ascii: "?") {
       throw error("possessive repetition isn't supported")
     }
-    if let byte = next, [UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "?")].contains(byte) {
-      throw error("a repetition of a repetition: put the first into a group")
-    }
+    let end = position
+    if try quantifier() != nil { throw error("a repetition of a repetition: put the first into a group", at: end) }
     return .repetition(atom, minimum: bounds.minimum, maximum: bounds.maximum)
   }
 

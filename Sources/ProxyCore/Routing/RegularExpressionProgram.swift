@@ -36,7 +36,6 @@ struct RegularExpressionProgram: Sendable {
     visits += 1
     guard visits <= 4 * RegularExpression.maximumStates else { return false }
     switch node {
-    case .empty: return true
     case .start: return emit(.start)
     case .end: return emit(.end)
     case .set(let set):

@@ -86,6 +86,20 @@ struct RouteMatchEntry: Sendable {
     return entries
   }
 
+  /// The first header of which it wants an exact value.
+  var exactHeader: (name: [UInt8], value: [UInt8])? {
+    for header in headers {
+      if let value = header.exactFieldValue { return (header.name, value) }
+    }
+    return nil
+  }
+
+  /// Of a regular expression: the whole segments that all of its texts begin with.
+  var wholeSegments: [UInt8] {
+    guard case .regularExpression(let expression) = path else { return [] }
+    return Array(expression.literalPrefix[..<(expression.literalPrefix.lastIndex(of: UInt8(ascii: "/")) ?? 0)])
+  }
+
   /// Whether all of the conditions hold; an exact path's and a prefix's has been looked up already.
   func takes(
     _ head: HTTPHead, _ bytes: UnsafeRawBufferPointer, path: UnsafeRawBufferPointer, query: UnsafeRawBufferPointer

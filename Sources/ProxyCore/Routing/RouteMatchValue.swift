@@ -12,7 +12,7 @@ struct RouteMatchValue: Sendable {
   }
 
   /// Of a header: lower case.
-  private let name: [UInt8]
+  let name: [UInt8]
   private let condition: Condition
   private let isHost: Bool
 
@@ -33,6 +33,12 @@ struct RouteMatchValue: Sendable {
   }
 
   // MARK: Headers
+
+  /// nil: it isn't an exact value, or not that of a field.
+  var exactFieldValue: [UInt8]? {
+    guard case .exact(let value) = condition, !isHost else { return nil }
+    return value
+  }
 
   func isIn(_ head: HTTPHead, _ bytes: UnsafeRawBufferPointer) -> Bool {
     // HTTP/2 carries it as a pseudo-header field.

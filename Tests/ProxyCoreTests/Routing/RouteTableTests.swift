@@ -174,3 +174,117 @@ import Testing
     #expect(table.problems.first?.hasPrefix("HTTPRoute/shop/a, rule 1: ") == true)
   }
 }
+
+/// Tables that are large enough to be indexed give what a search through all of their matches gives.
+@Suite struct RouteTableIndexTests {
+  @Test func manyMatchesOfAPathByTheirHeaders() {
+    let value = { RouteMatch.Value(name: $0, value: $1) }
+    var routes = (0..<40).map { index in
+      Route.sample("r\(index)", ["v\(index)": RouteMatch(headers: [value("version", "v\(index)")])])
+    }
+    routes.append(.sample("all", ["rest": RouteMatch()]))
+    routes.append(.sample("both", ["both": RouteMatch(headers: [value("version", "v7"), value("user", "jo")])]))
+    routes.append(.sample("user", ["user": RouteMatch(headers: [value("user", "jo")])], created: -1))
+    routes.append(.sample("post", ["post": RouteMatch(headers: [value("version", "v7")], method: "POST")]))
+    routes.append(.sample("joined", ["joined": RouteMatch(headers: [value("version", "v1, v2")])]))
+    let table = RouteTable(routes)
+    #expect(table.rule(.request("/", ["Version": "v7"])) == "v7")
+    #expect(table.rule(.request("/", ["Version": "v39"])) == "v39")
+    #expect(table.rule(.request("/", ["Version": "v40"])) == "rest")
+    #expect(table.rule(.request("/")) == "rest")
+    #expect(table.rule(.request("/", ["user": "jo", "version": "v7"])) == "both")
+    #expect(table.rule(.request("/", ["user": "jo", "version": "v8"])) == "user")
+    #expect(table.rule(.request("/", method: "POST", ["user": "jo", "version": "v7"])) == "post")
+    #expect(table.rule(.request("/", ["version": "v1", "Version": "v2"])) == "joined")
+  }
+
+  @Test func expressionsByTheirLiteralSegmentsKeepTheirOrder() {
+    let patterns = [
+      "/a/b/[a-z]+", "/a/[a-z]+/[a-z]+", "/[a-z]+/b/c", ".*/ccccccccccccccccccc", "/a/b/c(d|e)?", "(?i)/A/B/C",
+      "^/a/b$",
+    ]
+    for path in ["/a/b/c", "/a/b/ccccccccccccccccccc", "/A/b/C", "/a/b", "/x/b/c", "/a/x/c", "/a/b/cd", "/q"] {
+      let matching = patterns.filter { (try? RegularExpression($0))?.matches(path) == true }
+      let longest = matching.max { $0.utf8.count < $1.utf8.count }
+      let table = RouteTable(
+        patterns.map { .sample("a", [$0: RouteMatch(path: .regularExpression($0))]) }
+          + (0..<20).map { .sample("b", ["": RouteMatch(path: .regularExpression("/other\($0)/x*"))]) })
+      #expect(table.rule(.request(path)) == longest)
+    }
+  }
+
+  /// The least of several measurements, taken in turn. A search through all would cost a hundred times as much.
+  @Test(arguments: ["paths", "hosts", "headers", "expressions"])
+  func aThousandRoutesCostAboutWhatTenDo(_ shape: String) {
+    func sample(_ count: Int) -> (table: RouteTable, head: HTTPHead) {
+      let routes = (0..<count).map { index in
+        var match = RouteMatch(path: .prefix("/service/item\(index)"))
+        if shape == "hosts" { match = RouteMatch() }
+        if shape == "headers" { match = RouteMatch(headers: [.init(name: "version", value: "v\(index)")]) }
+        if shape == "expressions" { match.path = .regularExpression("/service/item\(index)/[a-z]*") }
+        return Route.sample(
+          "r\(index)", ["": match], hostnames: shape == "hosts" ? ["h\(index).example.com"] : [])
+      }
+      let last = count - 1
+      return (
+        RouteTable(routes),
+        .request("/service/item\(last)/x", host: "h\(last).example.com", ["version": "v\(last)"])
+      )
+    }
+    func time(_ sample: (table: RouteTable, head: HTTPHead)) -> Duration {
+      ContinuousClock().measure {
+        for _ in 0..<200 { #expect(sample.table.group(clientNamespace: "shop")?.match(sample.head) != nil) }
+      }
+    }
+    let (small, large) = (sample(10), sample(1000))
+    var best = (small: Duration.seconds(100), large: Duration.seconds(100))
+    for _ in 0..<20 { best = (min(best.small, time(small)), min(best.large, time(large))) }
+    #expect(best.large < best.small * 3)
+  }
+
+  /// Each match of a random table tried for a request, the best by the specification's order taken.
+  @Test func randomTablesAgreeWithASearchThroughAllMatches() {
+    var random = RoutingRandom(state: 21)
+    let paths = ["/", "/a", "/a/b", "/a/b/c", "/b", "/ab"]
+    for round in 0..<200 {
+      let matches = (0..<Int.random(in: 1...40, using: &random)).map { _ in
+        let path = paths.randomElement(using: &random)!
+        var match = RouteMatch(path: Bool.random(using: &random) ? .exact(path) : .prefix(path))
+        if Bool.random(using: &random) { match.method = "POST" }
+        for name in ["x", "y"] where Bool.random(using: &random) {
+          match.headers.append(.init(name: name, value: "\(Int.random(in: 0...2, using: &random))"))
+        }
+        return match
+      }
+      var route = Route.sample("a", [:])
+      route.rules = matches.enumerated().map { RouteRule(name: "\($0.offset)", matches: [$0.element]) }
+      let table = RouteTable([route])
+      for _ in 0..<20 {
+        let path = paths.randomElement(using: &random)!
+        let method = ["GET", "POST"].randomElement(using: &random)!
+        let values = ["x", "y"].map { ($0, "\(Int.random(in: 0...2, using: &random))") }
+        var head = HTTPHead.request(path, method: method)
+        for (name, value) in values { head.append(name, value) }
+        let taking = matches.indices.filter { index in
+          let match = matches[index]
+          let takesPath: Bool
+          switch match.path {
+          case .exact(let text): takesPath = path == text
+          case .prefix(let text): takesPath = text == "/" || path == text || path.hasPrefix(text + "/")
+          case .regularExpression: takesPath = false
+          }
+          return takesPath && (match.method.isEmpty || match.method == method)
+            && match.headers.allSatisfy { header in values.contains { $0 == (header.name, header.value) } }
+        }
+        func rank(_ index: Int) -> [Int] {
+          let match = matches[index]
+          let isExact = if case .exact = match.path { 0 } else { 1 }
+          let length = if case .prefix(let text) = match.path { -text.count } else { 0 }
+          return [isExact, length, match.method.isEmpty ? 1 : 0, -match.headers.count, index]
+        }
+        let best = taking.min { rank($0).lexicographicallyPrecedes(rank($1)) }
+        #expect(table.rule(head) == best.map(String.init), "round \(round), \(method) \(path) \(values)")
+      }
+    }
+  }
+}
