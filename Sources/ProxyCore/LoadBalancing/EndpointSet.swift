@@ -31,7 +31,7 @@ public struct EndpointSet {
   public init() {}
 
   /// Takes a new list or new policies, where the snapshot's version has changed. Endpoints that have become ready since
-  /// the last one start slowly, unless nothing was ready before them.
+  /// the last one start slowly, unless nothing was ready before them. Cheap where nothing is new.
   ///
   /// - Parameters:
   ///   - locality: nil: all endpoints are equally near, and the panic threshold is 50 %.
@@ -40,6 +40,9 @@ public struct EndpointSet {
     _ list: [BalancedEndpoint], policy: LoadBalancer, locality: Locality? = nil,
     outlierDetection: OutlierDetection? = nil, now: NanoTime
   ) {
+    if policy == self.policy, locality == self.locality, outlierDetection == self.outlierDetection, list == endpoints {
+      return
+    }
     let hadReady = slotOfEndpoint.contains { slots[Int($0)].wasReady }
     self.policy = policy
     self.locality = locality

@@ -50,6 +50,26 @@ import Testing
     #expect(set.slots.count == 20)
   }
 
+  /// The same list changes nothing, whatever differs from it counts: also where only the policy does.
+  @Test func anUpdateWithNothingNew() {
+    var random = SeededRandom(state: 20)
+    let list = (0..<3).map { balanced($0) }
+    var set = EndpointSet(list, .roundRobin)
+    let first = set.choose(now: 0, random: &random)!
+    set.update(list, policy: LoadBalancer(algorithm: .roundRobin), now: 1)
+    #expect(set.choose(now: 1, random: &random) == (first + 1) % 3)
+    set.update(list, policy: LoadBalancer(algorithm: .roundRobin), locality: Locality(), now: 2)
+    #expect(set.pools[3].members == 3 && set.pools[0].members == 0)
+    set.update(list, policy: LoadBalancer(algorithm: .maglev(.sourceAddress)), locality: Locality(), now: 3)
+    #expect(set.pools[3].table != nil)
+    set.update(
+      list, policy: set.policy, locality: Locality(), outlierDetection: OutlierDetection(consecutiveErrors: 1), now: 4)
+    set.run(1, .failure, now: 4)
+    #expect(set.status(of: 1, now: 4).ejectedUntil != nil)
+    set.update(list.map { balanced($0.address == endpointAddress(1) ? 7 : 8) }, policy: set.policy, now: 5)
+    #expect(set.endpoints.map(\.address) == [endpointAddress(8), endpointAddress(7)])
+  }
+
   @Test func aSecondOneOfAnAddressIsNothing() {
     let set = EndpointSet([balanced(0), balanced(1), balanced(0, weight: 7)], .random)
     #expect(set.endpoints.map(\.address) == [endpointAddress(0), endpointAddress(1)])
