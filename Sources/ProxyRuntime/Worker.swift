@@ -15,12 +15,21 @@ final class Worker {
   let level: LogLevel
   private(set) var snapshot = MeshSnapshot()
   private(set) var pods: [String: PodContext] = [:]
+  /// Counts the changes of the snapshot and of the pods: what was derived from them holds while it stays.
+  private(set) var epoch: UInt64 = 0
+  private(set) var podEpoch: UInt64 = 0
+  var views: [ServiceView.Key: ServiceView] = [:]
+  var clusters: [Cluster.Key: Cluster] = [:]
+  private(set) lazy var upstreams = UpstreamPool(loop: loop)
   var balancer = PowerOfTwoChoices()
   var statistics = Statistics()
   private(set) var isDraining = false
 
   private var identities: [SPIFFEID: TLSIdentity] = [:]
   private var sessions: [UInt64: Session] = [:]
+  /// Connections of HTTP, and those that haven't said yet what they speak.
+  var connections: [ObjectIdentifier: any HTTPConnection] = [:]
+  var probes: [ObjectIdentifier: ProtocolSniff] = [:]
   private var nextSession: UInt64 = 0
   private var kept: [ObjectIdentifier: AnyObject] = [:]
   private var nextSweep: NanoTime = 0
@@ -57,7 +66,7 @@ final class Worker {
 
   private func perform(_ command: WorkerCommand) {
     switch command {
-    case .snapshot(let snapshot): self.snapshot = snapshot
+    case .snapshot(let snapshot): use(snapshot)
     case .identity(let identity): identities[identity.id] = identity
     case .addPod(let id, let listeners): addPod(id, listeners)
     case .removePod(let id, let runsOn): removePod(id, runsOn: runsOn)
@@ -73,6 +82,14 @@ final class Worker {
     }
   }
 
+  private func use(_ snapshot: MeshSnapshot) {
+    self.snapshot = snapshot
+    epoch += 1
+    // Made again at the next request; what nobody asks for any more goes.
+    views = views.filter { snapshot.traffic(of: $0.key.service, port: $0.key.port) === $0.value.traffic }
+    clusters = clusters.filter { snapshot.traffic(of: $0.key.service, port: $0.key.port) != nil }
+  }
+
   private func addPod(_ id: String, _ listeners: [(ListenerKind, Int32)]) {
     let pod =
       pods[id]
@@ -81,6 +98,8 @@ final class Worker {
       }
     pod.stopListening()
     pods[id] = pod
+    podEpoch += 1
+    epoch += 1
     do {
       try listen(pod, listeners)
     } catch {
@@ -90,6 +109,9 @@ final class Worker {
 
   private func removePod(_ id: String, runsOn: Bool) {
     pods.removeValue(forKey: id)?.close()
+    podEpoch += 1
+    epoch += 1
+    upstreams.drain(workload: id)
     tunnels.drain(source: id)
     if runsOn {
       for server in servers(of: id) { server.tunnel?.drain() }
@@ -97,6 +119,7 @@ final class Worker {
     }
     for server in servers(of: id) { server.tunnel?.close("the pod is gone") }
     for session in Array(sessions.values) where session.facts.workload == id { session.abort() }
+    for connection in Array(connections.values) where connection.facts.workload == id { connection.abort() }
   }
 
   private func drain() {
@@ -104,11 +127,12 @@ final class Worker {
     for pod in pods.values { pod.stopListening() }
     tunnels.drain()
     for server in servers() { server.tunnel?.drain() }
+    for connection in Array(connections.values) { connection.drain() }
     finishDraining()
   }
 
-  private func finishDraining() {
-    if isDraining, sessions.isEmpty { events.post(.drained(worker: index)) }
+  func finishDraining() {
+    if isDraining, sessions.isEmpty, connections.isEmpty { events.post(.drained(worker: index)) }
   }
 
   // MARK: Sessions
@@ -144,7 +168,7 @@ final class Worker {
   func report() -> WorkerReport {
     var report = WorkerReport()
     report.statistics = statistics
-    report.connectionCount = sessions.count
+    report.connectionCount = sessions.count + connections.count
     report.connections = sessions.values.prefix(1000).map { session in
       WorkerReport.Connection(
         id: session.id << 8 | UInt64(index), facts: session.facts, bytesSent: session.bytesSent,
@@ -165,6 +189,10 @@ extension Worker: Timed {
     guard now >= nextSweep else { return }
     nextSweep = now + Self.sweepInterval
     for session in Array(sessions.values) where now > session.lastActive + Self.idleTimeout { session.abort() }
+    for connection in Array(connections.values) where now > Self.idleTimeout {
+      connection.closeIfIdle(since: now - Self.idleTimeout)
+    }
     tunnels.sweep(now: now)
+    upstreams.sweep(now: now)
   }
 }

@@ -131,3 +131,8 @@ public struct HTTP2Connection {
   /// Whether the stream is there, in either direction.
   public func isOpen(_ id: UInt32) -> Bool { streams.index(of: id) != nil }
 }
+
+extension HTTP2Connection {
+  /// Takes the head of the event that was answered last, and leaves another's storage.
+  public mutating func exchangeHead(_ other: inout HTTPHead) { swap(&head, &other) }
+}

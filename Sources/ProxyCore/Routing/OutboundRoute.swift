@@ -44,15 +44,8 @@ extension MeshSnapshot {
       guard service.ports.contains(where: { $0.port == destination.port && $0.transport == .tcp }) else {
         return .refused(.unknownServicePort)
       }
-      var candidates: [OutboundRoute.Endpoint] = []
-      for endpoint in endpoints(of: service.key) where endpoint.isReady {
-        guard let port = endpoint.targetPort(for: destination.port),
-          let ip = endpoint.addresses.first(where: { $0.family == destination.ip.family })
-            ?? endpoint.addresses.first,
-          let workload = workload(id: endpoint.workloadID)
-        else { continue }
-        candidates.append(self.endpoint(of: workload, at: SocketAddress(ip, port), isServedHere: isServedHere))
-      }
+      let candidates = readyEndpoints(
+        of: service.key, port: destination.port, family: destination.ip.family, isServedHere: isServedHere)
       return candidates.isEmpty ? .refused(.noReadyEndpoint) : .endpoints(candidates, service: service.key)
     }
     guard let workload = workload(at: destination.ip) else { return .passthrough(destination) }
@@ -60,6 +53,39 @@ extension MeshSnapshot {
       return .refused(.proxyAddress)
     }
     return .endpoints([endpoint(of: workload, at: destination, isServedHere: isServedHere)], service: nil)
+  }
+
+  /// The endpoints of a Service's port that may be given new connections.
+  public func readyEndpoints(
+    of key: ServiceKey, port: UInt16, family: IPAddress.Family, isServedHere: (String) -> Bool
+  ) -> [OutboundRoute.Endpoint] {
+    balancedEndpoints(of: key, port: port, family: family, here: nil, isServedHere: isServedHere).compactMap {
+      $0.isReady && !$0.isDraining && $0.weight > 0 ? $1 : nil
+    }
+  }
+
+  /// The endpoints of a Service's port for a balancer, ready or not, each with the way to it.
+  /// - Parameter here: a workload of this node, which says its zone and region.
+  public func balancedEndpoints(
+    of key: ServiceKey, port: UInt16, family: IPAddress.Family, here: Workload?, isServedHere: (String) -> Bool
+  ) -> [(BalancedEndpoint, OutboundRoute.Endpoint)] {
+    endpoints(of: key).compactMap { endpoint in
+      guard let target = endpoint.targetPort(for: port), let workload = workload(id: endpoint.workloadID),
+        let ip = endpoint.addresses.first(where: { $0.family == family }) ?? endpoint.addresses.first
+      else { return nil }
+      let address = SocketAddress(ip, target)
+      let balanced = BalancedEndpoint(
+        id: workload.id, address: address, weight: workload.weight, isReady: workload.isReady,
+        isDraining: workload.isDraining, rank: rank(of: workload, from: here))
+      return (balanced, self.endpoint(of: workload, at: address, isServedHere: isServedHere))
+    }
+  }
+
+  private func rank(of workload: Workload, from here: Workload?) -> LocalityRank {
+    if !workload.node.isEmpty, workload.node == node { return .node }
+    guard let here else { return .other }
+    if !workload.zone.isEmpty, workload.zone == here.zone { return .zone }
+    return !workload.region.isEmpty && workload.region == here.region ? .region : .other
   }
 
   private func endpoint(

@@ -75,19 +75,25 @@ struct RegularExpressionTable: Sendable {
     }
   }
 
+  /// Splits the columns by one set after the other.
   /// - Returns: a byte of each column.
   private mutating func makeColumns(_ sets: [ByteSet]) -> [UInt8] {
-    var representatives: [UInt8] = []
-    var places: [[Bool]: Int] = [:]
-    for byte in UInt8.min...UInt8.max {
-      let signature = sets.map { $0.contains(byte) }
-      if places[signature] == nil {
-        places[signature] = representatives.count
-        representatives.append(byte)
+    for set in sets {
+      // By the old column and whether the set has the byte; -1: not seen yet.
+      var split = Array(repeating: -1, count: 2 * columnCount)
+      var count = 0
+      for byte in UInt8.min...UInt8.max {
+        let part = 2 * Int(columns[Int(byte)]) + (set.contains(byte) ? 1 : 0)
+        if split[part] < 0 {
+          split[part] = count
+          count += 1
+        }
+        columns[Int(byte)] = UInt8(split[part])
       }
-      columns[Int(byte)] = UInt8(places[signature] ?? 0)
+      columnCount = count
     }
-    columnCount = representatives.count
+    var representatives = Array(repeating: UInt8(0), count: columnCount)
+    for byte in UInt8.min...UInt8.max { representatives[Int(columns[Int(byte)])] = byte }
     return representatives
   }
 

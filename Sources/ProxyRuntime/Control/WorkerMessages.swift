@@ -57,6 +57,10 @@ struct Statistics: Sendable {
   var tunnelFailures: UInt64 = 0
   var handshakesRefused: UInt64 = 0
   var dnsQueries: UInt64 = 0
+  var requests: UInt64 = 0
+  var retries: UInt64 = 0
+  /// Answers that the proxy gave itself.
+  var localReplies: UInt64 = 0
   var droppedLogs: UInt64 = 0
 
   static func + (left: Statistics, right: Statistics) -> Statistics {
@@ -68,6 +72,9 @@ struct Statistics: Sendable {
     sum.tunnelFailures += right.tunnelFailures
     sum.handshakesRefused += right.handshakesRefused
     sum.dnsQueries += right.dnsQueries
+    sum.requests += right.requests
+    sum.retries += right.retries
+    sum.localReplies += right.localReplies
     sum.droppedLogs += right.droppedLogs
     return sum
   }

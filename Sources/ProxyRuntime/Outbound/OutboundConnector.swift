@@ -4,7 +4,7 @@ import ProxyCore
 
 /// The client half: a captured connection to where its application wanted it.
 extension Worker {
-  private static let attempts = 3
+  static let attempts = 3
 
   func acceptOutbound(_ fd: Int32, _ peer: SocketAddress, pod: PodContext) {
     guard let destination = CaptureOptions.originalDestination(fd) else {
@@ -23,10 +23,25 @@ extension Worker {
     facts.downstreamAddress = SocketAddress(
       source?.addresses.first { $0.family == destination.ip.family } ?? peer.ip, peer.port)
     if destination.port == 53 { return serveDNS(over: stream, from: pod, server: destination) }
-    let route = snapshot.route(to: destination) { pods[$0] != nil }
-    switch route {
+    if let service = snapshot.service(at: destination.ip),
+      let traffic = snapshot.traffic(of: service.key, port: destination.port)
+    {
+      facts.service = service.key.description
+      let client = HTTPClient(
+        workload: pod.id, identity: source?.identity(in: snapshot.config.trustDomain),
+        address: facts.downstreamAddress ?? peer, service: service.key, port: destination.port,
+        family: destination.ip.family)
+      return serve(stream, traffic, client, facts)
+    }
+    route(stream, to: destination, facts)
+  }
+
+  /// As a stream of bytes, to where it is addressed.
+  private func route(_ stream: any ByteStream, to destination: SocketAddress, _ facts: Session.Facts) {
+    var facts = facts
+    switch snapshot.route(to: destination, isServedHere: { pods[$0] != nil }) {
     case .refused(let reason):
-      log(.info, "\(pod.id) to \(destination) refused: \(reason.rawValue)")
+      log(.info, "\(facts.source) to \(destination) refused: \(reason.rawValue)")
       statistics.refused += 1
       stream.reset()
     case .passthrough(let address):

@@ -1,4 +1,5 @@
 import MeshModel
+import struct NIOCore.ByteBuffer
 import ProxyCore
 
 /// One application's connection through the proxy: two streams, and the state machine between them.
@@ -38,6 +39,9 @@ final class Session: StreamOwner {
   var opening: StreamOpening?
   private let closed: (Session) -> Void
   private var atClose: (() -> Void)?
+  /// Read before it was known whither: the first bytes of the upstream.
+  private var prelude = ByteBuffer()
+  private var preludeEnds = false
 
   /// - Parameter closed: called once, when both streams are gone.
   init(
@@ -63,6 +67,12 @@ final class Session: StreamOwner {
     body?()
   }
 
+  /// What was read from the downstream already, and whether its end was.
+  func begin(with bytes: UnsafeRawBufferPointer, hasEnded: Bool) {
+    prelude.writeBytes(bytes)
+    preludeEnds = hasEnded
+  }
+
   /// Joins the two streams and lets them run.
   func establish(_ stream: any ByteStream) {
     guard !isClosed else { return stream.reset() }
@@ -70,7 +80,12 @@ final class Session: StreamOwner {
     upstream = stream
     stream.side = .upstream
     stream.owner = self
-    downstream.resume()
+    if prelude.readableBytes > 0 {
+      bytesSent &+= UInt64(prelude.readableBytes)
+      prelude.withUnsafeReadableBytes { stream.write($0) }
+      prelude = ByteBuffer()
+    }
+    if preludeEnds { ended(.downstream) } else { downstream.resume() }
     stream.resume()
   }
 

@@ -1,0 +1,93 @@
+import MeshModel
+import ProxyCore
+
+/// Limits and faults: whether a request gets as far as a try.
+extension Exchange {
+  /// false: it was answered, or waits for an injected delay.
+  func admit(_ plan: RulePlan) -> Bool {
+    guard let traffic = view?.traffic else { return false }
+    guard traffic.limits.tryAcquire(.requests) else {
+      reply(503, .overflow)
+      return false
+    }
+    holdsRequestSlot = traffic.limits
+    if let adaptive = traffic.adaptiveLimit {
+      guard adaptive.tryAcquire() else {
+        reply(503, .overflow)
+        return false
+      }
+      holdsAdaptiveSlot = (adaptive, worker.loop.now)
+    }
+    for buckets in plan.rateLimits {
+      guard case .refused(let wait) = buckets.take(bucketKey(buckets.limit, plan), now: worker.loop.now) else {
+        continue
+      }
+      rateLimited(wait)
+      return false
+    }
+    guard let faults = plan.faults else { return true }
+    return inject(faults, plan)
+  }
+
+  private func bucketKey(_ limit: RateLimit, _ plan: RulePlan) -> UInt64 {
+    var key: UInt64 = 0
+    for part in limit.keys {
+      let hash: UInt64
+      switch part {
+      case .clientIdentity: hash = client.identityHash
+      case .route: hash = plan.routeHash
+      case .header(let name):
+        hash =
+          head.index(of: name.utf8).map { index in
+            head.withBytes(of: head.fields[index].value) { StableHash.hash($0) }
+          } ?? 0
+      }
+      key = StableHash.mix(key ^ hash)
+    }
+    return key
+  }
+
+  private func rateLimited(_ wait: NanoTime?) {
+    responseHead.removeAll()
+    worker.statistics.localReplies += 1
+    responseHead.setStatus(429)
+    if plan?.policy.headers.reason == true {
+      responseHead.append("weft-reason", "\(ResponseFlag.rateLimited.rawValue): \(ResponseFlag.rateLimited.reason)")
+    }
+    // RFC 9110 §10.2.3: whole seconds.
+    if let wait { responseHead.append("retry-after", String((wait + 999_999_999) / 1_000_000_000)) }
+    replyPrepared(text: ResponseFlag.rateLimited.reason)
+  }
+
+  private func inject(_ faults: FaultInjector, _ plan: RulePlan) -> Bool {
+    let injection = faults.draw(random: &worker.loop.random) { index in
+      guard let wanted = faults.faults[index].header, let field = head.index(of: wanted.name.utf8) else { return false }
+      return head.withBytes(of: head.fields[field].value) { $0.elementsEqual(wanted.value.utf8) }
+    }
+    if injection.delay > 0 {
+      backoff = worker.loop.after(injection.delay) { [unowned self] in
+        backoff = nil
+        if !abort(injection.abort) { route(plan) }
+        eventEnded()
+      }
+      return false
+    }
+    return !abort(injection.abort)
+  }
+
+  private func abort(_ abort: FaultInjector.Abort?) -> Bool {
+    switch abort {
+    case nil: return false
+    case .status(let status): reply(Int(status), .faultAbort)
+    case .grpc(let status):
+      responseHead.removeAll()
+      responseHead.setStatus(200)
+      responseHead.append("content-type", "application/grpc")
+      responseHead.append("grpc-status", String(status))
+      responseHead.append("grpc-message", ResponseFlag.faultAbort.reason)
+      worker.statistics.localReplies += 1
+      replyPrepared()
+    }
+    return true
+  }
+}

@@ -1,0 +1,54 @@
+import MeshModel
+import ProxyCore
+
+/// What ties a client to an endpoint: hashes and cookies.
+extension Exchange {
+  /// The key of ring hash and Maglev; nil where the policy asks for none, or the request has none.
+  func balancingHash(_ balancer: LoadBalancer) -> UInt64? {
+    let source: LoadBalancer.HashSource
+    switch balancer.algorithm {
+    case .ringHash(let chosen), .maglev(let chosen): source = chosen
+    default: return nil
+    }
+    switch source {
+    case .header(let name):
+      return head.index(of: name.utf8).map { index in
+        head.withBytes(of: head.fields[index].value) { StableHash.hash($0) }
+      }
+    case .cookie(let name, _):
+      return Cookies.value(name, in: head).map { slice in head.withBytes(of: slice) { StableHash.hash($0) } }
+    case .sourceAddress: return StableHash.hash(client.address.ip)
+    }
+  }
+
+  /// The endpoint that the client's session is bound to, if it says one.
+  func readSession() {
+    guard let session = plan?.sessionPersistence else { return }
+    let value: HTTPHead.Slice?
+    if session.isHeader {
+      value = head.index(of: session.name.lowercased().utf8).map { head.fields[$0].value }
+    } else {
+      value = Cookies.value(session.name, in: head)
+    }
+    cookie = value.flatMap { slice in head.withBytes(of: slice) { EndpointToken($0) } }
+  }
+
+  /// Tells a new client, or one whose endpoint is gone, which endpoint it has now.
+  func setSessionCookies(_ response: inout HTTPHead, _ attempt: Attempt) {
+    guard let session = plan?.sessionPersistence, let target = attempt.target else { return }
+    let token = EndpointToken(target.address)
+    guard cookie != token else { return }
+    var value: [UInt8] = []
+    if session.isHeader {
+      token.write(to: &value)
+      response.set(session.name, String(decoding: value, as: UTF8.self))
+      return
+    }
+    value += session.name.utf8
+    value.append(UInt8(ascii: "="))
+    token.write(to: &value)
+    if let lifetime = session.lifetime { value += "; Max-Age=\(lifetime)".utf8 }
+    value += "; Path=/; HttpOnly".utf8
+    response.append(name: "set-cookie".utf8, value: value)
+  }
+}

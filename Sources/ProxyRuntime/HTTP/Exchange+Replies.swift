@@ -1,0 +1,82 @@
+import ProxyCore
+
+/// Answers that the proxy gives itself.
+extension Exchange {
+  /// Refuses the request, or says that it failed; once begun, a response is broken off instead.
+  func reply(_ status: Int, _ flag: ResponseFlag) {
+    guard isActive else { return }
+    guard !responseBegan else { return breakOff() }
+    worker.statistics.localReplies += 1
+    worker.log(.info, logLine(status, flag))
+    responseHead.removeAll()
+    responseHead.setStatus(status)
+    if plan?.policy.headers.reason == true { responseHead.append("weft-reason", "\(flag.rawValue): \(flag.reason)") }
+    replyPrepared(text: flag.reason)
+  }
+
+  private func logLine(_ status: Int, _ flag: ResponseFlag) -> String {
+    let upstream = tried.last.map { " at \($0)" } ?? ""
+    return "\(client.workload) to \(client.service):\(client.port)\(upstream): \(status) \(flag.rawValue): \(flag.reason)"
+  }
+
+  /// Answers with `responseHead`.
+  func replyPrepared(text: String = "") {
+    guard isActive else { return }
+    let isGRPC = head.first("content-type").map { head.isGRPC($0) } ?? false
+    var body = text
+    if isGRPC, !text.isEmpty {
+      // A gRPC client looks at the trailers alone (gRPC over HTTP/2, "Trailers-Only").
+      responseHead.append("content-type", "application/grpc")
+      responseHead.append("grpc-status", String(GRPCStatus.code(http: responseHead.status)))
+      responseHead.append("grpc-message", text)
+      responseHead.setStatus(200)
+      body = ""
+    } else if !text.isEmpty {
+      responseHead.append("content-type", "text/plain")
+    }
+    plan?.rule?.filters.cors?.apply(toResponse: &responseHead, of: head)
+    var framing = HTTP1Reader.Framing.length(UInt64(body.utf8.count))
+    if head.equals(head.method, "HEAD") {
+      responseHead.append("content-length", String(body.utf8.count))
+      framing = .none
+    } else if responseHead.status == 204 {
+      framing = .none
+    }
+    let hasBody = framing != .none && !body.isEmpty
+    finish()
+    downstream.respond(responseHead, framing: framing)
+    if hasBody { body.withUTF8 { downstream.sendBody(UnsafeRawBufferPointer($0)) } }
+    downstream.finishResponse(trailers: nil)
+  }
+
+  /// The filters of the rule and its backend, and what the balancer sets.
+  func finishHead(_ response: inout HTTPHead, _ attempt: Attempt) {
+    if let plan, let rule = plan.rule {
+      rule.filters.applyToResponse(&response)
+      if let backend { rule.backendFilters[backend].applyToResponse(&response) }
+      rule.filters.cors?.apply(toResponse: &response, of: head)
+    }
+    setSessionCookies(&response, attempt)
+    if plan?.policy.headers.via == true { response.append("via", "1.1 weft") }
+  }
+}
+
+/// gRPC's mapping of HTTP statuses (grpc/doc/http-grpc-status-mapping.md).
+enum GRPCStatus {
+  static func code(http status: Int) -> Int {
+    switch status {
+    case 400: 13
+    case 401: 16
+    case 403: 7
+    case 404: 12
+    case 429, 502, 503, 504: 14
+    default: 2
+    }
+  }
+}
+
+extension HTTPHead {
+  fileprivate func isGRPC(_ contentType: Slice) -> Bool {
+    withBytes(of: contentType) { $0.starts(with: "application/grpc".utf8) }
+  }
+}

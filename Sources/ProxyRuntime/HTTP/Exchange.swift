@@ -1,0 +1,241 @@
+import MeshModel
+import ProxyCore
+
+/// One request and its response, from the routing decision to the last byte. Each connection of HTTP/1.1 uses one for all
+/// of its requests, one after another.
+///
+/// What is decided is decided by `ProxyCore`; here bytes are carried and timers set.
+final class Exchange: Timed {
+  /// Where no policy speaks of retries: what surely reached no application is sent again.
+  static let defaultRetry = RetryPolicy(
+    attempts: 2, statuses: [], grpcStatuses: [], onConnectFailure: true, onReset: false)
+  /// Timeouts up to this one are kept to the millisecond, longer ones to the loop's timer interval.
+  private static let exactTimeout: NanoTime = .seconds(1)
+
+  unowned let worker: Worker
+  unowned let downstream: any Downstream
+  var client: HTTPClient
+  /// The request's, with the rule's filters applied.
+  var head = HTTPHead()
+  var framing = HTTP1Reader.Framing.none
+  /// The request asks for another protocol.
+  var isUpgrade = false
+  var responseHead = HTTPHead()
+
+  private(set) var view: ServiceView?
+  var plan: RulePlan?
+  var retry = RetryState(policy: Exchange.defaultRetry, isIdempotent: false, deadline: nil)
+  private(set) var deadline: NanoTime?
+  private var deadlineAlarm: Alarm?
+  private var isTimed = false
+
+  /// The request's content, kept until it can't be needed for another try.
+  var kept: [UInt8] = []
+  var requestEnded = false
+  var requestTrailers: HTTPHead?
+  var isActive = false
+  var responseBegan = false
+  /// Which backend of the rule; nil without one.
+  var backend: Int?
+  var attempt: Attempt?
+  var spare: Attempt?
+  var tried: [SocketAddress] = []
+  var backoff: Alarm?
+  /// Bytes of the request's path that the route's prefix took.
+  var matchedPrefix = 0
+  var holdsRequestSlot: CircuitLimits?
+  /// With the time at which it was taken.
+  var holdsAdaptiveSlot: (limit: AdaptiveLimit, since: NanoTime)?
+  var answeredAt: NanoTime?
+  /// Of a retry that is under way.
+  var holdsRetrySlot: CircuitLimits?
+  var cookie: EndpointToken?
+
+  init(worker: Worker, downstream: any Downstream, client: HTTPClient) {
+    self.worker = worker
+    self.downstream = downstream
+    self.client = client
+  }
+
+  // MARK: The request
+
+  /// `head` and `framing` are set.
+  func begin() {
+    isActive = true
+    requestEnded = false
+    responseBegan = false
+    worker.statistics.requests += 1
+    guard let view = worker.view(of: client) else { return reply(503, .noCluster) }
+    self.view = view
+    if let group = view.group {
+      guard let found = group.match(head) else { return reply(404, .noRoute) }
+      matchedPrefix = found.matchedPrefix
+      plan = view.plan(for: found.rule)
+    } else {
+      plan = view.plan(for: nil)
+    }
+    guard let plan else { return }
+    if plan.requestTimeout > 0 { setDeadline(worker.loop.now + plan.requestTimeout) }
+    guard admit(plan) else { return }
+    route(plan)
+  }
+
+  /// The filters, and then the first try.
+  func route(_ plan: RulePlan) {
+    if let rule = plan.rule {
+      guard applyFilters(rule) else { return }
+      guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
+      backend = drawn
+      guard rule.rule.backends[drawn].invalid.isEmpty else { return reply(500, .noCluster) }
+      guard rule.backendFilters[drawn].refusal.isEmpty else { return reply(500, .noCluster) }
+      rule.backendFilters[drawn].applyToRequest(&head, matchedPrefix: matchedPrefix)
+    }
+    readSession()
+    RequestHeaders.prepare(
+      &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
+    let isIdempotent = RetryState.isIdempotent(method: head.bytes[head.method.range])
+    retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent, deadline: deadline)
+    view?.traffic.budget.began(at: worker.loop.now)
+    startAttempt()
+  }
+
+  private func applyFilters(_ rule: CompiledRule) -> Bool {
+    let filters = rule.filters
+    guard !filters.isEmpty else { return true }
+    guard filters.refusal.isEmpty else {
+      reply(500, .noCluster)
+      return false
+    }
+    if let cors = filters.cors, cors.isPreflight(head) {
+      responseHead.removeAll()
+      cors.respond(toPreflight: head, into: &responseHead)
+      replyPrepared()
+      return false
+    }
+    if let redirect = filters.redirect {
+      responseHead.removeAll()
+      redirect.respond(to: head, matchedPrefix: matchedPrefix, listenerPort: client.port, into: &responseHead)
+      replyPrepared()
+      return false
+    }
+    filters.applyToRequest(&head, matchedPrefix: matchedPrefix)
+    for mirror in filters.mirrors where mirror.takes(draw: worker.loop.random.next()) { copy(to: mirror.mirror) }
+    return true
+  }
+
+  func receivedBody(_ bytes: UnsafeRawBufferPointer) {
+    guard isActive, !bytes.isEmpty else { return }
+    for mirror in mirrors { mirror.sendBody(bytes) }
+    if let upstream = attempt?.upstream {
+      upstream.sendBody(bytes)
+      if upstream.isBlocked { downstream.pauseRequest() }
+      if retry.canReplay, !responseBegan {
+        if retry.kept(bytes.count) { kept.append(contentsOf: bytes) } else { kept.removeAll() }
+      }
+      return
+    }
+    // Until a try is connected all of it is kept; the reading stops at the first piece beyond the limit.
+    _ = retry.kept(bytes.count)
+    kept.append(contentsOf: bytes)
+    if !retry.canReplay { downstream.pauseRequest() }
+  }
+
+  func endedBody(trailers: HTTPHead?) {
+    guard isActive, !requestEnded else { return }
+    requestEnded = true
+    requestTrailers = trailers.flatMap { $0.fields.isEmpty ? nil : $0 }
+    for mirror in mirrors { mirror.finishRequest(trailers: requestTrailers) }
+    attempt?.upstream?.finishRequest(trailers: requestTrailers)
+  }
+
+  /// What was written to the upstream in this event leaves.
+  func flushUpstream() {
+    attempt?.upstream?.flush()
+    for mirror in mirrors { mirror.flush() }
+  }
+
+  /// The client has gone: nobody waits for the response.
+  func cancel() {
+    guard isActive else { return }
+    endAttempt(.abandoned)?.abandon()
+    finish()
+  }
+
+  func downstreamUnblocked() { attempt?.upstream?.resumeResponse() }
+
+  // MARK: The end
+
+  /// Everything of the request is let go; storage stays.
+  func finish() {
+    isActive = false
+    backoff?.cancel()
+    backoff = nil
+    deadlineAlarm?.cancel()
+    deadlineAlarm = nil
+    deadline = nil
+    if isTimed {
+      worker.loop.stopTimer(self)
+      isTimed = false
+    }
+    holdsRequestSlot?.release(.requests)
+    holdsRequestSlot = nil
+    if let (limit, since) = holdsAdaptiveSlot {
+      limit.finished(latency: answeredAt.map { $0 - since }, now: worker.loop.now)
+      holdsAdaptiveSlot = nil
+    }
+    answeredAt = nil
+    releaseRetrySlot()
+    for mirror in mirrors { mirror.orphan() }
+    mirrors.removeAll(keepingCapacity: true)
+    if kept.capacity > 4096 { kept = [] } else { kept.removeAll(keepingCapacity: true) }
+    requestTrailers = nil
+    backend = nil
+    plan = nil
+    cookie = nil
+    tried.removeAll(keepingCapacity: true)
+  }
+
+  var mirrors: [MirrorUpstream] = []
+
+  func releaseRetrySlot() {
+    holdsRetrySlot?.release(.retries)
+    holdsRetrySlot = nil
+  }
+
+  // MARK: Time
+
+  private func setDeadline(_ time: NanoTime) {
+    deadline = time
+    watch(time) { [unowned self] in
+      if let deadline, worker.loop.now >= deadline { timedOut() }
+    }
+  }
+
+  /// Sees to it that `strike` is called at that time, or a little later, while the exchange is active.
+  private func watch(_ time: NanoTime, _ strike: @escaping () -> Void) {
+    if time <= worker.loop.now + Self.exactTimeout {
+      deadlineAlarm = worker.loop.after(time - worker.loop.now, strike)
+    } else if !isTimed {
+      isTimed = true
+      worker.loop.startTimer(self)
+    }
+  }
+
+  func timerFired(now: NanoTime) {
+    if let deadline, now >= deadline { return timedOut() }
+  }
+
+  private func timedOut() {
+    guard isActive else { return }
+    endAttempt(.failure)?.abandon()
+    guard !responseBegan else { return breakOff() }
+    reply(504, .upstreamTimeout)
+    downstream.flush()
+  }
+
+  /// The response can't be completed: its client has to see that.
+  func breakOff() {
+    finish()
+    downstream.abortResponse()
+  }
+}

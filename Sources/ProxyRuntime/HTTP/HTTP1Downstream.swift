@@ -1,0 +1,287 @@
+import NIOCore
+import ProxyCore
+
+/// A client's connection of HTTP/1.1: its requests one after another, pipelined ones too.
+final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickParticipant, Timed {
+  private static let gather = 16 << 10
+  /// After a refusal its client may still be sending: so long is it read, so that the answer isn't lost by a reset
+  /// (RFC 9112 §9.6).
+  private static let lingering: NanoTime = .seconds(2)
+
+  private enum State {
+    case open
+    /// The last response is on its way; what comes is thrown away.
+    case lingering(until: NanoTime)
+    case closed
+  }
+
+  private let worker: Worker
+  private let stream: any ByteStream
+  let facts: Session.Facts
+  let opened: NanoTime
+  private var reader = HTTP1Reader(.request)
+  private(set) lazy var exchange = Exchange(worker: worker, downstream: self, client: client)
+  private let client: HTTPClient
+  private var state = State.open
+  private var out: [UInt8] = []
+  /// Bytes behind the request that is being answered.
+  private var held = ByteBuffer()
+  private var isAnswering = false
+  private var requestEnded = false
+  private var isScheduled = false
+  private var clientHasEnded = false
+  private var responseFraming = HTTP1Reader.Framing.none
+  private var keepsAlive = true
+  private var minorVersion = 1
+  private var lastActive: NanoTime
+  private let closed: (HTTP1Downstream) -> Void
+
+  init(
+    stream: any ByteStream, client: HTTPClient, facts: Session.Facts, worker: Worker,
+    closed: @escaping (HTTP1Downstream) -> Void
+  ) {
+    self.stream = stream
+    self.client = client
+    self.facts = facts
+    self.worker = worker
+    self.closed = closed
+    opened = worker.loop.now
+    lastActive = opened
+    stream.side = .downstream
+    stream.owner = self
+  }
+
+  func start(with first: UnsafeRawBufferPointer) {
+    if !first.isEmpty { received(first, from: .downstream) }
+    if case .open = state, !isAnswering || !requestEnded { stream.resume() }
+  }
+
+  // MARK: The request
+
+  func received(_ bytes: UnsafeRawBufferPointer, from side: RelayState.Side) {
+    lastActive = worker.loop.now
+    guard case .open = state else { return }
+    if held.readableBytes > 0 || isAnswering && requestEnded {
+      held.writeBytes(bytes)
+      stream.pause()
+      return
+    }
+    process(bytes)
+  }
+
+  private func process(_ input: UnsafeRawBufferPointer) {
+    var bytes = input
+    do {
+      while case .open = state {
+        if isAnswering, requestEnded {
+          if !bytes.isEmpty {
+            held.writeBytes(bytes)
+            stream.pause()
+          }
+          break
+        }
+        guard let event = try reader.next(from: &bytes) else { break }
+        take(event)
+      }
+    } catch {
+      refuse(error)
+    }
+    exchange.flushUpstream()
+    flush()
+  }
+
+  private func take(_ event: HTTP1Reader.Event) {
+    switch event {
+    case .head:
+      isAnswering = true
+      // A request without content is whole: its answer may end it before the reader says so.
+      if case .none = reader.framing { requestEnded = true } else { requestEnded = false }
+      minorVersion = reader.minorVersion
+      keepsAlive = reader.isKeepAlive
+      reader.exchangeHead(&exchange.head)
+      exchange.isUpgrade = reader.upgrade
+      exchange.framing = reader.framing
+      exchange.begin()
+      if requestEnded { exchange.endedBody(trailers: nil) }
+    case .body(let bytes): exchange.receivedBody(bytes)
+    case .end:
+      // Nobody waits for the rest of a request that was answered before it was whole.
+      if isAnswering, !requestEnded {
+        requestEnded = true
+        exchange.endedBody(trailers: reader.trailers)
+      }
+    }
+  }
+
+  /// What can't be read can't be trusted to end where it seems to: the connection ends with the answer (RFC 9112 §9.6).
+  private func refuse(_ error: HTTP1Error) {
+    worker.log(.info, "\(client.workload) to \(client.service):\(client.port): \(error.status) DPE: \(error.reason)")
+    worker.statistics.localReplies += 1
+    keepsAlive = false
+    if isAnswering {
+      // The broken part is the body of a request under way.
+      exchange.cancel()
+      return close(reset: true)
+    }
+    isAnswering = true
+    requestEnded = true
+    var head = HTTPHead()
+    head.setStatus(error.status)
+    respond(head, framing: .length(0))
+    finishResponse(trailers: nil)
+  }
+
+  func pauseRequest() { stream.pause() }
+
+  func resumeRequest() {
+    guard case .open = state, !requestEnded else { return }
+    stream.resume()
+  }
+
+  // MARK: The response
+
+  var isBlocked: Bool { stream.isBlocked }
+  var isHTTP2: Bool { false }
+
+  func inform(_ head: HTTPHead) {
+    guard case .open = state, minorVersion > 0 else { return }
+    HTTP1Writer.response(head, framing: .none, keepAlive: true, minorVersion: minorVersion, into: &out)
+  }
+
+  func respond(_ head: HTTPHead, framing: HTTP1Reader.Framing) {
+    guard case .open = state else { return }
+    responseFraming = framing
+    switch framing {
+    case .untilClose, .chunked:
+      // Whatever its length was before: chunks say it, and to HTTP/1.0 the connection's end.
+      responseFraming = minorVersion > 0 ? .chunked : .untilClose
+      if minorVersion == 0 { keepsAlive = false }
+    case .none, .length: break
+    }
+    if !requestEnded || worker.isDraining { keepsAlive = false }
+    HTTP1Writer.response(
+      head, framing: responseFraming, keepAlive: keepsAlive, minorVersion: minorVersion, into: &out)
+  }
+
+  func sendBody(_ bytes: UnsafeRawBufferPointer) {
+    guard case .open = state, !bytes.isEmpty else { return }
+    lastActive = worker.loop.now
+    if case .chunked = responseFraming { HTTP1Writer.chunkHeader(bytes.count, into: &out) }
+    if out.count + bytes.count <= Self.gather {
+      out.append(contentsOf: bytes)
+    } else {
+      flush()
+      stream.write(bytes)
+    }
+    if case .chunked = responseFraming { HTTP1Writer.chunkEnd(into: &out) }
+  }
+
+  func finishResponse(trailers: HTTPHead?) {
+    guard case .open = state else { return }
+    if case .chunked = responseFraming { HTTP1Writer.lastChunk(trailers: trailers, into: &out) }
+    isAnswering = false
+    guard keepsAlive, requestEnded, !clientHasEnded || held.readableBytes > 0 else { return linger() }
+    // Never from within the event of another stream: the next request may run through to its own end.
+    if held.readableBytes > 0 {
+      schedule()
+    } else {
+      stream.resume()
+    }
+  }
+
+  func abortResponse() { close(reset: true) }
+
+  func flush() {
+    guard !out.isEmpty else { return }
+    if case .closed = state { return }
+    out.withUnsafeBytes { stream.write($0) }
+    if out.capacity > 2 * Self.gather { out = [] } else { out.removeAll(keepingCapacity: true) }
+  }
+
+  func upgrade(to upstream: any ByteStream, pending: UnsafeRawBufferPointer) {
+    guard case .open = state else { return upstream.reset() }
+    flush()
+    state = .closed
+    worker.loop.stopTimer(self)
+    closed(self)
+    guard let session = worker.makeSession(facts, downstream: stream) else {
+      stream.reset()
+      return upstream.reset()
+    }
+    if !pending.isEmpty { stream.write(pending) }
+    if held.readableBytes > 0 { held.withUnsafeReadableBytes { upstream.write($0) } }
+    held = ByteBuffer()
+    session.establish(upstream)
+    if clientHasEnded { session.ended(.downstream) }
+  }
+
+  private func schedule() {
+    guard !isScheduled else { return }
+    isScheduled = true
+    worker.loop.schedule(self)
+  }
+
+  func runInTick() {
+    isScheduled = false
+    guard case .open = state, !isAnswering else { return }
+    let bytes = held
+    held = ByteBuffer()
+    bytes.withUnsafeReadableBytes { process($0) }
+    guard case .open = state else { return }
+    if clientHasEnded, !isAnswering, held.readableBytes == 0 { return close(reset: false) }
+    if !isAnswering || !requestEnded { stream.resume() }
+  }
+
+  // MARK: The end
+
+  func ended(_ side: RelayState.Side) {
+    clientHasEnded = true
+    switch state {
+    case .open:
+      // A client may end its direction behind its last request and still wait for the answer.
+      if isAnswering, requestEnded { return }
+      exchange.cancel()
+      close(reset: !reader.isBetweenMessages)
+    case .lingering: close(reset: false)
+    case .closed: break
+    }
+  }
+
+  private func linger() {
+    flush()
+    if clientHasEnded, !stream.isBlocked { return close(reset: false) }
+    state = .lingering(until: worker.loop.now + Self.lingering)
+    worker.loop.startTimer(self)
+    stream.finish()
+    stream.resume()
+  }
+
+  func timerFired(now: NanoTime) {
+    if case .lingering(let end) = state, now >= end, !stream.isBlocked || now >= end + .seconds(60) {
+      close(reset: false)
+    }
+  }
+
+  func finished(_ side: RelayState.Side) { if clientHasEnded { close(reset: false) } }
+  func unblocked(_ side: RelayState.Side) { exchange.downstreamUnblocked() }
+
+  func failed(_ side: RelayState.Side, _ failure: StreamFailure) {
+    exchange.cancel()
+    close(reset: true)
+  }
+
+  func closeIfIdle(since time: NanoTime) { if lastActive < time { close(reset: isAnswering) } }
+
+  func drain() { if !isAnswering, reader.isBetweenMessages { close(reset: false) } }
+
+  func abort() { close(reset: true) }
+
+  func close(reset: Bool) {
+    if case .closed = state { return }
+    state = .closed
+    exchange.cancel()
+    worker.loop.stopTimer(self)
+    if reset { stream.reset() } else { stream.close() }
+    closed(self)
+  }
+}

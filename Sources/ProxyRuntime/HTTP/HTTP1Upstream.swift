@@ -1,0 +1,203 @@
+import ProxyCore
+
+/// A connection of HTTP/1.1 to an endpoint's application: one exchange at a time, then idle in its pool until the next.
+final class HTTP1Upstream: Upstream, StreamOwner {
+  /// Rests of unwanted responses up to this size are read so that the connection can go on.
+  private static let discardBound = 64 << 10
+  /// What is written in one event is collected up to this size.
+  private static let gather = 16 << 10
+
+  weak var owner: (any UpstreamOwner)?
+  let target: UpstreamPool.Key
+  private(set) var isReused = false
+  private(set) var idleSince: NanoTime = 0
+  private(set) var isClosed = false
+  private let stream: any ByteStream
+  private unowned let pool: UpstreamPool
+  private var reader = HTTP1Reader(.response)
+  private var head = HTTPHead()
+  private var out: [UInt8] = []
+  private var framing = HTTP1Reader.Framing.none
+  private var isBusy = false
+  private var requestEnded = false
+  private var isDiscarding = false
+  private var discarded = 0
+
+  init(stream: any ByteStream, target: UpstreamPool.Key, pool: UpstreamPool) {
+    self.stream = stream
+    self.target = target
+    self.pool = pool
+    stream.side = .upstream
+    stream.owner = self
+    stream.resume()
+  }
+
+  var isBlocked: Bool { stream.isBlocked }
+
+  // MARK: The request
+
+  func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool) {
+    isBusy = true
+    requestEnded = false
+    self.framing = framing
+    reader.expectResponse(
+      toHead: head.equals(head.method, "HEAD"), toConnect: head.equals(head.method, "CONNECT"), toUpgrade: upgrade)
+    HTTP1Writer.request(head, framing: framing, keepAlive: true, forwardsUpgrade: upgrade, into: &out)
+  }
+
+  func sendBody(_ bytes: UnsafeRawBufferPointer) {
+    guard !isClosed, !bytes.isEmpty else { return }
+    if case .chunked = framing { HTTP1Writer.chunkHeader(bytes.count, into: &out) }
+    if out.count + bytes.count <= Self.gather {
+      out.append(contentsOf: bytes)
+    } else {
+      flush()
+      stream.write(bytes)
+    }
+    if case .chunked = framing { HTTP1Writer.chunkEnd(into: &out) }
+  }
+
+  func finishRequest(trailers: HTTPHead?) {
+    guard !isClosed else { return }
+    requestEnded = true
+    if case .chunked = framing { HTTP1Writer.lastChunk(trailers: trailers, into: &out) }
+  }
+
+  func flush() {
+    guard !out.isEmpty, !isClosed else { return }
+    out.withUnsafeBytes { stream.write($0) }
+    if out.capacity > 2 * Self.gather { out = [] } else { out.removeAll(keepingCapacity: true) }
+  }
+
+  func abandon() {
+    owner = nil
+    guard isBusy, requestEnded, !isClosed, !reader.isTunnel else { return close() }
+    isDiscarding = true
+    discarded = 0
+    stream.resume()
+  }
+
+  // MARK: The response
+
+  func pauseResponse() { stream.pause() }
+  func resumeResponse() { stream.resume() }
+
+  func received(_ bytes: UnsafeRawBufferPointer, from side: RelayState.Side) {
+    var bytes = bytes
+    guard isBusy else {
+      // Nothing was asked: whatever this is, it belongs to no request.
+      return close()
+    }
+    do {
+      while isBusy, let event = try reader.next(from: &bytes) {
+        guard take(event, rest: bytes) else { break }
+      }
+    } catch {
+      return fail(.malformed(error.reason))
+    }
+    if !isBusy, !isClosed, !bytes.isEmpty { close() }
+    owner?.eventEnded()
+  }
+
+  /// false: the connection is somebody else's now, or closed.
+  private func take(_ event: HTTP1Reader.Event, rest: UnsafeRawBufferPointer) -> Bool {
+    if isDiscarding { return discard(event) }
+    switch event {
+    case .head:
+      if reader.isTunnel { return upgrade(rest) }
+      reader.exchangeHead(&head)
+      owner?.responded(&head, framing: reader.framing, isInformational: reader.isInformational)
+    case .body(let bytes): owner?.received(bytes)
+    case .end:
+      if !reader.isInformational { completed() }
+    }
+    return !isClosed
+  }
+
+  private func discard(_ event: HTTP1Reader.Event) -> Bool {
+    switch event {
+    case .head: if reader.isTunnel { close() }
+    case .body(let bytes):
+      discarded += bytes.count
+      if discarded > Self.discardBound { close() }
+    case .end: if !reader.isInformational { completed() }
+    }
+    return !isClosed
+  }
+
+  private func upgrade(_ rest: UnsafeRawBufferPointer) -> Bool {
+    reader.exchangeHead(&head)
+    owner?.responded(&head, framing: .none, isInformational: false)
+    guard let owner else {
+      close()
+      return false
+    }
+    self.owner = nil
+    isClosed = true
+    pool.remove(self)
+    owner.upgraded(to: stream, pending: rest)
+    owner.eventEnded()
+    return false
+  }
+
+  private func completed() {
+    let owner = owner
+    self.owner = nil
+    isDiscarding = false
+    isBusy = false
+    if reader.isKeepAlive, requestEnded, reader.isBetweenMessages {
+      isReused = true
+      idleSince = pool.loop.now
+      stream.resume()
+      pool.keep(self)
+    } else {
+      close()
+    }
+    owner?.responseEnded(trailers: reader.trailers)
+    owner?.eventEnded()
+  }
+
+  func ended(_ side: RelayState.Side) {
+    guard isBusy else { return close() }
+    do {
+      guard let event = try reader.ended(), case .end = event else { return fail(.closed) }
+      if isDiscarding {
+        close()
+      } else {
+        let owner = owner
+        self.owner = nil
+        isBusy = false
+        close()
+        owner?.responseEnded(trailers: nil)
+        owner?.eventEnded()
+      }
+    } catch {
+      fail(reader.isBetweenMessages ? .closed : .reset)
+    }
+  }
+
+  func finished(_ side: RelayState.Side) {}
+
+  func unblocked(_ side: RelayState.Side) { owner?.upstreamUnblocked() }
+
+  func failed(_ side: RelayState.Side, _ failure: StreamFailure) {
+    // A reset before the first byte of an answer, on a connection that was idle: its server had closed it.
+    fail(reader.isBetweenMessages ? .closed : .reset)
+  }
+
+  private func fail(_ failure: UpstreamFailure) {
+    let owner = owner
+    self.owner = nil
+    close()
+    owner?.upstreamFailed(failure)
+    owner?.eventEnded()
+  }
+
+  func close() {
+    guard !isClosed else { return }
+    isClosed = true
+    isBusy = false
+    pool.remove(self)
+    stream.reset()
+  }
+}

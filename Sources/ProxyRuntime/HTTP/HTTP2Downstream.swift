@@ -1,0 +1,266 @@
+import ProxyCore
+
+/// A client's connection of HTTP/2: an exchange for each of its streams.
+final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
+  /// A client may have as many requests under way on one connection.
+  private static let streamsBound = 1000
+  private static let spareBound = 64
+
+  let facts: Session.Facts
+  let opened: NanoTime
+  private let worker: Worker
+  private let client: HTTPClient
+  let transport: HTTP2Transport
+  private var streams: [UInt32: HTTP2ServerStream] = [:]
+  private var spare: [HTTP2ServerStream] = []
+  /// Written to in this event.
+  private var touched: [HTTP2ServerStream] = []
+  private var isDraining = false
+  private var lastActive: NanoTime
+  private var isClosed = false
+  private let closed: (HTTP2Downstream) -> Void
+
+  init(
+    stream: any ByteStream, client: HTTPClient, facts: Session.Facts, worker: Worker,
+    closed: @escaping (HTTP2Downstream) -> Void
+  ) {
+    self.client = client
+    self.facts = facts
+    self.worker = worker
+    self.closed = closed
+    opened = worker.loop.now
+    lastActive = opened
+    var limits = HTTP2Connection.Limits()
+    limits.streams = Self.streamsBound
+    transport = HTTP2Transport(stream: stream, side: .downstream, role: .server, limits: limits, loop: worker.loop)
+    transport.owner = self
+  }
+
+  func start(with first: UnsafeRawBufferPointer) {
+    if !first.isEmpty { transport.received(first, from: .downstream) }
+    transport.start()
+  }
+
+  func event(_ event: HTTP2Connection.Event) {
+    lastActive = worker.loop.now
+    switch event {
+    case .headers(let id, let end):
+      let stream = spare.popLast() ?? HTTP2ServerStream(connection: self, worker: worker, client: client)
+      streams[id] = stream
+      stream.begin(id, end: end)
+      touched.append(stream)
+    case .trailers(let id):
+      guard let stream = streams[id] else { return }
+      stream.receivedEnd(trailers: transport.http2.head)
+      touched.append(stream)
+    case .data(let id, let bytes):
+      guard let stream = streams[id] else { return transport.consumed(bytes.count, stream: id) }
+      stream.received(bytes)
+      if touched.last !== stream { touched.append(stream) }
+    case .ended(let id):
+      guard let stream = streams[id] else { return }
+      stream.receivedEnd(trailers: nil)
+      if touched.last !== stream { touched.append(stream) }
+    case .reset(let id, _): streams[id]?.wasReset()
+    case .writable(let id): streams[id]?.mayWrite()
+    case .connectionWritable: for stream in Array(streams.values) { stream.mayWrite() }
+    case .goAway, .streamsAvailable, .pong: break
+    }
+  }
+
+  func eventsEnded() {
+    for stream in touched { stream.exchange.flushUpstream() }
+    touched.removeAll(keepingCapacity: true)
+  }
+
+  func transportUnblocked() { for stream in Array(streams.values) { stream.mayWrite() } }
+
+  func transportFailed(_ reason: String) {
+    if !streams.isEmpty || reason.isEmpty {
+      worker.log(.debug, "\(client.workload) to \(client.service):\(client.port): \(reason)")
+    }
+    close()
+  }
+
+  /// A stream's exchange is over, or was reset.
+  func forget(_ stream: HTTP2ServerStream) {
+    guard streams.removeValue(forKey: stream.id) != nil else { return }
+    if spare.count < Self.spareBound { spare.append(stream) }
+    if isDraining, streams.isEmpty {
+      transport.end()
+      finish()
+    }
+  }
+
+  func drain() {
+    guard !isDraining else { return }
+    isDraining = true
+    transport.goAway(.noError)
+    if streams.isEmpty {
+      transport.end()
+      finish()
+    }
+  }
+
+  func closeIfIdle(since time: NanoTime) { if lastActive < time { abort() } }
+
+  func abort() {
+    transport.close()
+    close()
+  }
+
+  private func close() {
+    guard !isClosed else { return }
+    let streams = streams.values
+    self.streams = [:]
+    for stream in streams { stream.exchange.cancel() }
+    finish()
+  }
+
+  private func finish() {
+    guard !isClosed else { return }
+    isClosed = true
+    closed(self)
+  }
+}
+
+/// One request and its response on a client's connection.
+final class HTTP2ServerStream: Downstream {
+  private unowned let connection: HTTP2Downstream
+  private(set) var id: UInt32 = 0
+  private(set) lazy var exchange = Exchange(worker: worker, downstream: self, client: client)
+  private let worker: Worker
+  private let client: HTTPClient
+  /// What the windows don't let out yet; bounded by the upstream's being paused.
+  private var pending: [UInt8] = []
+  private var endsAfterPending = false
+  private var pendingTrailers: HTTPHead?
+  private var isPaused = false
+  /// Taken in while paused: given back to the client's window on resume.
+  private var withheld = 0
+  private var requestEnded = false
+  private var isReported = false
+
+  init(connection: HTTP2Downstream, worker: Worker, client: HTTPClient) {
+    self.connection = connection
+    self.worker = worker
+    self.client = client
+  }
+
+  // MARK: The request
+
+  func begin(_ id: UInt32, end: Bool) {
+    self.id = id
+    pending.removeAll(keepingCapacity: pending.capacity <= 4096)
+    endsAfterPending = false
+    pendingTrailers = nil
+    isPaused = false
+    withheld = 0
+    requestEnded = end
+    isReported = false
+    connection.transport.http2.exchangeHead(&exchange.head)
+    exchange.framing = end ? .none : BodyLength.framing(of: exchange.head)
+    exchange.isUpgrade = false
+    exchange.begin()
+    if end { exchange.endedBody(trailers: nil) }
+  }
+
+  func received(_ bytes: UnsafeRawBufferPointer) {
+    exchange.receivedBody(bytes)
+    if isPaused { withheld += bytes.count } else { connection.transport.consumed(bytes.count, stream: id) }
+  }
+
+  func receivedEnd(trailers: HTTPHead?) {
+    requestEnded = true
+    exchange.endedBody(trailers: trailers)
+  }
+
+  func wasReset() {
+    exchange.cancel()
+    connection.forget(self)
+  }
+
+  func pauseRequest() { isPaused = true }
+
+  func resumeRequest() {
+    guard isPaused else { return }
+    isPaused = false
+    if withheld > 0 { connection.transport.consumed(withheld, stream: id) }
+    withheld = 0
+  }
+
+  // MARK: The response
+
+  var isHTTP2: Bool { true }
+
+  var isBlocked: Bool {
+    let blocked = !pending.isEmpty || connection.transport.isCongested
+    if blocked { isReported = true }
+    return blocked
+  }
+
+  func inform(_ head: HTTPHead) { connection.transport.respond(head, stream: id, end: false) }
+
+  func respond(_ head: HTTPHead, framing: HTTP1Reader.Framing) {
+    connection.transport.respond(head, stream: id, end: false)
+  }
+
+  func sendBody(_ bytes: UnsafeRawBufferPointer) {
+    var sent = 0
+    if pending.isEmpty { sent = connection.transport.send(bytes, stream: id, end: false) }
+    if sent < bytes.count { pending.append(contentsOf: bytes[sent...]) }
+  }
+
+  func finishResponse(trailers: HTTPHead?) {
+    guard pending.isEmpty else {
+      endsAfterPending = true
+      pendingTrailers = trailers
+      return
+    }
+    end(trailers)
+  }
+
+  private func end(_ trailers: HTTPHead?) {
+    if let trailers {
+      connection.transport.sendTrailers(trailers, stream: id)
+    } else {
+      _ = connection.transport.send(UnsafeRawBufferPointer(start: nil, count: 0), stream: id, end: true)
+    }
+    // Nobody waits for the rest of the request (RFC 9113 §8.1).
+    if !requestEnded { connection.transport.reset(id, .noError) }
+    connection.forget(self)
+  }
+
+  func abortResponse() {
+    connection.transport.reset(id, .internalError)
+    connection.forget(self)
+  }
+
+  func mayWrite() {
+    if !pending.isEmpty {
+      let sent = pending.withUnsafeBytes { connection.transport.send($0, stream: id, end: false) }
+      if sent == pending.count { pending.removeAll(keepingCapacity: true) } else { pending.removeFirst(sent) }
+      guard pending.isEmpty else { return }
+      if endsAfterPending { return end(pendingTrailers) }
+    }
+    guard isReported, !connection.transport.isCongested else { return }
+    isReported = false
+    exchange.downstreamUnblocked()
+  }
+
+  func flush() {}
+
+  /// HTTP/2 has no such thing but extended CONNECT, which isn't offered.
+  func upgrade(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
+    stream.reset()
+    abortResponse()
+  }
+}
+
+/// How long a body is, where HTTP/2 doesn't frame it.
+enum BodyLength {
+  static func framing(of head: HTTPHead) -> HTTP1Reader.Framing {
+    guard let slice = head.first("content-length"), let length = UInt64(head.text(slice)) else { return .chunked }
+    return .length(length)
+  }
+}

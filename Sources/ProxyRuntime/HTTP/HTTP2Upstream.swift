@@ -1,0 +1,255 @@
+import ProxyCore
+
+/// A connection of HTTP/2 to an endpoint's application, shared by the requests of one source workload.
+final class HTTP2Upstream: HTTP2TransportOwner {
+  private static let streamsBound = 1000
+
+  let transport: HTTP2Transport
+  private unowned let group: HTTP2UpstreamGroup
+  private var streams: [UInt32: HTTP2ClientStream] = [:]
+  private var touched: [HTTP2ClientStream] = []
+  private(set) var idleSince: NanoTime
+  let loop: EventLoop
+  /// Streams that were given out and not opened yet.
+  var promised = 0
+
+  init(stream: any ByteStream, group: HTTP2UpstreamGroup, loop: EventLoop) {
+    self.group = group
+    self.loop = loop
+    idleSince = loop.now
+    var limits = HTTP2Connection.Limits()
+    limits.streams = Self.streamsBound
+    transport = HTTP2Transport(stream: stream, side: .upstream, role: .client, limits: limits, loop: loop)
+    transport.owner = self
+    transport.start()
+  }
+
+  var isIdle: Bool { streams.isEmpty && promised == 0 }
+  var hasRoom: Bool { !transport.isClosed && promised == 0 && transport.http2.acceptsStreams }
+
+  func open(_ stream: HTTP2ClientStream, _ head: HTTPHead, end: Bool) -> UInt32? {
+    promised -= 1
+    guard !transport.isClosed, let id = transport.open(head, end: end) else { return nil }
+    streams[id] = stream
+    return id
+  }
+
+  func forget(_ id: UInt32) {
+    guard streams.removeValue(forKey: id) != nil else { return }
+    if streams.isEmpty { idleSince = loop.now }
+    group.hasRoomAgain(self)
+  }
+
+  func event(_ event: HTTP2Connection.Event) {
+    switch event {
+    case .headers(let id, let end):
+      guard let stream = streams[id] else { return }
+      stream.responded(end: end)
+      touch(stream)
+    case .trailers(let id):
+      guard let stream = streams.removeValue(forKey: id) else { return }
+      touch(stream)
+      stream.ended(trailers: transport.http2.head)
+      ended()
+    case .data(let id, let bytes):
+      guard let stream = streams[id] else { return transport.consumed(bytes.count, stream: id) }
+      stream.received(bytes)
+      touch(stream)
+    case .ended(let id):
+      guard let stream = streams.removeValue(forKey: id) else { return }
+      touch(stream)
+      stream.ended(trailers: nil)
+      ended()
+    case .reset(let id, let code):
+      guard let stream = streams.removeValue(forKey: id) else { return }
+      stream.broken(code == HTTP2ErrorCode.refusedStream.rawValue ? .refused : .reset)
+      ended()
+    case .writable(let id): streams[id]?.mayWrite()
+    case .connectionWritable: transportUnblocked()
+    case .streamsAvailable: group.hasRoomAgain(self)
+    case .goAway: group.leaves(self)
+    case .pong: break
+    }
+  }
+
+  private func touch(_ stream: HTTP2ClientStream) { if touched.last !== stream { touched.append(stream) } }
+
+  private func ended() {
+    if streams.isEmpty { idleSince = loop.now }
+    group.hasRoomAgain(self)
+    if streams.isEmpty, transport.http2.isDraining { transport.end() }
+  }
+
+  func eventsEnded() {
+    for stream in touched { stream.eventEnded() }
+    touched.removeAll(keepingCapacity: true)
+  }
+
+  func transportUnblocked() { for stream in Array(streams.values) { stream.mayWrite() } }
+
+  func transportFailed(_ reason: String) {
+    let broken = streams.values
+    streams = [:]
+    group.leaves(self)
+    for stream in broken { stream.broken(.closed) }
+  }
+
+  func close() {
+    transport.close()
+    transportFailed("closed")
+  }
+}
+
+/// One request on a shared connection.
+final class HTTP2ClientStream: Upstream {
+  var owner: (any UpstreamOwner)?
+  let isReused: Bool
+  private let connection: HTTP2Upstream
+  private var id: UInt32 = 0
+  private var pending: [UInt8] = []
+  private var endsAfterPending = false
+  private var pendingTrailers: HTTPHead?
+  private var isPaused = false
+  private var withheld = 0
+  private var isDone = false
+  private var isReported = false
+  private var head = HTTPHead()
+  private var finishing: (any UpstreamOwner)?
+
+  init(connection: HTTP2Upstream, isReused: Bool) {
+    self.connection = connection
+    self.isReused = isReused
+    connection.promised += 1
+  }
+
+  var isBlocked: Bool {
+    let blocked = !pending.isEmpty || connection.transport.isCongested
+    if blocked { isReported = true }
+    return blocked
+  }
+
+  func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool) {
+    var head = head
+    if head.scheme.isEmpty { head.setScheme("http".utf8) }
+    guard let id = connection.open(self, head, end: framing == .none) else {
+      isDone = true
+      let owner = owner
+      self.owner = nil
+      // In a later tick: the caller is in the middle of sending.
+      _ = connection.loop.after(0) {
+        owner?.upstreamFailed(.refused)
+        owner?.eventEnded()
+      }
+      return
+    }
+    self.id = id
+    if framing == .none { hasEnded = true }
+  }
+
+  private var hasEnded = false
+
+  func sendBody(_ bytes: UnsafeRawBufferPointer) {
+    guard !isDone, !hasEnded else { return }
+    var sent = 0
+    if pending.isEmpty { sent = connection.transport.send(bytes, stream: id, end: false) }
+    if sent < bytes.count { pending.append(contentsOf: bytes[sent...]) }
+  }
+
+  func finishRequest(trailers: HTTPHead?) {
+    guard !isDone, !hasEnded else { return }
+    hasEnded = true
+    guard pending.isEmpty else {
+      endsAfterPending = true
+      pendingTrailers = trailers
+      return
+    }
+    end(trailers)
+  }
+
+  private func end(_ trailers: HTTPHead?) {
+    if let trailers {
+      connection.transport.sendTrailers(trailers, stream: id)
+    } else {
+      _ = connection.transport.send(UnsafeRawBufferPointer(start: nil, count: 0), stream: id, end: true)
+    }
+  }
+
+  func pauseResponse() { isPaused = true }
+
+  func resumeResponse() {
+    guard isPaused else { return }
+    isPaused = false
+    if withheld > 0 { connection.transport.consumed(withheld, stream: id) }
+    withheld = 0
+  }
+
+  func flush() {}
+
+  func abandon() {
+    owner = nil
+    guard !isDone else { return }
+    isDone = true
+    if id != 0 {
+      connection.transport.reset(id, .cancel)
+      connection.forget(id)
+    } else {
+      connection.promised -= 1
+    }
+  }
+
+  // MARK: From the connection
+
+  func responded(end: Bool) {
+    connection.transport.http2.exchangeHead(&head)
+    let isInformational = head.status < 200
+    let framing: HTTP1Reader.Framing = end ? .none : BodyLength.framing(of: head)
+    owner?.responded(&head, framing: framing, isInformational: isInformational)
+    if end, !isInformational {
+      connection.forget(id)
+      ended(trailers: nil)
+    }
+  }
+
+  func received(_ bytes: UnsafeRawBufferPointer) {
+    owner?.received(bytes)
+    if isPaused { withheld += bytes.count } else { connection.transport.consumed(bytes.count, stream: id) }
+  }
+
+  func ended(trailers: HTTPHead?) {
+    guard !isDone else { return }
+    isDone = true
+    if !hasEnded { connection.transport.reset(id, .cancel) }
+    let owner = owner
+    self.owner = nil
+    finishing = owner
+    owner?.responseEnded(trailers: trailers)
+  }
+
+  func eventEnded() {
+    owner?.eventEnded()
+    finishing?.eventEnded()
+    finishing = nil
+  }
+
+  func broken(_ failure: UpstreamFailure) {
+    guard !isDone else { return }
+    isDone = true
+    let owner = owner
+    self.owner = nil
+    owner?.upstreamFailed(failure)
+    owner?.eventEnded()
+  }
+
+  func mayWrite() {
+    guard !isDone else { return }
+    if !pending.isEmpty {
+      let sent = pending.withUnsafeBytes { connection.transport.send($0, stream: id, end: false) }
+      if sent == pending.count { pending.removeAll(keepingCapacity: true) } else { pending.removeFirst(sent) }
+      guard pending.isEmpty else { return }
+      if endsAfterPending { end(pendingTrailers) }
+    }
+    guard isReported, !connection.transport.isCongested else { return }
+    isReported = false
+    owner?.upstreamUnblocked()
+  }
+}

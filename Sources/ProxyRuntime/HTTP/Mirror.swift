@@ -1,0 +1,110 @@
+import MeshModel
+import ProxyCore
+
+/// The copy of a request, whose answer nobody sees. It never holds up the request: what its endpoint doesn't take at once,
+/// beyond a bound, ends the copy.
+final class MirrorUpstream: UpstreamOwner {
+  private static let bufferBound = 256 << 10
+
+  private let worker: Worker
+  private var upstream: (any Upstream)?
+  private var opening: StreamOpening?
+  private var head: HTTPHead
+  private let framing: HTTP1Reader.Framing
+  private var buffered: [UInt8] = []
+  private var isWhole = false
+  private var trailers: HTTPHead?
+  private var isDone = false
+
+  init(worker: Worker, head: HTTPHead, framing: HTTP1Reader.Framing) {
+    self.worker = worker
+    self.head = head
+    self.framing = framing
+  }
+
+  func start(_ client: HTTPClient, _ target: OutboundRoute.Endpoint, isHTTP2: Bool, cluster: Cluster) {
+    worker.keepAlive(self)
+    let key = UpstreamPool.Key(source: client.workload, target: target)
+    if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream) }
+    let attempt = worker.upstreams.open(
+      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, worker: worker
+    ) { [weak self] result in
+      guard case .success(let upstream) = result else { return self?.end() ?? () }
+      guard let self, !isDone else { return upstream.abandon() }
+      opening = nil
+      send(over: upstream)
+      upstream.flush()
+    }
+    if attempt?.isSettled == false { opening = attempt }
+  }
+
+  private func send(over upstream: any Upstream) {
+    self.upstream = upstream
+    upstream.owner = self
+    upstream.send(head, framing: framing, upgrade: false)
+    if !buffered.isEmpty { buffered.withUnsafeBytes { upstream.sendBody($0) } }
+    buffered = []
+    if isWhole { upstream.finishRequest(trailers: trailers) }
+  }
+
+  func sendBody(_ bytes: UnsafeRawBufferPointer) {
+    guard !isDone else { return }
+    guard let upstream else {
+      guard buffered.count + bytes.count <= Self.bufferBound else { return abandon() }
+      buffered.append(contentsOf: bytes)
+      return
+    }
+    if upstream.isBlocked { return abandon() }
+    upstream.sendBody(bytes)
+  }
+
+  func finishRequest(trailers: HTTPHead?) {
+    isWhole = true
+    self.trailers = trailers
+    upstream?.finishRequest(trailers: trailers)
+  }
+
+  func flush() { upstream?.flush() }
+
+  /// The request that it copies is over: a copy that isn't whole can't become so.
+  func orphan() { if !isWhole { abandon() } }
+
+  private func abandon() {
+    guard !isDone else { return }
+    opening?.cancel()
+    upstream?.abandon()
+    end()
+  }
+
+  private func end() {
+    isDone = true
+    opening = nil
+    upstream = nil
+    worker.release(self)
+  }
+
+  // MARK: The answer
+
+  func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool) {}
+  func received(_ bytes: UnsafeRawBufferPointer) {}
+  func responseEnded(trailers: HTTPHead?) { end() }
+  func upgraded(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
+    stream.reset()
+    end()
+  }
+  func upstreamFailed(_ failure: UpstreamFailure) { end() }
+  func upstreamUnblocked() {}
+  func eventEnded() {}
+}
+
+extension Exchange {
+  /// Sends a copy of the request, as it is now, to one of a Service's endpoints.
+  func copy(to mirror: Mirror) {
+    let cluster = worker.cluster(mirror.service, mirror.port, client.family, client: client.identity)
+    cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+    guard let index = cluster.endpoints.choose(now: worker.loop.now, random: &worker.loop.random) else { return }
+    let copied = MirrorUpstream(worker: worker, head: head, framing: framing)
+    copied.start(client, cluster.targets[index], isHTTP2: usesHTTP2(cluster), cluster: cluster)
+    mirrors.append(copied)
+  }
+}

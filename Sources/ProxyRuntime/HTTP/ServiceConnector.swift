@@ -1,0 +1,115 @@
+import MeshModel
+import ProxyCore
+
+/// Connections to a Service's port, by what it speaks.
+extension Worker {
+  func serve(_ stream: any ByteStream, _ traffic: PortTraffic, _ client: HTTPClient, _ facts: Session.Facts) {
+    switch traffic.appProtocol {
+    case .tcp: carry(stream, .tcp, traffic, client, facts)
+    case .tls where traffic.connections.isEmpty: carry(stream, .tcp, traffic, client, facts)
+    case .http, .http2, .grpc, .tls:
+      sniff(stream, patience: nil, traffic, client, facts)
+    case .unknown: sniff(stream, patience: ProtocolSniff.patience, traffic, client, facts)
+    }
+  }
+
+  private func sniff(
+    _ stream: any ByteStream, patience: NanoTime?, _ traffic: PortTraffic, _ client: HTTPClient,
+    _ facts: Session.Facts
+  ) {
+    guard probes.count < Self.sessionsBound else { return stream.reset() }
+    let probe = ProtocolSniff(stream: stream, loop: loop, patience: patience) { [unowned self] probe, verdict in
+      probes[ObjectIdentifier(probe)] = nil
+      guard let verdict else { return }
+      begin(stream, verdict, probe, traffic, client, facts)
+    }
+    probes[ObjectIdentifier(probe)] = probe
+    probe.start()
+  }
+
+  private func begin(
+    _ stream: any ByteStream, _ verdict: SniffedProtocol, _ probe: ProtocolSniff, _ traffic: PortTraffic,
+    _ client: HTTPClient, _ facts: Session.Facts
+  ) {
+    let bytes = probe.bytes
+    let hasEnded = probe.hasEnded
+    switch verdict {
+    case .http1 where traffic.appProtocol != .tls: serveHTTP1(stream, bytes, client, facts)
+    case .http2 where traffic.appProtocol != .tls: serveHTTP2(stream, bytes, client, facts)
+    case .tls(let serverName, _): carry(stream, .tls(serverName: serverName), traffic, client, facts, first: bytes, hasEnded: hasEnded)
+    default:
+      // A port that says HTTP is answered as such, so that its client learns what is wrong.
+      if traffic.appProtocol == .http {
+        serveHTTP1(stream, bytes, client, facts)
+      } else if traffic.appProtocol == .http2 || traffic.appProtocol == .grpc {
+        serveHTTP2(stream, bytes, client, facts)
+      } else {
+        carry(stream, .tcp, traffic, client, facts, first: bytes, hasEnded: hasEnded)
+      }
+    }
+  }
+
+  private func serveHTTP1(_ stream: any ByteStream, _ first: [UInt8], _ client: HTTPClient, _ facts: Session.Facts) {
+    guard connections.count < Self.sessionsBound else { return stream.reset() }
+    statistics.accepted += 1
+    let connection = HTTP1Downstream(stream: stream, client: client, facts: facts, worker: self) {
+      [unowned self] in forget($0)
+    }
+    connections[ObjectIdentifier(connection)] = connection
+    first.withUnsafeBytes { connection.start(with: $0) }
+  }
+
+  private func serveHTTP2(_ stream: any ByteStream, _ first: [UInt8], _ client: HTTPClient, _ facts: Session.Facts) {
+    guard connections.count < Self.sessionsBound else { return stream.reset() }
+    statistics.accepted += 1
+    let connection = HTTP2Downstream(stream: stream, client: client, facts: facts, worker: self) {
+      [unowned self] in forget($0)
+    }
+    connections[ObjectIdentifier(connection)] = connection
+    first.withUnsafeBytes { connection.start(with: $0) }
+  }
+
+  private func forget(_ connection: any HTTPConnection) {
+    connections[ObjectIdentifier(connection)] = nil
+    finishDraining()
+  }
+
+  /// A stream of bytes, by the TCPRoute or TLSRoute that takes it, else to the Service.
+  private func carry(
+    _ stream: any ByteStream, _ kind: L4RouteTable.Connection, _ traffic: PortTraffic, _ client: HTTPClient,
+    _ facts: Session.Facts, first: [UInt8] = [], hasEnded: Bool = false
+  ) {
+    var service = client.service
+    var port = client.port
+    if let group = traffic.connections.group(clientNamespace: client.identity?.namespace ?? "") {
+      guard let rule = group.match(kind), let drawn = rule.backend(using: &loop.random),
+        rule.rule.backends[drawn].invalid.isEmpty
+      else { return refuse(stream, facts, "no route takes the connection, or its backend doesn't exist") }
+      service = rule.rule.backends[drawn].service
+      port = rule.rule.backends[drawn].port
+    }
+    let endpoints = snapshot.readyEndpoints(of: service, port: port, family: client.family) { pods[$0] != nil }
+    guard !endpoints.isEmpty else { return refuse(stream, facts, OutboundRoute.Refusal.noReadyEndpoint.rawValue) }
+    guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
+    first.withUnsafeBytes { session.begin(with: $0, hasEnded: hasEnded) }
+    dial(session, among: endpoints, attemptsLeft: Self.attempts)
+  }
+
+  private func refuse(_ stream: any ByteStream, _ facts: Session.Facts, _ reason: String) {
+    log(.info, "\(facts.source) to \(facts.destination) refused: \(reason)")
+    statistics.refused += 1
+    stream.reset()
+  }
+}
+
+/// A connection of HTTP as its worker keeps it.
+protocol HTTPConnection: AnyObject {
+  var facts: Session.Facts { get }
+  var opened: NanoTime { get }
+  /// Its requests are finished, and no new ones taken.
+  func drain()
+  /// Ends it at once.
+  func abort()
+  /// Closes it if nothing has been under way since `time`.
+  func closeIfIdle(since time: NanoTime)
+}

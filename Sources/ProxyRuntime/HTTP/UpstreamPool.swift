@@ -1,0 +1,97 @@
+import MeshModel
+import ProxyCore
+
+/// A worker's upstream connections that are idle: of one source workload to one endpoint, used again by its requests and by
+/// nobody else's, since the application and the mesh see the source's address and identity.
+final class UpstreamPool {
+  struct Key: Hashable {
+    let source: String
+    let target: OutboundRoute.Endpoint
+
+    func hash(into hasher: inout Hasher) {
+      // Address and source differ wherever anything does.
+      hasher.combine(target.address)
+      hasher.combine(source)
+    }
+  }
+
+  /// Below what servers commonly wait for the next request.
+  static let idleTimeout: NanoTime = .seconds(55)
+  private static let idleBound = 16_384
+
+  let loop: EventLoop
+  private var idle: [Key: [HTTP1Upstream]] = [:]
+  private var idleCount = 0
+  private var groups: [Key: HTTP2UpstreamGroup] = [:]
+  /// Everything that is open, so that it can be ended with its workload.
+  private var open: [ObjectIdentifier: HTTP1Upstream] = [:]
+
+  init(loop: EventLoop) { self.loop = loop }
+
+  /// What is there already: an idle connection, or room on one of HTTP/2.
+  func take(_ key: Key, isHTTP2: Bool) -> (any Upstream)? {
+    if isHTTP2 { return groups[key]?.stream() }
+    guard let index = idle.index(forKey: key), let upstream = idle.values[index].popLast() else { return nil }
+    idleCount -= 1
+    return upstream
+  }
+
+  /// Opens a connection, or waits for one of HTTP/2 that others are opening. `completion` is called once, perhaps before
+  /// this returns; not after the attempt was cancelled, where there is one of its own.
+  func open(
+    _ key: Key, isHTTP2: Bool, for client: HTTPClient, timeout: NanoTime, worker: Worker,
+    completion: @escaping (Result<any Upstream, UpstreamFailure>) -> Void
+  ) -> StreamOpening? {
+    if isHTTP2 {
+      let group = groups[key] ?? HTTP2UpstreamGroup(key: key, worker: worker)
+      groups[key] = group
+      group.wait(client, timeout: timeout, completion)
+      return nil
+    }
+    let request = StreamTarget(
+      source: client.workload, client: client.address, endpoint: key.target, timeout: timeout)
+    return worker.open(request) { [unowned self] result in
+      switch result {
+      case .success(let stream):
+        let upstream = HTTP1Upstream(stream: stream, target: key, pool: self)
+        open[ObjectIdentifier(upstream)] = upstream
+        completion(.success(upstream))
+      case .failure(let failure): completion(.failure(.connect(failure)))
+      }
+    }
+  }
+
+  /// The last used is used first: what isn't needed grows old.
+  func keep(_ upstream: HTTP1Upstream) {
+    guard idleCount < Self.idleBound else { return upstream.close() }
+    idleCount += 1
+    idle[upstream.target, default: []].append(upstream)
+  }
+
+  /// It is closed, or carries something else than HTTP now.
+  func remove(_ upstream: HTTP1Upstream) {
+    open[ObjectIdentifier(upstream)] = nil
+    guard let index = idle.index(forKey: upstream.target),
+      let place = idle.values[index].firstIndex(where: { $0 === upstream })
+    else { return }
+    idle.values[index].remove(at: place)
+    idleCount -= 1
+  }
+
+  func sweep(now: NanoTime) {
+    for (key, list) in idle {
+      for upstream in list where now > upstream.idleSince + Self.idleTimeout { upstream.close() }
+      if idle[key]?.isEmpty == true { idle[key] = nil }
+    }
+    for (key, group) in groups where group.sweep(now: now) { groups[key] = nil }
+  }
+
+  /// The workload has left the mesh or is gone: idle connections of it, and to it, end.
+  func drain(workload: String) {
+    for (key, list) in idle where key.source == workload || key.target.workloadID == workload {
+      for upstream in list { upstream.close() }
+      idle[key] = nil
+    }
+    for (key, group) in groups where key.source == workload || key.target.workloadID == workload { group.drain() }
+  }
+}
