@@ -60,7 +60,7 @@ import Testing
   func catastrophicPatternsAreLinear(_ pattern: String) throws {
     let expression = try RegularExpression(pattern)
     var best: [Duration] = []
-    for length in [2_000, 8_000] {
+    for length in [1_000, 4_000] {
       let text = String(repeating: "a", count: length) + "!"
       let times = (0..<3).map { _ in ContinuousClock().measure { #expect(!expression.matches(text)) } }
       best.append(times.min() ?? .zero)
@@ -100,7 +100,7 @@ import Testing
     var random = RoutingRandom(state: 9)
     let alphabet = Array("ab(|)*+?{}[]^$\\.-,12:=!<>iPsd é")
     var readable = 0
-    for _ in 0..<6000 {
+    for _ in 0..<3000 {
       let pattern = String(
         (0..<Int.random(in: 0...12, using: &random)).map { _ in alphabet.randomElement(using: &random)! })
       guard let expression = try? RegularExpression(pattern) else { continue }
@@ -108,7 +108,7 @@ import Testing
       let other = try? RegularExpression(pattern, isDeterministic: false)
       #expect(expression.matches("ab1a") == other?.matches("ab1a"))
     }
-    #expect(readable > 500)
+    #expect(readable > 300)
   }
 }
 
