@@ -2,42 +2,51 @@ import MeshModel
 
 /// The filters of a rule or a backend, ready to be applied. In which order: CORS, the redirect or the rewrite, the
 /// request's headers, mirrors (which get the request as it is then); the response's headers last.
-public struct FilterChain: Sendable {
-  public private(set) var cors: CORSFilter?
-  public private(set) var redirect: RedirectFilter?
-  public private(set) var rewrite: RewriteFilter?
-  public private(set) var mirrors: [MirrorFilter] = []
-  public private(set) var requestHeaders: [HeaderFilter] = []
-  public private(set) var responseHeaders: [HeaderFilter] = []
+///
+/// Behind one reference: most rules have none, and each request asks.
+public final class FilterChain: Sendable {
+  public let isEmpty: Bool
+  public let cors: CORSFilter?
+  public let redirect: RedirectFilter?
+  public let rewrite: RewriteFilter?
+  public let mirrors: [MirrorFilter]
+  public let requestHeaders: [HeaderFilter]
+  public let responseHeaders: [HeaderFilter]
   /// A filter that can't be applied mustn't be skipped (Gateway API): why all requests are answered by 500. Empty: all is
   /// well.
-  public private(set) var refusal = ""
+  public let refusal: String
 
   init(_ filters: [RouteFilter]) {
+    var cors: CORSFilter?
+    var redirect: RedirectFilter?
+    var rewrite: RewriteFilter?
+    var mirrors: [MirrorFilter] = []
+    var requestHeaders: [HeaderFilter] = []
+    var responseHeaders: [HeaderFilter] = []
+    var refusal = ""
     for filter in filters {
       do throws(FilterError) {
-        try add(filter)
+        switch filter {
+        case .requestHeaders(let edit): requestHeaders.append(try HeaderFilter(edit))
+        case .responseHeaders(let edit): responseHeaders.append(try HeaderFilter(edit))
+        case .redirect(let value): redirect = try RedirectFilter(value)
+        case .rewrite(let value): rewrite = try RewriteFilter(value)
+        case .mirror(let mirror): mirrors.append(MirrorFilter(mirror))
+        case .cors(let value): cors = try CORSFilter(value)
+        }
       } catch {
         refusal = error.description
       }
     }
     if redirect != nil, rewrite != nil { refusal = "a redirect and a rewrite exclude each other" }
-  }
-
-  private mutating func add(_ filter: RouteFilter) throws(FilterError) {
-    switch filter {
-    case .requestHeaders(let edit): requestHeaders.append(try HeaderFilter(edit))
-    case .responseHeaders(let edit): responseHeaders.append(try HeaderFilter(edit))
-    case .redirect(let redirect): self.redirect = try RedirectFilter(redirect)
-    case .rewrite(let rewrite): self.rewrite = try RewriteFilter(rewrite)
-    case .mirror(let mirror): mirrors.append(MirrorFilter(mirror))
-    case .cors(let cors): self.cors = try CORSFilter(cors)
-    }
-  }
-
-  public var isEmpty: Bool {
-    cors == nil && redirect == nil && rewrite == nil && mirrors.isEmpty && requestHeaders.isEmpty
-      && responseHeaders.isEmpty && refusal.isEmpty
+    isEmpty = filters.isEmpty
+    self.cors = cors
+    self.redirect = redirect
+    self.rewrite = rewrite
+    self.mirrors = mirrors
+    self.requestHeaders = requestHeaders
+    self.responseHeaders = responseHeaders
+    self.refusal = refusal
   }
 
   /// The rewrite and the headers.
