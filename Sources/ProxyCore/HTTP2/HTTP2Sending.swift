@@ -114,7 +114,7 @@ extension HTTP2Connection {
   }
 
   /// Encodes in place; only a block over the peer's frame size, which is rare, is copied into several frames.
-  private mutating func writeHead(
+  mutating func writeHead(
     _ head: HTTPHead, as kind: MessageKind, stream: UInt32, end: Bool, into out: inout ByteBuffer
   ) {
     let flags = end ? HTTP2.Flag.endStream : 0
