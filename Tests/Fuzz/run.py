@@ -13,7 +13,19 @@ WORK = os.path.join(ROOT, ".build/fuzz")
 # Of each target: the sources under Sources/ProxyCore that it needs, and the longest input in bytes.
 TARGETS = {
     "HTTP1": (["HTTP/HTTPHead.swift", "HTTP1/*.swift"], 4096),
+    "Sniffing": (["HTTP/HTTPHead.swift", "Sniffing/*.swift"], 1024),
+    "DNS": ([f"DNS/DNS{name}.swift" for name in ("Bytes", "Constants", "Error", "Query", "ResponseWriter", "WireName")], 1024),
 }
+
+
+def build_model():
+    """Compiles MeshModel, which targets import: a module, and an object next to it."""
+    sources = sorted(glob.glob(os.path.join(ROOT, "Sources/MeshModel/**/*.swift"), recursive=True))
+    subprocess.run(
+        ["swiftc", "-swift-version", "6", "-O", "-wmo", "-parse-as-library", "-module-name", "MeshModel", "-emit-module",
+         "-emit-module-path", os.path.join(WORK, "MeshModel.swiftmodule"), "-emit-object",
+         "-o", os.path.join(WORK, "MeshModel.o"), *sources],
+        check=True)
 
 
 def build(target):
@@ -28,7 +40,8 @@ def build(target):
     # Optimised, with preconditions; lld, because gold writes a warning for each of the sanitizer's symbols.
     subprocess.run(
         ["swiftc", "-swift-version", "6", "-O", "-sanitize=fuzzer,address", "-parse-as-library", "-use-ld=lld",
-         "-module-name", f"Fuzz{target}", "-o", program, *sources],
+         "-module-name", f"Fuzz{target}", "-o", program, "-I", WORK, os.path.join(WORK, "MeshModel.o"),
+         *sources],
         check=True)
     return program
 
@@ -61,6 +74,7 @@ def main():
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     targets = sys.argv[2:] or list(TARGETS)
     os.makedirs(WORK, exist_ok=True)
+    build_model()
     failed = [target for target in targets if not run(target, build(target), seconds)]
     if failed:
         print(f"failed: {', '.join(failed)}; the inputs lie in {WORK}")
