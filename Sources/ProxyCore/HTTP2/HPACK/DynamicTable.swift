@@ -38,15 +38,13 @@ struct DynamicTable {
   /// By its distance from the newest.
   func entry(age: Int) -> Entry? { age < count ? ring[(inserted - 1 - age) & (Self.ringSize - 1)] : nil }
 
-  func withBytes<Result>(
-    of entry: Entry, _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Result
-  ) -> Result {
+  /// Name and value, one behind the other.
+  @inline(__always)
+  func withBytes<Result>(of entry: Entry, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
     bytes.withUnsafeBytes { all in
       let start = entry.position - base
-      let middle = start + Int(entry.nameCount)
       return body(
-        UnsafeRawBufferPointer(rebasing: all[start..<middle]),
-        UnsafeRawBufferPointer(rebasing: all[middle..<middle + Int(entry.valueCount)]))
+        UnsafeRawBufferPointer(rebasing: all[start..<start + Int(entry.nameCount) + Int(entry.valueCount)]))
     }
   }
 

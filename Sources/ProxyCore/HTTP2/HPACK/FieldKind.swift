@@ -10,9 +10,14 @@ enum FieldKind: UInt8, Sendable {
 
   /// By name. Upper case is malformed (RFC 9113 §8.2.1).
   init(name: UnsafeRawBufferPointer) {
+    self.init(known: name)
+    if self == .regular, name.isEmpty || !name.allSatisfy(FieldBytes.isLowercaseToken) { self = .malformed }
+  }
+
+  /// By a name in lower case; `regular` for all that have no meaning here.
+  init(known name: UnsafeRawBufferPointer) {
     self = .regular
     switch name.count {
-    case 0: self = .malformed
     case 2 where name.equals("te"): self = .te
     case 4 where name.equals("host"): self = .host
     case 5 where name.equals(":path"): self = .path
@@ -30,7 +35,6 @@ enum FieldKind: UInt8, Sendable {
     case 17 where name.equals("transfer-encoding"): self = .connectionSpecific
     default: break
     }
-    if self == .regular, !name.allSatisfy(FieldBytes.isLowercaseToken) { self = .malformed }
   }
 }
 
@@ -75,16 +79,9 @@ enum FieldBytes {
     return bytes.allSatisfy { $0 &- UInt8(ascii: "a") < 26 || $0 &- UInt8(ascii: "0") < 10 || "+-.".utf8.contains($0) }
   }
 
-  private static let lowTokens = set("!#$%&'*+-.0123456789", above: 0)
-  private static let lowercaseTokens = set("^_`abcdefghijklmnopqrstuvwxyz|~", above: 64)
-
-  private static func set(_ text: StaticString, above base: UInt8) -> UInt64 {
-    var bits: UInt64 = 0
-    for byte in UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount) {
-      bits |= 1 << UInt64(byte - base)
-    }
-    return bits
-  }
+  /// A bit for each byte: `!#$%&'*+-.0123456789`, and from 64 on ``^_`a...z|~``.
+  private static let lowTokens: UInt64 = 0x03ff_6cfa_0000_0000
+  private static let lowercaseTokens: UInt64 = 0x57ff_ffff_c000_0000
 }
 
 extension UnsafeRawBufferPointer {

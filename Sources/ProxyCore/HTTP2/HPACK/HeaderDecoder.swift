@@ -45,7 +45,9 @@ struct HeaderDecoder {
     } else {
       guard let entry = table.entry(age: index - StaticTable.count - 1) else { throw Self.error("an index") }
       guard rules.admits(Int(entry.nameCount) + Int(entry.valueCount)) else { return }
-      let (name, value) = table.withBytes(of: entry) { (head.put($0), head.put($1)) }
+      let both = table.withBytes(of: entry) { head.put($0) }
+      let name = HTTPHead.Slice(Int(both.start), Int(entry.nameCount))
+      let value = HTTPHead.Slice(Int(both.start) + Int(entry.nameCount), Int(entry.valueCount))
       rules.add(entry.kind, name: name, value: value, neverIndexed: false, to: &head)
     }
   }
@@ -66,7 +68,7 @@ struct HeaderDecoder {
       kind = fixed.entries[index].kind
     } else {
       guard let entry = table.entry(age: index - StaticTable.count - 1) else { throw Self.error("an index") }
-      name = table.withBytes(of: entry) { name, _ in head.put(name) }
+      name = table.withBytes(of: entry) { head.put(UnsafeRawBufferPointer(rebasing: $0[..<Int(entry.nameCount)])) }
       // Malformed may have been its value only.
       kind = entry.kind == .malformed ? nil : entry.kind
     }

@@ -123,7 +123,7 @@ struct HeaderEncoder {
     }
     let hash = FieldHash.of(name)
     let index = fixed.index(of: name, hash: hash)
-    switch index > 0 ? fixed.entries[index].kind : FieldKind(name: name) {
+    switch index > 0 ? fixed.entries[index].kind : FieldKind(known: name) {
     case .connectionSpecific: return
     case .host where message == .request: return
     case .te where !value.equalsIgnoringCase("trailers"): return
@@ -183,14 +183,20 @@ struct HeaderEncoder {
     _ slot: UInt32, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, hash: UInt64
   ) -> Int? {
     guard let number = number(in: slot), let entry = table.entry(number: number), entry.hash == hash,
-      table.withBytes(of: entry, { $0.equals(name) && $1.equals(value) })
+      Int(entry.nameCount) == name.count,
+      table.withBytes(
+        of: entry,
+        {
+          UnsafeRawBufferPointer(rebasing: $0[..<name.count]).equals(name)
+            && UnsafeRawBufferPointer(rebasing: $0[name.count...]).equals(value)
+        })
     else { return nil }
     return number
   }
 
   private func find(_ slot: UInt32, _ name: UnsafeRawBufferPointer) -> Int? {
-    guard let number = number(in: slot), let entry = table.entry(number: number),
-      table.withBytes(of: entry, { bytes, _ in bytes.equals(name) })
+    guard let number = number(in: slot), let entry = table.entry(number: number), Int(entry.nameCount) == name.count,
+      table.withBytes(of: entry, { UnsafeRawBufferPointer(rebasing: $0[..<name.count]).equals(name) })
     else { return nil }
     return number
   }
