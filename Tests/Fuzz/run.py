@@ -52,8 +52,8 @@ def run(target, program, seconds):
     os.makedirs(found, exist_ok=True)
     seeds = os.path.join(ROOT, "Tests/Fuzz/corpus", target)
     crashes = os.path.join(WORK, f"{target}-")
-    # Swift's symbols demangled by the symbolizer of the toolchain, where there is one.
-    environment = dict(os.environ)
+    # libFuzzer reports crashes; Swift's own backtracer may wait for a terminal.
+    environment = dict(os.environ, SWIFT_BACKTRACE="enable=no")
     symbolizer = shutil.which("llvm-symbolizer") or shutil.which("llvm-symbolizer-14")
     if symbolizer:
         environment["ASAN_SYMBOLIZER_PATH"] = symbolizer

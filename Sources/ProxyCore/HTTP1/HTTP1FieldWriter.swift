@@ -16,7 +16,8 @@ struct HTTP1FieldWriter {
     self.arena = arena
     self.fields = fields
     forEachConnectionOption { option in
-      let isUsual = ["close", "keep-alive", "upgrade", "te"].contains { option.equals($0) }
+      let isUsual =
+        option.equals("close") || option.equals("keep-alive") || option.equals("upgrade") || option.equals("te")
       if !isUsual { namesFields = true }
     }
   }

@@ -35,8 +35,10 @@ public enum HTTP1Writer {
       switch framing {
       case .none:
         // Servers wait for a length where a method is defined to have content (RFC 9110 §8.6).
-        let hasContent = ["POST", "PUT", "PATCH"].contains { head.equals(head.method, $0) }
-        if hasContent { contentLength(0, &output) }
+        let method = head.method
+        if head.equals(method, "POST") || head.equals(method, "PUT") || head.equals(method, "PATCH") {
+          contentLength(0, &output)
+        }
       case .length(let length): contentLength(length, &output)
       case .chunked, .untilClose: output.append("Transfer-Encoding: chunked\r\n")
       }
