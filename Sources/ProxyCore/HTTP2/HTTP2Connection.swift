@@ -40,7 +40,8 @@ public struct HTTP2Connection {
     /// After DATA; not after `headers(end: true)` or `trailers`.
     case ended(stream: UInt32)
     /// The stream is gone: by the peer's RST_STREAM, by an error of the peer's that was answered with one, or because
-    /// the peer goes away without having seen it (REFUSED_STREAM).
+    /// the peer goes away without having seen it (REFUSED_STREAM). A client whose response has ended keeps it: NO_ERROR
+    /// then only says that the rest of the request isn't wanted (RFC 9113 §8.1).
     case reset(stream: UInt32, code: UInt32)
     /// The stream may send again.
     case writable(stream: UInt32)

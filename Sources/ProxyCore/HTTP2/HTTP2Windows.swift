@@ -14,13 +14,15 @@ extension HTTP2Connection {
     }
     guard payload.count % 6 == 0 else { throw error(.frameSizeError, "a malformed SETTINGS") }
     hasSettings = true
-    var opened = false
+    // Applied once, whatever a frame repeats: it costs a walk through all streams.
+    var initialWindow: UInt32?
     for offset in stride(from: 0, to: payload.count, by: 6) {
       let name = UInt16(payload[offset]) << 8 | UInt16(payload[offset + 1])
       let value = payload.bigEndian(at: offset + 2)
       switch HTTP2.Setting(rawValue: name) {
       case .initialWindowSize:
-        if try setInitialWindow(value) { opened = true }
+        guard value <= UInt32(HTTP2.maximumWindow) else { throw error(.flowControlError, "a window over 2^31-1") }
+        initialWindow = value
       case .maximumFrameSize:
         guard 16_384...16_777_215 ~= value else { throw error(.protocolError, "a maximum frame size of \(value)") }
         peerMaximumFrame = min(Int(value), HTTP2.maximumDataSize)
@@ -34,15 +36,16 @@ extension HTTP2Connection {
       case .maximumHeaderListSize, nil: break
       }
     }
+    let opened = if let initialWindow { try setInitialWindow(Int(initialWindow)) } else { false }
     HTTP2.write(.settings, flags: HTTP2.Flag.acknowledge, stream: 0, payload: .init(start: nil, count: 0), into: &out)
     return opened ? .connectionWritable : nil
   }
 
   /// Changes the window of every stream by as much as the initial one changes (RFC 9113 §6.9.2); it may become negative.
-  private mutating func setInitialWindow(_ value: UInt32) throws(HTTP2Error) -> Bool {
-    guard value <= UInt32(HTTP2.maximumWindow) else { throw error(.flowControlError, "a window over 2^31-1") }
-    let change = Int(value) - peerInitialWindow
-    peerInitialWindow = Int(value)
+  private mutating func setInitialWindow(_ value: Int) throws(HTTP2Error) -> Bool {
+    let change = value - peerInitialWindow
+    guard change != 0 else { return false }
+    peerInitialWindow = value
     var largest = 0
     streams.forEach { stream in
       stream.sendWindow += change

@@ -76,7 +76,8 @@ import Testing
     client.feed(Wire.windowUpdate(id, 1))
     #expect(client.seen == [.writable(id)])
     #expect(client.send([1, 2], on: id) == 1)
-    client.feed(Wire.settings([(4, 600)]))
+    // The last of several counts.
+    client.feed(Wire.settings([(4, 9000), (4, 0), (4, 600)]))
     #expect(client.seen.last == .connectionWritable)
     #expect(client.connection.capacity(of: id) == 100)
     let next = try client.opened(end: false)
@@ -97,7 +98,7 @@ import Testing
     other.feed(Wire.settings([(4, 0x7fff_ffff)]))
     #expect(other.error?.code == .flowControlError)
     var third = HTTP2Peer.greeted(.client)
-    third.feed(Wire.settings([(4, 0x8000_0000)]))
+    third.feed(Wire.settings([(4, 0x8000_0000), (4, 100)]))
     #expect(third.error?.code == .flowControlError)
   }
 

@@ -118,7 +118,7 @@ import Testing
         model[next] = window
         next += 2 * UInt32.random(in: 1...20, using: &random)
       } else {
-        let id = model.keys.min()! + 0
+        let id = model.keys.min()!
         let victim = Bool.random(using: &random) ? id : model.keys.max()!
         table.remove(at: table.index(of: victim)!)
         model[victim] = nil
