@@ -1,5 +1,5 @@
 /// `namespace/name` of a Service.
-public struct ServiceKey: Hashable, Sendable, CustomStringConvertible {
+public struct ServiceKey: Hashable, Comparable, Sendable, CustomStringConvertible {
   public var namespace: String
   public var name: String
 
@@ -13,6 +13,11 @@ public struct ServiceKey: Hashable, Sendable, CustomStringConvertible {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count == 2, DNSName.isLabel(parts[0]), DNSName.isLabel(parts[1]) else { return nil }
     self.init(namespace: String(parts[0]), name: String(parts[1]))
+  }
+
+  /// By namespace, then by name.
+  public static func < (left: ServiceKey, right: ServiceKey) -> Bool {
+    (left.namespace, left.name) < (right.namespace, right.name)
   }
 
   public var description: String { "\(namespace)/\(name)" }

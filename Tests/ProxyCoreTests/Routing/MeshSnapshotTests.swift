@@ -52,6 +52,42 @@ import Testing
     #expect(overlapping.workloadCount == 1)
   }
 
+  /// Whoever comes and goes, in whatever order: who stays is found.
+  @Test func anAddressOfSeveralIsLostByNoneThatStays() {
+    let address = IPAddress("10.0.0.1")!
+    for (last, other) in [("a", "b"), ("b", "a")] {
+      let both = MeshSnapshot.of([.sample(other, "10.0.0.1")]).applying(MeshSnapshotUpdate([.sample(last, "10.0.0.1")]))
+      for (gone, stays) in [("a", "b"), ("b", "a")] {
+        let left = both.applying(MeshSnapshotUpdate(removed: ["shop/\(gone)"]))
+        #expect(left.workload(at: address)?.name == stays, "\(last) came last")
+        // Nor where it has moved away, or is only told anew.
+        let moved = both.applying(MeshSnapshotUpdate([.sample(gone, "10.0.0.7")]))
+        #expect(moved.workload(at: address)?.name == stays)
+        let again = both.applying(MeshSnapshotUpdate([.sample(gone, "10.0.0.1")]))
+        #expect(again.workload(at: address)?.name == "a", "not a matter of the order")
+        let ended = again.applying(MeshSnapshotUpdate([.sample(gone, "10.0.0.1", isReady: false)]))
+        #expect(ended.workload(at: address)?.name == stays)
+        #expect(left.applying(MeshSnapshotUpdate(removed: ["shop/\(stays)"])).workload(at: address) == nil)
+      }
+    }
+    let three = MeshSnapshot.of(["c", "a", "b"].map { .sample($0, "10.0.0.1") })
+    #expect(three.applying(MeshSnapshotUpdate(removed: ["shop/a", "shop/c"])).workload(at: address)?.name == "b")
+  }
+
+  @Test func anAddressOfSeveralServicesIsLostByNoneThatStays() {
+    let address = IPAddress("10.96.0.1")!
+    for names in [["web", "api"], ["api", "web"]] {
+      let both = MeshSnapshot.of([], services: names.map { .sample($0, "10.96.0.1") })
+      for (gone, stays) in [("web", "api"), ("api", "web")] {
+        let left = both.applying(MeshSnapshotUpdate(removedServices: [gone]))
+        #expect(left.service(at: address)?.key.name == stays)
+        let moved = both.applying(MeshSnapshotUpdate(services: [.sample(gone, "10.96.0.9")]))
+        #expect(moved.service(at: address)?.key.name == stays)
+        #expect(left.applying(MeshSnapshotUpdate(removedServices: [stays])).service(at: address) == nil)
+      }
+    }
+  }
+
   @Test func identitiesAreKnownAsLongAsSomebodyHasThem() {
     let shared = SPIFFEID("spiffe://cluster.local/ns/shop/sa/shared")!
     var snapshot = MeshSnapshot.of([
