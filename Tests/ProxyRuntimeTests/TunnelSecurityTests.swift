@@ -197,5 +197,72 @@ extension RuntimeTests {
       #expect(try eventually { try pair.server.on { $0.report().connectionCount } == 0 })
       #expect(try pair.ask(HBONERequest(authority: pair.application.address.description)) == nil)
     }
+
+    /// As above, by requests that are refused at once: those answers count too. They fill no log either.
+    @Test func aPeerThatIsRefusedAndReadsNothing() throws {
+      let mesh = try TestAuthority.mesh.get()
+      let pair = try TunnelPair()
+      defer { pair.stop() }
+      let client = try RawTLSClient(mesh.identity("a"), to: hbone, from: TunnelPair.clientAddress)
+      try client.write(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0])
+      let connect: [UInt8] = [0x02, 7] + Array("CONNECT".utf8) + [0x01, 3] + Array("a:1".utf8)
+      var (stream, sent) = (UInt32(1), 0)
+      while sent < 64 << 20 {
+        let flood = (0..<1000).flatMap { _ in
+          defer { stream += 2 }
+          return [0, 0, UInt8(connect.count), 1, 5] + (0..<4).map { UInt8(truncatingIfNeeded: stream >> (24 - 8 * $0)) }
+            + connect
+        }
+        guard (try? client.write(flood)) != nil else { break }
+        sent += flood.count
+      }
+      #expect(sent < 64 << 20)
+      #expect(pair.server.logged("is refused: CONNECT to \"a:1\", which is not this pod"))
+      let lines = pair.server.log.count { $0.contains("which is not this pod") }
+      #expect(lines < stream / 20, "\(lines) lines for \(stream / 2) streams")
+      #expect(try pair.ask(HBONERequest(authority: pair.application.address.description)) == nil)
+    }
+
+    @Test func connectionsWithoutACertificateAreBounded() throws {
+      let pair = try TunnelPair()
+      defer { pair.stop() }
+      // Nothing else is sent for so long: the ones before them don't leave by themselves.
+      var clients: [TestSocket] = []
+      defer { for client in clients { client.close() } }
+      for _ in 0..<InboundTunnels.handshakesBound + 20 {
+        clients.append(try TestSocket.connected(to: hbone, from: TunnelPair.clientAddress))
+      }
+      let bound = InboundTunnels.handshakesBound
+      #expect(try eventually { try pair.server.on { $0.pods["shop/b"]?.inboundTunnels.count } == bound })
+      #expect(pair.server.logged("more than \(bound) handshakes are under way"))
+      // The first ones went, and who has a certificate still comes in.
+      var poll = pollfd(fd: clients[0].fd, events: Int16(POLLIN), revents: 0)
+      #expect(Glibc.poll(&poll, 1, 1000) == 1)
+      #expect(try pair.ask(HBONERequest(authority: pair.application.address.description)) == nil)
+    }
+
+    @Test func idleTunnelsAreClosedByTheServerToo() throws {
+      let mesh = try TestAuthority.mesh.get()
+      let pair = try TunnelPair()
+      defer { pair.stop() }
+      let (client, application) = try pair.joined()
+      let idle = try RawTLSClient(mesh.identity("a"), to: hbone, from: TunnelPair.clientAddress)
+      try idle.write(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0])
+      func expire(after seconds: UInt64) throws -> Int {
+        try pair.server.on { worker in
+          let tunnels = worker.pods["shop/b"]!.inboundTunnels
+          tunnels.expire(now: worker.loop.now + .seconds(seconds))
+          return tunnels.count
+        }
+      }
+      #expect(try eventually { try expire(after: 0) == 2 })
+      #expect(try expire(after: 599) == 2)
+      // The one with a connection stays.
+      #expect(try expire(after: 700) == 1)
+      try client.write([1])
+      #expect(try application.read(1) == [1])
+      client.close()
+      application.close()
+    }
   }
 }

@@ -34,11 +34,21 @@ extension Worker {
       statistics.refused += 1
       return Socket.closeByReset(fd)
     }
-    let server = TunnelServer(worker: self, workloadID: pod.id)
+    guard pod.inboundTunnels.makeRoom() else {
+      statistics.refused += 1
+      if let before = pod.inboundTunnels.refusals.allow(now: loop.now) {
+        log(
+          .warning,
+          "\(pod.id): a tunnel from \(peer) is refused: \(InboundTunnels.bound) are in use\(TunnelServer.more(before))")
+      }
+      return Socket.closeByReset(fd)
+    }
+    let server = TunnelServer(worker: self, pod: pod)
     do {
       server.tunnel = try TunnelConnection(
         fd: fd, peer: peer, role: .server, identity: identity, loop: loop, delegate: server)
       keepAlive(server)
+      pod.inboundTunnels.add(server)
     } catch {
       log(.error, "\(pod.id): \(error)")
       Socket.closeByReset(fd)
@@ -49,13 +59,22 @@ extension Worker {
 /// One tunnel as its server sees it: whose it is, and where its streams go.
 final class TunnelServer: TunnelDelegate {
   private unowned let worker: Worker
-  let workloadID: String
+  private let pod: PodContext
+  var workloadID: String { pod.id }
   var tunnel: TunnelConnection?
   private var client: SPIFFEID?
 
-  init(worker: Worker, workloadID: String) {
+  init(worker: Worker, pod: PodContext) {
     self.worker = worker
-    self.workloadID = workloadID
+    self.pod = pod
+  }
+
+  /// What a log line says of the ones before it that weren't written.
+  static func more(_ count: Int) -> String { count == 0 ? "" : " (and \(count) more before)" }
+
+  private func warn(_ text: @autoclosure () -> String) {
+    guard let before = pod.inboundTunnels.refusals.allow(now: worker.loop.now) else { return }
+    worker.log(.warning, "\(workloadID): \(text())\(Self.more(before))")
   }
 
   func tunnel(_ tunnel: TunnelConnection, judge peerURI: String?) -> String? {
@@ -103,16 +122,17 @@ final class TunnelServer: TunnelDelegate {
 
   private func refuse(_ tunnel: TunnelConnection, _ stream: TunnelStream, _ status: Int, _ reason: String) {
     worker.statistics.refused += 1
-    worker.log(.warning, "\(workloadID): a stream of \(client?.description ?? "nobody") is refused: \(reason)")
+    warn("a stream of \(client?.description ?? "nobody") is refused: \(reason)")
     tunnel.respond(status, stream: stream.id)
   }
 
   func tunnelClosed(_ tunnel: TunnelConnection, reason: String) {
     if client == nil {
       worker.statistics.handshakesRefused += 1
-      worker.log(.warning, "\(workloadID): a tunnel from \(tunnel.peer) is refused: \(reason)")
+      warn("a tunnel from \(tunnel.peer) is refused: \(reason)")
     }
     self.tunnel = nil
+    pod.inboundTunnels.remove(self)
     worker.release(self)
   }
 }

@@ -17,6 +17,9 @@ enum ListenerKind: Int, CaseIterable, Sendable { case outbound, inbound, hbone, 
 final class PodContext {
   let id: String
   var listeners: [any PodListener] = []
+  let inboundTunnels = InboundTunnels()
+  /// Connections to DNS servers that are open.
+  var dnsStreams = 0
   private let pools: [SocketPool]
 
   init(id: String, request: @escaping (SocketKind, Int) -> Void) {
@@ -28,6 +31,7 @@ final class PodContext {
 
   func expire(now: NanoTime) {
     for pool in pools { pool.expire(now: now) }
+    inboundTunnels.expire(now: now)
   }
 
   var pooledSockets: Int { pools.reduce(0) { $0 + $1.count } }

@@ -100,7 +100,7 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   /// Server: answers a request.
   func respond(_ status: Int, stream id: UInt32) {
     guard state == .open else { return }
-    http2.respond(status, stream: id, into: &out)
+    owing { $0.respond(status, stream: id, into: &$1) }
     if !(200..<300 ~= status) { streams[id] = nil }
     wantsFlush()
   }
@@ -127,9 +127,16 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
     if out.readableBytes > 0 { wantsFlush() }
   }
 
+  /// What the protocol puts out, which a peer that doesn't read mustn't make grow without bound.
+  private func owing(_ body: (inout HBONEConnection, inout ByteBuffer) -> Void) {
+    let before = out.readableBytes
+    body(&http2, &out)
+    owed += out.readableBytes - before
+  }
+
   func streamClosed(_ id: UInt32, reset code: HTTP2ErrorCode?) {
     guard streams.removeValue(forKey: id) != nil, state == .open else { return }
-    if let code { http2.reset(id, code: code, into: &out) }
+    if let code { owing { $0.reset(id, code: code, into: &$1) } }
     if code != nil || isDraining { wantsFlush() }
     delegate?.tunnelChanged(self)
   }
