@@ -194,6 +194,73 @@ extension RuntimeTests {
       client.close()
     }
 
+    /// Answers aren't kept for a client that doesn't read them; when it does, all are there, in their order.
+    @Test func aClientThatReadsNothing() throws {
+      defer { node.stop() }
+      node.addPod("shop/a")
+      let client = try stream(to: SocketAddress("127.0.0.1:9")!)
+      client.stopBlocking()
+      let flood = (0..<1000).flatMap { framed(query("web.shop.svc.cluster.local", id: UInt16($0))) }
+      var (sent, stalls) = (0, 0)
+      let bound = 64 << 20
+      while sent < bound, stalls < 20 {
+        let piece = Array(flood[(sent % flood.count)...])
+        let count = send(client.fd, piece, piece.count, Int32(MSG_NOSIGNAL))
+        if count > 0 {
+          (sent, stalls) = (sent + count, 0)
+        } else {
+          stalls += 1
+          usleep(20_000)
+        }
+      }
+      #expect(sent < bound, "no more is read than is answered")
+      let queries = try node.on { $0.statistics.dnsQueries }
+      #expect(queries > 1000 && queries < sent / 20)
+      // What was sent in full is answered.
+      var answers: [UInt8] = []
+      let wanted = sent / (flood.count / 1000)
+      var (start, count) = (0, 0)
+      while count < wanted {
+        var poll = pollfd(fd: client.fd, events: Int16(POLLIN), revents: 0)
+        guard Glibc.poll(&poll, 1, 5000) == 1 else { break }
+        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        let length = recv(client.fd, &buffer, buffer.count, 0)
+        guard length > 0 else { break }
+        answers += buffer[..<length]
+        while answers.count - start >= 4 {
+          let size = 2 + (Int(answers[start]) << 8 | Int(answers[start + 1]))
+          guard answers.count - start >= size else { break }
+          let id = Int(answers[start + 2]) << 8 | Int(answers[start + 3])
+          guard id == count % 1000 else {
+            Issue.record("answer \(count) is of query \(id)")
+            return
+          }
+          (start, count) = (start + size, count + 1)
+        }
+      }
+      #expect(count == wanted)
+      client.close()
+      #expect(try eventually { try node.on { $0.pods["shop/a"]?.dnsStreams } == 0 })
+    }
+
+    @Test func connectionsOfAPodAreBounded() throws {
+      defer { node.stop() }
+      node.addPod("shop/a")
+      var clients = [try stream(to: SocketAddress("127.0.0.1:9")!)]
+      defer { for client in clients { client.close() } }
+      try node.on { $0.pods["shop/a"]?.dnsStreams = DNSStreamServer.bound - 2 }
+      clients.append(try stream(to: SocketAddress("127.0.0.1:9")!))
+      try clients[1].write(framed(query("web", id: 1)))
+      #expect(try readMessage(clients[1]).suffix(4) == [10, 96, 0, 1])
+      clients.append(try stream(to: SocketAddress("127.0.0.1:9")!))
+      #expect(try eventually { try node.on { $0.pods["shop/a"]?.dnsStreams } == DNSStreamServer.bound })
+      clients.append(try stream(to: SocketAddress("127.0.0.1:9")!))
+      #expect(clients[3].receiveError() == ECONNRESET)
+      clients[2].close()
+      clients.remove(at: 2)
+      #expect(try eventually { try node.on { $0.pods["shop/a"]?.dnsStreams } == DNSStreamServer.bound - 1 })
+    }
+
     @Test(arguments: [[0, 5, 1, 2, 3, 4, 5], [0, 0], Array("GET / HTTP/1.1\r\n\r\n".utf8)] as [[UInt8]])
     func bytesThatAreNoDNS(bytes: [UInt8]) throws {
       defer { node.stop() }

@@ -5,6 +5,9 @@ import ProxyCore
 /// One pod's DNS connection over TCP (RFC 7766): the mesh's names are answered, other queries go on to the server
 /// that the pod dialled, over one connection of its own.
 final class DNSStreamServer: StreamOwner, Timed {
+  /// At once, of one pod.
+  static let bound = 1024
+
   private unowned let worker: Worker
   private let pod: PodContext
   private let client: any ByteStream
@@ -12,6 +15,8 @@ final class DNSStreamServer: StreamOwner, Timed {
   private var upstream: (any ByteStream)?
   private var isConnecting = false
   private var isServing = false
+  /// Queries that have been read and wait for room.
+  private var held: [UInt8] = []
   private var queued: [[UInt8]] = []
   private var queries = DNSStreamFramer()
   private var answers = DNSStreamFramer()
@@ -26,6 +31,7 @@ final class DNSStreamServer: StreamOwner, Timed {
     self.client = client
     self.server = server
     lastActive = worker.loop.now
+    pod.dnsStreams += 1
     client.side = .downstream
     client.owner = self
     worker.loop.startTimer(self)
@@ -35,22 +41,38 @@ final class DNSStreamServer: StreamOwner, Timed {
   func received(_ bytes: UnsafeRawBufferPointer, from side: RelayState.Side) {
     lastActive = worker.loop.now
     attempt { () throws(DNSStreamFramer.Failure) in
-      var rest = bytes[...]
-      // In pieces, since one read may hold more than there is room for beside half a message.
-      repeat {
-        let piece = rest.prefix(max(1, side == .downstream ? queries.room : answers.room))
-        rest = rest.dropFirst(piece.count)
-        if side == .downstream {
-          try queries.append(UnsafeRawBufferPointer(rebasing: piece))
-        } else {
-          try answers.append(UnsafeRawBufferPointer(rebasing: piece))
-          while let message = try answers.next() {
-            answers.finished()
-            perform(forwarder.reply(message, from: server, transport: .tcp, now: worker.loop.now))
-          }
-        }
-        try serveQueries()
-      } while !rest.isEmpty && !isClosed
+      if side == .downstream {
+        try receivedQueries(bytes)
+      } else {
+        try receivedAnswers(bytes)
+      }
+    }
+  }
+
+  /// In pieces, since one read may hold more than there is room for. What there is none for waits, and nothing more is read
+  /// meanwhile: one read at most.
+  private func receivedQueries(_ bytes: UnsafeRawBufferPointer) throws(DNSStreamFramer.Failure) {
+    var rest = bytes[...]
+    while !rest.isEmpty, !isClosed {
+      guard held.isEmpty, mayServe, queries.room > 0 else { return held.append(contentsOf: rest) }
+      let piece = rest.prefix(queries.room)
+      rest = rest.dropFirst(piece.count)
+      try queries.append(UnsafeRawBufferPointer(rebasing: piece))
+      try serveQueries()
+    }
+  }
+
+  private func receivedAnswers(_ bytes: UnsafeRawBufferPointer) throws(DNSStreamFramer.Failure) {
+    var rest = bytes[...]
+    while !rest.isEmpty, !isClosed {
+      let piece = rest.prefix(max(1, answers.room))
+      rest = rest.dropFirst(piece.count)
+      try answers.append(UnsafeRawBufferPointer(rebasing: piece))
+      while let message = try answers.next() {
+        answers.finished()
+        perform(forwarder.reply(message, from: server, transport: .tcp, now: worker.loop.now))
+      }
+      try serveQueries()
     }
   }
 
@@ -61,31 +83,45 @@ final class DNSStreamServer: StreamOwner, Timed {
     }
   }
 
-  /// Takes what has arrived in full, as long as not too much waits for answers: then nothing more is read.
+  /// Not while too many queries wait for answers, nor while the client doesn't read those that it got.
+  private var mayServe: Bool { queries.outstanding < DNSStreamFramer.outstandingLimit && !client.isBlocked }
+
+  /// Takes what has arrived in full, as long as it may: then nothing more is read.
   private func serveQueries() throws(DNSStreamFramer.Failure) {
     // A connection that fails at once comes back here: the loop below goes on by itself.
     guard !isServing else { return }
     isServing = true
     defer { isServing = false }
     let resolver = DNSResolver(namespace: worker.snapshot.workload(id: pod.id)?.namespace ?? "")
-    while !isClosed, let message = try queries.next() {
-      worker.statistics.dnsQueries += 1
-      let verdict = message.withUnsafeBytes {
-        resolver.resolve($0, transport: .tcp, zone: worker.snapshot, random: worker.loop.random.next())
+    repeat {
+      while !isClosed, mayServe, let message = try queries.next() { answer(message, resolver) }
+      guard mayServe, !held.isEmpty, !isClosed else { break }
+      let count = min(held.count, queries.room)
+      let appended = held[..<count].withUnsafeBytes { bytes in
+        Result { () throws(DNSStreamFramer.Failure) in try queries.append(bytes) }
       }
-      switch verdict {
-      case .answer(let bytes): reply(bytes)
-      case .drop: return close()
-      case .forward: perform(forwarder.query(message, from: .stream(0), server: server, now: worker.loop.now))
-      }
-    }
+      held.removeFirst(count)
+      try appended.get()
+    } while true
     guard !isClosed else { return }
-    if queries.outstanding >= DNSStreamFramer.outstandingLimit {
+    if !mayServe {
       client.pause()
     } else if !clientEnded {
       client.resume()
     } else if queries.outstanding == 0 {
       client.finish()
+    }
+  }
+
+  private func answer(_ message: [UInt8], _ resolver: DNSResolver) {
+    worker.statistics.dnsQueries += 1
+    let verdict = message.withUnsafeBytes {
+      resolver.resolve($0, transport: .tcp, zone: worker.snapshot, random: worker.loop.random.next())
+    }
+    switch verdict {
+    case .answer(let bytes): reply(bytes)
+    case .drop: close()
+    case .forward: perform(forwarder.query(message, from: .stream(0), server: server, now: worker.loop.now))
     }
   }
 
@@ -172,7 +208,12 @@ final class DNSStreamServer: StreamOwner, Timed {
   }
 
   func finished(_ side: RelayState.Side) { if side == .downstream { close() } }
-  func unblocked(_ side: RelayState.Side) {}
+
+  func unblocked(_ side: RelayState.Side) {
+    guard side == .downstream else { return }
+    lastActive = worker.loop.now
+    attempt(serveQueries)
+  }
 
   func failed(_ side: RelayState.Side, _ failure: StreamFailure) {
     if side == .downstream { close() } else { upstreamFailed() }
@@ -193,6 +234,8 @@ final class DNSStreamServer: StreamOwner, Timed {
     upstream?.close()
     client.close()
     upstream = nil
+    held = []
+    pod.dnsStreams -= 1
     worker.release(self)
   }
 }
@@ -200,6 +243,11 @@ final class DNSStreamServer: StreamOwner, Timed {
 extension Worker {
   /// Takes a captured connection to port 53.
   func serveDNS(over stream: TCPStream, from pod: PodContext, server: SocketAddress) {
+    guard pod.dnsStreams < DNSStreamServer.bound else {
+      statistics.refused += 1
+      log(.debug, "\(pod.id): a DNS connection is refused: \(DNSStreamServer.bound) are open")
+      return stream.reset()
+    }
     keepAlive(DNSStreamServer(worker: self, pod: pod, client: stream, server: server))
   }
 }
