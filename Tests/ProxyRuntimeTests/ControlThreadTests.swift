@@ -300,6 +300,34 @@ extension RuntimeTests {
       #expect(try eventually { try openDescriptors() == before })
     }
 
+    /// Nothing is led to a pod that nobody serves, and nothing stays open.
+    @Test func workersThatTakeNoCommands() throws {
+      proxy.stop()
+      let stuck = try TestProxy(areStuck: true)
+      defer { stuck.stop() }
+      let agent = try TestAgent(stuck.path)
+      _ = try agent.hello()
+      let before = try settledDescriptors()
+      let listeners = try PodListeners()
+      try agent.send(listeners.descriptors) { $0.addPod = .with { ($0.uid, $0.listeners) = ("shop/a", Self.kinds) } }
+      listeners.close()
+      let sockets = try (0..<16).map { _ in try TestSocket.pooled() }
+      try agent.send(sockets) { $0.sockets.uid = "shop/a" }
+      for fd in sockets { close(fd) }
+      try agent.send { $0.mesh.version = 1 }
+      var isReady = false
+      _ = try agent.receive { message in
+        if case .podReady = message.body { isReady = true }
+        if case .meshAck(let ack) = message.body { return ack.version }
+        return nil
+      }
+      #expect(!isReady)
+      // The listeners are kept for an agent, and no copy of them.
+      #expect(try openDescriptors() == before + 5)
+      try agent.send { $0.removePod.uid = "shop/a" }
+      #expect(try eventually { try openDescriptors() == before })
+    }
+
     @Test func bytesThatAreNoMessageEndTheConnectionOnly() throws {
       defer { proxy.stop() }
       let agent = try TestAgent(proxy.path)

@@ -227,7 +227,7 @@ extension RuntimeTests {
       defer { finish() }
       let (client, application) = try joined()
       node.post(.removePod(id: "shop/a", runsOn: true))
-      #expect(try eventually { (try? TestSocket.connected(to: proxy).close()) == nil })
+      #expect(eventually { (try? TestSocket.connected(to: proxy).close()) == nil })
       try client.write([1])
       #expect(try application.read(1) == [1])
       node.post(.removePod(id: "shop/a", runsOn: false))

@@ -144,10 +144,14 @@ final class ControlThread: Timed {
     state.add(pod: pod.uid, listeners: listeners)
     // One worker answers a pod's datagrams, since it alone knows what it asked upstream.
     let resolver = Int(pod.uid.utf8.reduce(5381 as UInt32) { $0 &* 33 &+ UInt32($1) }) % workers.count
+    var isServed = true
     for (index, worker) in workers.enumerated() {
       let own = listeners.filter { index == resolver || ($0.0 != .dns && $0.0 != .dnsUpstream) }
-      worker.post(.addPod(id: pod.uid, listeners: own.map { ($0.0, fcntl($0.1, F_DUPFD_CLOEXEC, 3)) }))
+        .map { ($0.0, fcntl($0.1, F_DUPFD_CLOEXEC, 3)) }
+      if !post(.addPod(id: pod.uid, listeners: own), to: worker, descriptors: own.map(\.1)) { isServed = false }
     }
+    // The agent must not lead connections to where nobody accepts them.
+    guard isServed else { return }
     agent?.send(Weft_Proxy_V1_FromProxy.with { $0.podReady.uid = pod.uid })
   }
 
@@ -161,12 +165,12 @@ final class ControlThread: Timed {
     if var waiting = requests[request], !waiting.isEmpty {
       let worker = waiting.removeFirst()
       requests[request] = waiting.isEmpty ? nil : waiting
-      workers[worker].post(.sockets(id: batch.uid, kind: kind, descriptors))
+      post(.sockets(id: batch.uid, kind: kind, descriptors), to: workers[worker], descriptors: descriptors)
       return
     }
     for (index, worker) in workers.enumerated() {
       let own = stride(from: index, to: descriptors.count, by: workers.count).map { descriptors[$0] }
-      if !own.isEmpty { worker.post(.sockets(id: batch.uid, kind: kind, own)) }
+      if !own.isEmpty { post(.sockets(id: batch.uid, kind: kind, own), to: worker, descriptors: own) }
     }
   }
 
@@ -188,9 +192,16 @@ final class ControlThread: Timed {
   }
 
   private func broadcast(_ command: WorkerCommand) {
-    for worker in workers where !worker.post(command) {
-      log(.error, "a worker doesn't take commands: it is stuck")
-    }
+    for worker in workers { post(command, to: worker, descriptors: []) }
+  }
+
+  /// - Parameter descriptors: those that the command brings; closed where the worker doesn't take it.
+  @discardableResult
+  private func post(_ command: WorkerCommand, to worker: Mailbox<WorkerCommand>, descriptors: [Int32]) -> Bool {
+    guard !worker.post(command) else { return true }
+    for fd in descriptors { close(fd) }
+    log(.error, "a worker doesn't take commands: it is stuck")
+    return false
   }
 
   // MARK: Workers

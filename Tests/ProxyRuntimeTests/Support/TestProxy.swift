@@ -11,7 +11,8 @@ final class TestProxy: Sendable {
   private let workers: [Mailbox<WorkerCommand>]
   private let control: BackgroundResult<Void>
 
-  init(workers count: Int = 2) throws {
+  /// - Parameter areStuck: the workers take no commands: their mailboxes are full.
+  init(workers count: Int = 2, areStuck: Bool = false) throws {
     path = "/tmp/weft-proxy-tests-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
     let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     var address = TestAgent.address(path)
@@ -22,8 +23,8 @@ final class TestProxy: Sendable {
     }
     guard bound == 0, listen(listener, 8) == 0 else { throw SystemError(errno, "listen at \(path)") }
     let events = try Mailbox<WorkerEvent>()
-    workers = try (0..<count).map { _ in try Mailbox<WorkerCommand>() }
-    for (index, commands) in workers.enumerated() {
+    workers = try (0..<count).map { _ in try Mailbox<WorkerCommand>(bound: areStuck ? 0 : 65_536) }
+    for (index, commands) in workers.enumerated() where !areStuck {
       _ = inBackground { try Worker(index: index, level: .error, commands: commands, events: events).run() }
     }
     control = inBackground { [workers] in
