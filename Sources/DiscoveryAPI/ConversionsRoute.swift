@@ -148,6 +148,7 @@ extension Check {
 
   func regularExpression(_ value: String, _ field: @autoclosure () -> String) throws(InvalidResource) -> String {
     try self(!value.isEmpty, field(), "is empty")
+    do { _ = try RegularExpression(value) } catch { throw self.error(field(), error.description) }
     return try text(value, field())
   }
 

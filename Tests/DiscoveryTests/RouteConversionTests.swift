@@ -65,6 +65,7 @@ import Testing
     ("rules.matches.path", { $0.rules[0].matches[0].exact = "/" + String(repeating: "a", count: 1024) }),
     ("rules.matches.prefix", { $0.rules[0].matches[0].prefix = "/a/" }),
     ("rules.matches.regular_expression", { $0.rules[0].matches[0].regularExpression = "" }),
+    ("rules.matches.regular_expression", { $0.rules[0].matches[0].regularExpression = "(" }),
     ("rules.matches.headers.name", { $0.rules[0].matches[1].headers[0].name = "X-User" }),
     ("rules.matches.headers.value", { $0.rules[0].matches[1].headers[0].value = "a\r\nb" }),
     ("rules.matches.query_parameters.name", { $0.rules[0].matches[1].queryParameters[0].name = "" }),

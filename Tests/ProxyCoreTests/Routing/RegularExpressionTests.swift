@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ProxyCore
+@testable import MeshModel
 
 @Suite struct RegularExpressionTests {
   @Test(arguments: [

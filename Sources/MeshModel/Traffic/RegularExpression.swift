@@ -30,7 +30,7 @@ public struct RegularExpression: Sendable {
   private let machine: Machine
 
   /// What all of its texts begin with.
-  var literalPrefix: [UInt8] { machine.literalPrefix }
+  public var literalPrefix: [UInt8] { machine.literalPrefix }
 
   public init(_ pattern: String) throws(RegularExpressionError) {
     try self.init(pattern, isDeterministic: true)
