@@ -130,6 +130,9 @@ extension Agent {
       failed.isEmpty ? nil : failed.map { "\($0.key): \($0.value.lifecycle.reason)" }.sorted().joined(separator: "; "),
       "\(pods.count) found, \(pods.values.count { $0.lifecycle.name == "enrolled" }) enrolled",
       "see the reason; enrolment is tried again by itself")
+    if !podProblems.isEmpty {
+      add("pod files", podProblems.values.sorted().prefix(10).joined(separator: "; "), "", "correct or remove the file")
+    }
     add(
       "configuration",
       rejected.isEmpty

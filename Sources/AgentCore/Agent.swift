@@ -58,6 +58,8 @@ public actor Agent {
   var proxyAnswered: UInt64 = 0
   var isEnding = false
   var problems: [String: String] = [:]
+  /// What can't be used of what the source of pods has.
+  var podProblems: [String: String] = [:]
   var queries: [UInt64: CheckedContinuation<Data?, Never>] = [:]
   var nextQuery: UInt64 = 0
   private var podsAreKnown = false
@@ -161,9 +163,10 @@ public actor Agent {
       case .synchronized:
         podsAreKnown = true
         removeLeftovers()
-      case .problem(let text):
-        problems["pods"] = text
+      case .problem(let subject, let text):
+        podProblems[subject] = text
         logger.error("a pod can't be taken", metadata: ["error": "\(text)"])
+      case .repaired(let subject): podProblems[subject] = nil
       }
     }
   }

@@ -71,7 +71,7 @@ import Testing
     _ = scan.changes()
     try folder.write(text, to: "shop_web.json")
     let events = scan.changes()
-    guard case .problem(let problem)? = events.first, events.count == 1 else {
+    guard case .problem(_, let problem)? = events.first, events.count == 1 else {
       Issue.record("\(events)")
       return
     }
@@ -79,7 +79,26 @@ import Testing
     #expect(problem.contains(expected), "\(problem)")
     #expect(scan.changes().isEmpty, "said once")
     try FileManager.default.removeItem(atPath: folder.path + "/shop_web.json")
-    #expect(scan.changes() == [.vanished(uid: "shop/web")], "the pod was known until its file went")
+    let file = folder.path + "/shop_web.json"
+    #expect(
+      scan.changes() == [.repaired(of: file), .vanished(uid: "shop/web")], "the pod was known until its file went")
+  }
+
+  @Test mutating func aRepairedFileIsSaidToBe() throws {
+    try folder.write("{", to: "shop_web.json")
+    guard case .problem(let subject, _)? = scan.changes().first else {
+      Issue.record("no problem told")
+      return
+    }
+    try folder.write("[ ]", to: "shop_web.json")
+    guard case .problem(subject, _)? = scan.changes().first else {
+      Issue.record("not the same problem's subject")
+      return
+    }
+    try folder.write(pod("web"), to: "shop_web.json")
+    #expect(scan.changes().first == .repaired(of: subject))
+    try folder.write(pod("web", address: "10.244.1.9"), to: "shop_web.json")
+    #expect(!scan.changes().contains(.repaired(of: subject)), "once")
   }
 
   @Test mutating func twoFilesCantBeOnePod() throws {
@@ -87,13 +106,13 @@ import Testing
     try folder.write(pod("web"), to: "b.json")
     let events = scan.changes()
     #expect(events.count == 2)
-    guard case .problem(let problem)? = events.last else {
+    guard case .problem(_, let problem)? = events.last else {
       Issue.record("\(events)")
       return
     }
     #expect(problem.contains("b.json") && problem.contains("a.json"))
     try FileManager.default.removeItem(atPath: folder.path + "/b.json")
-    #expect(scan.changes().isEmpty)
+    #expect(scan.changes() == [.repaired(of: folder.path + "/b.json")])
   }
 
   @Test mutating func hugeFilesAndOtherFilesAreNotRead() throws {
@@ -102,7 +121,7 @@ import Testing
     try FileManager.default.createDirectory(atPath: folder.path + "/folder.json", withIntermediateDirectories: true)
     mkfifo(folder.path + "/pipe.json", 0o600)
     let events = scan.changes()
-    guard case .problem(let problem)? = events.first, events.count == 1 else {
+    guard case .problem(_, let problem)? = events.first, events.count == 1 else {
       Issue.record("\(events)")
       return
     }
@@ -120,7 +139,8 @@ import Testing
     }
     #expect(scan.changes().isEmpty, "said once")
     try FileManager.default.moveItem(atPath: folder.path + ".away", toPath: folder.path)
-    #expect(scan.changes().isEmpty, "still the same pod")
+    #expect(scan.changes() == [.repaired(of: folder.path)], "still the same pod")
+    #expect(scan.changes().isEmpty)
   }
 
   @Test func changesAreToldSoon() async throws {

@@ -33,6 +33,7 @@ public struct DirectoryPodSource: PodSource {
     private struct Entry {
       var stamp: Stamp
       var uid: String?
+      var isBroken = false
     }
 
     private struct Stamp: Equatable {
@@ -56,13 +57,14 @@ public struct DirectoryPodSource: PodSource {
         return problem(
           "the pods folder \(directory) holds \(names.count) files; at most \(DirectoryPodSource.podsBound)")
       }
+      var events: [PodEvent] = lastProblem.isEmpty ? [] : [.repaired(of: directory)]
       lastProblem = ""
       let seen = names.compactMap { name in stamp(name).map { (name, $0) } }
       // Gone first: a pod may come back in another file.
-      var events: [PodEvent] = []
       let present = Set(seen.map(\.0))
       for (name, entry) in entries.sorted(by: { $0.key < $1.key }) where !present.contains(name) {
         entries[name] = nil
+        if entry.isBroken { events.append(.repaired(of: path(name))) }
         if let uid = entry.uid { events.append(.vanished(uid: uid)) }
       }
       for (name, stamp) in seen where entries[name]?.stamp != stamp { look(at: name, stamp, &events) }
@@ -72,23 +74,26 @@ public struct DirectoryPodSource: PodSource {
     private mutating func look(at name: String, _ stamp: Stamp, _ events: inout [PodEvent]) {
       let known = entries[name]?.uid
       do throws(PodFileError) {
-        let sandbox = try PodFile.read("\(directory)/\(name)")
+        let sandbox = try PodFile.read(path(name))
         if let other = entries.first(where: { $0.key != name && $0.value.uid == sandbox.uid })?.key {
           throw PodFileError("uid: \(sandbox.uid) is the pod of \(other) already")
         }
+        if entries[name]?.isBroken == true { events.append(.repaired(of: path(name))) }
         if let known, known != sandbox.uid { events.append(.vanished(uid: known)) }
         entries[name] = Entry(stamp: stamp, uid: sandbox.uid)
         events.append(.appeared(sandbox))
       } catch {
         // What was known of this pod stays.
-        entries[name] = Entry(stamp: stamp, uid: known)
-        events.append(.problem("\(directory)/\(name): \(error.description)"))
+        entries[name] = Entry(stamp: stamp, uid: known, isBroken: true)
+        events.append(.problem(of: path(name), "\(path(name)): \(error.description)"))
       }
     }
 
+    private func path(_ name: String) -> String { "\(directory)/\(name)" }
+
     private mutating func problem(_ text: String) -> [PodEvent] {
       defer { lastProblem = text }
-      return text == lastProblem ? [] : [.problem(text)]
+      return text == lastProblem ? [] : [.problem(of: directory, text)]
     }
 
     /// nil where the folder can't be read.

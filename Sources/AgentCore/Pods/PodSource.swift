@@ -30,8 +30,10 @@ public enum PodEvent: Hashable, Sendable {
   case vanished(uid: String)
   /// Every pod that was there at the start has been told.
   case synchronized
-  /// Something in the source can't be used; the pods known stay.
-  case problem(String)
+  /// Something in the source can't be used; the pods known stay. `of` names it until it is `repaired`.
+  case problem(of: String, String)
+  /// What could not be used can be, or is gone.
+  case repaired(of: String)
 }
 
 /// Finds the pods of this node: in a folder (the lab), or in the cgroup tree (Kubernetes).
