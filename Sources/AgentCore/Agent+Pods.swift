@@ -57,11 +57,20 @@ extension Agent {
       do {
         try perform(action, uid)
       } catch {
-        logger.error("pod not enrolled", metadata: ["pod": "\(uid)", "error": "\(error)"])
-        let next = pods[uid]?.lifecycle.failed("\(error)", now: DispatchTime.now().uptimeNanoseconds) ?? []
-        // A hold that fails again would only fail for the same reason.
-        for action in next { try? perform(action, uid) }
-        return
+        return failed(uid, error)
+      }
+    }
+  }
+
+  /// Holds the pod until the step that failed is tried again.
+  private func failed(_ uid: String, _ error: any Error) {
+    logger.error("pod not enrolled", metadata: ["pod": "\(uid)", "error": "\(error)"])
+    for action in pods[uid]?.lifecycle.failed("\(error)", now: DispatchTime.now().uptimeNanoseconds) ?? [] {
+      do {
+        try perform(action, uid)
+      } catch {
+        logger.error("pod not held", metadata: ["pod": "\(uid)", "error": "\(error)"])
+        pods[uid]?.lifecycle.holdFailed("\(error)")
       }
     }
   }
@@ -106,10 +115,17 @@ extension Agent {
     pods[uid]?.captured = nil
   }
 
-  /// What a proxy before this agent serves for the pod and nobody wants.
+  /// What a proxy before this agent serves for the pod and nobody wants. The connections of a pod that is still there, and
+  /// has only left the mesh, go on.
   func dropAdopted(_ uid: String) {
     guard let listeners = adopted.removeValue(forKey: uid) else { return }
-    link?.send(.with { $0.removePod.uid = uid })
+    let namespace = try? namespace(of: uid)
+    let runsOn = namespace.map { space in listeners.allSatisfy { Self.cookie(of: $0) == space.cookie } } ?? false
+    link?.send(
+      .with {
+        $0.removePod.uid = uid
+        $0.removePod.runsOn = runsOn
+      })
     for fd in listeners { close(fd) }
   }
 
@@ -137,8 +153,7 @@ extension Agent {
         opened(uid, listeners, in: namespace)
       } catch {
         guard pods[uid]?.namespace === namespace else { return }
-        logger.error("pod not enrolled", metadata: ["pod": "\(uid)", "error": "\(error)"])
-        perform(pods[uid]?.lifecycle.failed("\(error)", now: DispatchTime.now().uptimeNanoseconds) ?? [], uid)
+        failed(uid, error)
       }
     }
   }

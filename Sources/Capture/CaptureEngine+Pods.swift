@@ -12,7 +12,8 @@ extension CaptureEngine {
       listener: pod.inboundListener)
   }
 
-  /// Refuses the pod's connections (EPERM) and those to it, until it's enrolled or released.
+  /// Refuses the pod's connections (EPERM) and those to it, until it's enrolled or released. Where this fails, the pod's own
+  /// connections are refused all the same if the kernel takes that one entry.
   public func hold(uid: String, namespace: NetworkNamespace, addresses: [IPAddress]) throws(CaptureError) {
     try enter(uid: uid, namespace: namespace, addresses: addresses, ports: [], flags: WEFT_HOLD, listener: nil)
   }
@@ -78,7 +79,10 @@ extension CaptureEngine {
         descriptor: namespace.descriptor, what: "weft_sk_lookup to the network namespace of \(uid)")
       try maps.netns.set(cookie, weft_netns(flags: flags, addresses: addresses))
     } catch {
-      if before == nil {
+      // A pod that is to be held is refused from within, whatever else can't be done; the caller tries again.
+      let isHeld =
+        flags & WEFT_HOLD != 0 && (try? maps.netns.set(cookie, weft_netns(flags: flags, addresses: addresses))) != nil
+      if before == nil, !isHeld {
         // What can't be removed now is found by knownPods() and released later.
         try? release(uid: uid)
       }

@@ -121,6 +121,9 @@ final class AgentNode {
     (try? String(contentsOfFile: cgroup + "/proxy/cgroup.procs", encoding: .utf8)) ?? ""
   }
 
+  /// Where the capture of this node's pod is pinned.
+  var podPin: String { "\(bpffs)/links/pods/\(namespace.cookie)" }
+
   var hasPins: Bool { access(bpffs, F_OK) == 0 }
 
   /// This process's descriptors. Only the changes count: others come and go with the runtime.
@@ -172,6 +175,11 @@ extension Agent {
       let workloads: Int
     }
     return await ask("statistics").flatMap { try? JSONDecoder().decode(Statistics.self, from: $0).workloads }
+  }
+
+  func drop(adopted listeners: [Int32], of uid: String) {
+    adopted[uid] = listeners
+    dropAdopted(uid)
   }
 
   func talk(to link: ProxyLink) { self.link = link }

@@ -93,6 +93,75 @@ struct AgentTests {
     }
   }
 
+  /// What stands in the way of its attachment keeps nothing else from being refused, and is tried again.
+  @Test(arguments: [true, false]) func aHoldThatFailsHoldsWhatItCan(hasIdentity: Bool) async throws {
+    var workload = try Weft_Mesh_V1_Workload(serializedBytes: try Sample.workload("web").value)
+    if !hasIdentity { workload.serviceAccount = "other" }
+    try await withAgent([try Sample.resource(workload)]) { node in
+      #expect(mkdir(node.podPin, 0o700) == 0, "\(node.podPin): \(errno)")
+      try node.announce("web")
+      #expect(await node.becomes("failed", "web"))
+      #expect(try await node.agent.known().map(\.held) == [true])
+      let check = try await node.agent.check("pods")
+      #expect(check?.ok == false && check?.detail.contains("can't be held") == true, "\(String(describing: check))")
+      rmdir(node.podPin)
+      #expect(await node.becomes(hasIdentity ? "enrolled" : "pending", "web"))
+      #expect(try await node.agent.known().map(\.held) == [!hasIdentity])
+      #expect(access(node.podPin, F_OK) == 0)
+    }
+  }
+
+  @Test func aPodFileThatWasRepairedIsRedNoMore() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      try node.folder.write("{", to: "pods/web.json")
+      let isRed = try await eventually { try await node.agent.check("pod files")?.ok == false }
+      #expect(isRed)
+      #expect(try await node.agent.check("pods")?.ok == true)
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      let isGone = try await eventually { try await node.agent.check("pod files") == nil }
+      #expect(isGone)
+    }
+  }
+
+  /// Its connections are its own; those of a pod that is gone end.
+  @Test func aLabelRemovedWhileNoAgentRanLeavesTheConnections() async throws {
+    try await withAgent([try Sample.workload("web", meshed: false)]) { node in
+      let isConnected = await eventually { await node.agent.link != nil }
+      #expect(isConnected)
+      try node.announce("web")
+      #expect(await node.becomes("unmeshed", "web"))
+      let (ours, theirs) = try socketPair()
+      let link = ProxyLink(fd: ours)
+      await node.agent.talk(to: link)
+      for uid in ["shop/web", "shop/gone"] {
+        // Both still listen in the namespace; only one of the pods is there.
+        let listeners = try await node.agent.namespaces.run(in: node.namespace) { try PodSockets.openListeners() }
+        await node.agent.drop(adopted: listeners, of: uid)
+      }
+      let removed = try await onThread { () -> [String: Bool] in
+        var (input, removed): ([UInt8], [String: Bool]) = ([], [:])
+        while removed.count < 2 {
+          var poller = pollfd(fd: theirs, events: Int16(POLLIN), revents: 0)
+          guard poll(&poller, 1, 5000) == 1 else { break }
+          var bytes = [UInt8](repeating: 0, count: 4096)
+          let length = read(theirs, &bytes, bytes.count)
+          guard length > 0 else { break }
+          input += bytes[..<length]
+          while input.count >= 4, input.count >= 4 + Int(input[3]) {
+            let message = try Weft_Proxy_V1_ToProxy(serializedBytes: Array(input[4..<4 + Int(input[3])]))
+            if case .removePod(let pod) = message.body { removed[pod.uid] = pod.runsOn }
+            input.removeFirst(4 + Int(input[3]))
+          }
+        }
+        return removed
+      }
+      #expect(removed == ["shop/web": true, "shop/gone": false])
+      link.close()
+      close(theirs)
+    }
+  }
+
   @Test func aLabelRemovedReleasesAndAChangeIsEnteredAnew() async throws {
     try await withAgent([try Sample.workload("web")]) { node in
       try node.announce("web")

@@ -48,20 +48,34 @@ import Testing
     #expect(pod.failed("port 15001 is taken", now: 0) == [.hold, .discardListeners])
     #expect(pod.name == "failed" && pod.reason == "port 15001 is taken")
     #expect(pod.tick(now: second / 10).isEmpty)
-    #expect(pod.tick(now: second / 5) == [.openListeners])
+    #expect(pod.tick(now: second / 5) == [.hold, .openListeners])
     #expect(pod.failed("again", now: second) == [.hold, .discardListeners])
     #expect(pod.tick(now: second + second / 5).isEmpty)
-    #expect(pod.tick(now: second + 2 * second / 5) == [.openListeners])
+    #expect(pod.tick(now: second + 2 * second / 5) == [.hold, .openListeners])
     var now = 2 * second
     for _ in 0..<20 {
       _ = pod.failed("again", now: now)
       now += 10 * second
-      #expect(pod.tick(now: now) == [.openListeners], "no wait is longer than 10 s")
+      #expect(pod.tick(now: now) == [.hold, .openListeners], "no wait is longer than 10 s")
     }
     _ = pod.listenersOpened()
     _ = pod.proxyReady()
     _ = pod.failed("later", now: now)
-    #expect(pod.tick(now: now + second / 5) == [.openListeners], "a success starts the waits anew")
+    #expect(pod.tick(now: now + second / 5) == [.hold, .openListeners], "a success starts the waits anew")
+  }
+
+  @Test func aHoldThatFailsIsTriedAgainAlsoWithoutACertificate() {
+    var pod = PodLifecycle()
+    #expect(pod.set(wanted: true, hasIdentity: false) == [.hold])
+    #expect(pod.failed("no room", now: 0) == [.hold, .discardListeners])
+    pod.holdFailed("no room")
+    #expect(pod.name == "failed" && pod.reason == "can't be held: no room")
+    #expect(pod.tick(now: second) == [.hold])
+    #expect(pod.name == "pending")
+    // Where both fail both are told.
+    _ = pod.failed("port 15001 is taken", now: second)
+    pod.holdFailed("no room")
+    #expect(pod.reason == "port 15001 is taken; and can't be held: no room")
   }
 
   private func enrolled() -> PodLifecycle {

@@ -80,10 +80,17 @@ public struct PodLifecycle: Sendable {
     return [.hold, .discardListeners]
   }
 
+  /// Held once more: the step that failed may have been that.
   public mutating func tick(now: UInt64) -> [Action] {
     guard case .failed = phase, now >= retryAt else { return [] }
     phase = .awaitingIdentity
-    return advance()
+    return [.hold] + advance()
+  }
+
+  /// Not even the hold after a failure could be done.
+  public mutating func holdFailed(_ reason: String) {
+    guard case .failed(let failure) = phase else { return }
+    phase = .failed(failure == reason ? "can't be held: \(reason)" : "\(failure); and can't be held: \(reason)")
   }
 
   /// The name of the state in the admin API.
