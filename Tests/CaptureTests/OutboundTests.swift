@@ -99,6 +99,55 @@ extension KernelTests {
       }
     }
 
+    @Test func aHoldThatFailsHalfwayRefusesAllTheSame() async throws {
+      try await withNode { node in
+        // Something stands where its attachment is to be pinned.
+        let pin = PinLayout(node.configuration.bpffsDirectory).podLink(node.a.cookie)
+        #expect(mkdir(pin, 0o700) == 0)
+        #expect(throws: CaptureError.self) {
+          try node.engine.hold(uid: "test/a", namespace: node.a, addresses: TestNode.addressesOfA)
+        }
+        let app = try node.process("a", in: node.a)
+        #expect(try app.run("socket.create_connection(('10.9.0.3', 80))") == #""PermissionError 1""#)
+        #expect(try node.engine.knownPods().map(\.held) == [true])
+        // One that was never held isn't captured by halves.
+        await #expect(throws: CaptureError.self) {
+          #expect(mkdir(PinLayout(node.configuration.bpffsDirectory).podLink(node.b.cookie), 0o700) == 0)
+          _ = try await node.enrol(node.b)
+        }
+        #expect(try node.engine.knownPods().map(\.uid) == ["test/a"])
+        rmdir(pin)
+        try node.engine.hold(uid: "test/a", namespace: node.a, addresses: TestNode.addressesOfA)
+        try node.engine.release(uid: "test/a")
+        #expect(try node.engine.knownPods().isEmpty)
+        rmdir(PinLayout(node.configuration.bpffsDirectory).podLink(node.b.cookie))
+      }
+    }
+
+    /// Multipath TCP's connects run no cgroup program.
+    @Test func aMultipathSocketDoesNotEscape() async throws {
+      try await withNode { node in
+        let multipath =
+          "r = [socket.socket(f, socket.SOCK_STREAM, 262).proto for f in (socket.AF_INET, socket.AF_INET6)]"
+        let app = try node.process("a", in: node.a)
+        let before = try app.run(multipath)
+        // A kernel without it has nothing to refuse.
+        guard before != #""OSError 93""# else { return }
+        #expect(before == "[262, 262]")
+        let listeners = try await node.enrol(node.a)
+        for family in ["AF_INET", "AF_INET6"] {
+          #expect(try app.run("socket.socket(socket.\(family), socket.SOCK_STREAM, 262)") == #""PermissionError 1""#)
+        }
+        // What such a client does then.
+        try app.run("s = socket.create_connection(('10.9.0.3', 8080))")
+        close(try acceptNext(listeners[PodListener.outbound.rawValue]))
+        #expect(try node.process("b", in: node.b).run(multipath) == before, "another pod")
+        #expect(try node.process("bypass", in: node.a).run(multipath) == before)
+        try node.engine.release(uid: "test/a")
+        #expect(try app.run(multipath) == before)
+      }
+    }
+
     @Test func onlyAPodThatFailsOpenPassesWithoutAHeartbeat() async throws {
       try await withNode { node in
         _ = try await node.enrol(node.a, failMode: .open)
