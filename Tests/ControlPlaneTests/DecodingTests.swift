@@ -200,7 +200,7 @@ import Testing
           EndpointSliceObject(
             service: "db",
             endpoints: [
-              .init(address: IPAddress("fd00::5")!, isReady: false, hostname: "five", node: "n1"),
+              .init(address: IPAddress("fd00::5")!, isReady: false, hostname: "five", node: "n1", zone: "z"),
               .init(address: IPAddress("fd00::6")!),
             ], ports: [.init(port: 5432), .init(name: "dns", port: 53, transport: .udp)])))
   }

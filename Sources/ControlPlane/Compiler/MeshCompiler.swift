@@ -8,6 +8,8 @@ struct MeshCompiler: Sendable {
     var workloads = 0
     var services = 0
     var slices = 0
+    var routes = 0
+    var policies = 0
   }
 
   private(set) var work = Work()
@@ -15,6 +17,7 @@ struct MeshCompiler: Sendable {
   private(set) var services: [ServiceKey: Service] = [:]
   private(set) var config: MeshConfig
   private var store = ObjectStore()
+  private(set) var traffic = TrafficCompiler()
   private var sliceWorkloads: [ObjectName: Set<String>] = [:]
   private var meshedPods: [String: Int] = [:]
   private var hasReportedConfig = false
@@ -48,6 +51,7 @@ struct MeshCompiler: Sendable {
     for name in dirty.services { compile(service: name, compiler, &delta) }
     for name in dirty.pods { compile(pod: name, compiler, &delta) }
     for name in dirty.slices { compile(slice: name, compiler, &delta) }
+    traffic.compile(store.services, &delta, &work)
     compileConfig(&delta)
     return delta
   }
@@ -65,7 +69,19 @@ struct MeshCompiler: Sendable {
     case (.namespace, _): set(namespace: nil, name.name, &dirty)
     case (.peerAuthentication, .peerAuthentication(let new)?): store.set(peerAuthentication: new, name)
     case (.peerAuthentication, _): store.set(peerAuthentication: nil, name)
-    case (.serviceAccount, _), (.node, _): break
+    case (.node, .node(let new)?): set(node: new, name.name, &dirty)
+    case (.node, _): set(node: nil, name.name, &dirty)
+    case (.httpRoute, _), (.grpcRoute, _), (.tcpRoute, _), (.tlsRoute, _):
+      if case .route(let new) = change.object {
+        traffic.set(route: new, change.key)
+      } else {
+        traffic.set(route: nil, change.key)
+      }
+    case (.referenceGrant, .referenceGrant(let new)?): traffic.set(grant: new, name)
+    case (.referenceGrant, _): traffic.set(grant: nil, name)
+    case (.trafficPolicy, .trafficPolicy(let new)?): traffic.set(policy: new, name)
+    case (.trafficPolicy, _): traffic.set(policy: nil, name)
+    case (.serviceAccount, _): break
     }
   }
 
@@ -94,6 +110,14 @@ struct MeshCompiler: Sendable {
     dirty.services.insert(name)
     touchEndpoints(of: name, selector: old?.selector ?? [:], &dirty)
     touchEndpoints(of: name, selector: new?.selector ?? [:], &dirty)
+    if old?.ports != new?.ports || old?.isExternalName != new?.isExternalName { traffic.touch(service: name) }
+  }
+
+  private mutating func set(node new: NodeObject?, _ name: String, _ dirty: inout Dirty) {
+    guard store.nodes[name] != new else { return }
+    store.set(node: new, name)
+    dirty.pods.formUnion(store.podsByNode[name] ?? [])
+    dirty.slices.formUnion(store.slicesByNode[name] ?? [])
   }
 
   private mutating func set(slice new: EndpointSliceObject?, _ name: ObjectName, _ dirty: inout Dirty) {
@@ -113,6 +137,9 @@ struct MeshCompiler: Sendable {
   private mutating func set(namespace new: NamespaceObject?, _ name: String, _ dirty: inout Dirty) {
     let old = store.namespaces[name]
     store.set(namespace: new, name)
+    if old?.appProtocol ?? "" != new?.appProtocol ?? "" {
+      dirty.services.formUnion((store.servicesByNamespace[name] ?? []).map { ObjectName(name, $0) })
+    }
     guard old?.enrolment ?? .unsaid != new?.enrolment ?? .unsaid else { return }
     dirty.pods.formUnion((store.podsByNamespace[name] ?? []).map { ObjectName(name, $0) })
   }

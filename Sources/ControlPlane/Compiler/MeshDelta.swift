@@ -7,10 +7,17 @@ struct MeshDelta: Hashable, Sendable {
   var removedWorkloads: Set<String> = []
   var services: [ServiceKey: Service] = [:]
   var removedServices: Set<ServiceKey> = []
+  /// By `Route.id`.
+  var routes: [String: Route] = [:]
+  var removedRoutes: Set<String> = []
+  /// By `TrafficPolicy.id`.
+  var policies: [String: TrafficPolicy] = [:]
+  var removedPolicies: Set<String> = []
   /// nil: as before.
   var config: MeshConfig?
 
   var isEmpty: Bool {
-    workloads.isEmpty && removedWorkloads.isEmpty && services.isEmpty && removedServices.isEmpty && config == nil
+    workloads.isEmpty && removedWorkloads.isEmpty && services.isEmpty && removedServices.isEmpty && routes.isEmpty
+      && removedRoutes.isEmpty && policies.isEmpty && removedPolicies.isEmpty && config == nil
   }
 }

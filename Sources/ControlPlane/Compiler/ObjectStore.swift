@@ -6,9 +6,13 @@ struct ObjectStore: Sendable {
   private(set) var services: [ObjectName: ServiceObject] = [:]
   private(set) var slices: [ObjectName: EndpointSliceObject] = [:]
   private(set) var namespaces: [String: NamespaceObject] = [:]
+  private(set) var nodes: [String: NodeObject] = [:]
   private(set) var peerAuthentications: [ObjectName: PeerAuthenticationObject] = [:]
 
   private(set) var podsByNamespace: [String: Set<String>] = [:]
+  private(set) var podsByNode: [String: Set<ObjectName>] = [:]
+  private(set) var servicesByNamespace: [String: Set<String>] = [:]
+  private(set) var slicesByNode: [String: Set<ObjectName>] = [:]
   private(set) var podsByAddress: [IPAddress: Set<ObjectName>] = [:]
   private(set) var slicesByService: [ObjectName: Set<ObjectName>] = [:]
   private(set) var slicesByAddress: [IPAddress: Set<ObjectName>] = [:]
@@ -70,6 +74,7 @@ struct ObjectStore: Sendable {
   mutating func set(pod new: PodObject?, _ name: ObjectName) {
     if let old = pods[name] {
       podsByNamespace.remove(name.name, under: name.namespace)
+      podsByNode.remove(name, under: old.node)
       for (key, value) in old.labels { podsByLabel.remove(name, under: LabelPair(key: key, value: value)) }
       if old.isCompiled { for address in old.addresses { podsByAddress.remove(name, under: address) } }
       if let account = old.scheduledAccount(name) { accounts.add(-1, under: .init(node: old.node, account: account)) }
@@ -77,6 +82,7 @@ struct ObjectStore: Sendable {
     pods[name] = new
     guard let new else { return }
     podsByNamespace[name.namespace, default: []].insert(name.name)
+    podsByNode[new.node, default: []].insert(name)
     for (key, value) in new.labels { podsByLabel.insert(name, under: LabelPair(key: key, value: value)) }
     if new.isCompiled { for address in new.addresses { podsByAddress[address, default: []].insert(name) } }
     if let account = new.scheduledAccount(name) { accounts.add(1, under: .init(node: new.node, account: account)) }
@@ -85,6 +91,11 @@ struct ObjectStore: Sendable {
   mutating func set(service new: ServiceObject?, _ name: ObjectName) {
     if let pair = servicePairs.removeValue(forKey: name) { servicesByLabel.remove(name, under: pair) }
     services[name] = new
+    if new == nil {
+      servicesByNamespace.remove(name.name, under: name.namespace)
+    } else {
+      servicesByNamespace[name.namespace, default: []].insert(name.name)
+    }
     let pairs = (new?.selector ?? [:]).map { LabelPair(key: $0, value: $1) }
     // The pair that the fewest others stand under keeps the candidates of a pod few.
     let counts = pairs.map { servicesByLabel.count($0, in: name.namespace) }
@@ -96,16 +107,26 @@ struct ObjectStore: Sendable {
   mutating func set(slice new: EndpointSliceObject?, _ name: ObjectName) {
     if let old = slices[name], !old.service.isEmpty {
       slicesByService.remove(name, under: ObjectName(name.namespace, old.service))
-      for endpoint in old.endpoints { slicesByAddress.remove(name, under: endpoint.address) }
+      for endpoint in old.endpoints {
+        slicesByAddress.remove(name, under: endpoint.address)
+        slicesByNode.remove(name, under: endpoint.node)
+      }
     }
     slices[name] = new
     guard let new, !new.service.isEmpty else { return }
     slicesByService[ObjectName(name.namespace, new.service), default: []].insert(name)
-    for endpoint in new.endpoints { slicesByAddress[endpoint.address, default: []].insert(name) }
+    for endpoint in new.endpoints {
+      slicesByAddress[endpoint.address, default: []].insert(name)
+      slicesByNode[endpoint.node, default: []].insert(name)
+    }
   }
 
   mutating func set(namespace new: NamespaceObject?, _ name: String) {
     namespaces[name] = new
+  }
+
+  mutating func set(node new: NodeObject?, _ name: String) {
+    nodes[name] = new
   }
 
   mutating func set(peerAuthentication new: PeerAuthenticationObject?, _ name: ObjectName) {

@@ -10,10 +10,22 @@ struct WorkloadCompiler {
   /// nil where nothing follows from the pod: it has ended, or has no address yet.
   func workload(pod name: ObjectName) -> Workload? {
     guard let pod = store.pods[name], pod.isCompiled else { return nil }
+    let node = store.nodes[pod.node]
     return Workload(
       id: name.description, namespace: name.namespace, name: name.name, serviceAccount: pod.serviceAccount,
       node: pod.node, addresses: pod.addresses, isMeshed: isMeshed(pod, in: name.namespace), isReady: pod.isReady,
-      failMode: pod.failMode, probePorts: pod.probePorts, hostname: hostname(pod), memberships: memberships(name, pod))
+      failMode: pod.failMode, probePorts: pod.probePorts, hostname: hostname(pod), memberships: memberships(name, pod),
+      zone: node?.zone ?? "", region: node?.region ?? "", isDraining: pod.isDraining || isTerminating(name, pod))
+  }
+
+  /// Whether a hand-written slice says so of one of its addresses.
+  private func isTerminating(_ name: ObjectName, _ pod: PodObject) -> Bool {
+    pod.addresses.contains { address in
+      guard let slices = store.slicesByAddress[address], store.owner(of: address) == name else { return false }
+      return slices.contains { slice in
+        store.slices[slice]?.endpoints.contains { $0.address == address && $0.isDraining } == true
+      }
+    }
   }
 
   private func isMeshed(_ pod: PodObject, in namespace: String) -> Bool {
@@ -85,10 +97,12 @@ struct WorkloadCompiler {
     for endpoint in store.slices[name]?.endpoints ?? [] where store.owner(of: endpoint.address) == nil {
       guard let (service, ports) = membership(name, endpoint.address, readyOnly: false) else { continue }
       let id = "endpointslice/\(name)/\(endpoint.address)"
+      let place = store.nodes[endpoint.node]
       workloads[id] = Workload(
         id: id, namespace: name.namespace, name: name.name, serviceAccount: "default", node: endpoint.node,
         addresses: [endpoint.address], isMeshed: false, isReady: endpoint.isReady, hostname: endpoint.hostname,
-        memberships: sorted([service: ports]))
+        memberships: sorted([service: ports]), zone: endpoint.zone.isEmpty ? place?.zone ?? "" : endpoint.zone,
+        region: place?.region ?? "", isDraining: endpoint.isDraining)
     }
     return workloads
   }
@@ -99,8 +113,20 @@ struct WorkloadCompiler {
     return Service(
       key: ServiceKey(namespace: name.namespace, name: name.name), addresses: object.addresses,
       ports: object.ports.map {
-        Service.Port(port: $0.port, name: $0.name, appProtocol: $0.appProtocol, transport: $0.transport)
+        Service.Port(
+          port: $0.port, name: $0.name, appProtocol: appProtocol($0, object, in: name.namespace),
+          transport: $0.transport)
       },
       publishNotReadyAddresses: object.publishNotReadyAddresses)
+  }
+
+  /// What the port says of itself goes before the Service's annotation, and that before the namespace's.
+  private func appProtocol(_ port: ServiceObject.Port, _ service: ServiceObject, in namespace: String) -> String {
+    guard port.transport == .tcp,
+      AppProtocol(appProtocol: port.appProtocol, portName: port.name) == .unknown
+    else { return port.appProtocol }
+    let declared = service.protocols[port.port]
+    let fallback = declared.isEmpty ? store.namespaces[namespace]?.appProtocol ?? "" : declared
+    return fallback.isEmpty ? port.appProtocol : fallback
   }
 }

@@ -106,11 +106,11 @@ struct FileDecoder {
     }
     if let version = root.entry("apiVersion") {
       let text = try version.text()
-      guard text == kind.apiVersion else {
-        throw version.expected("\(kind.apiVersion), where \(kind.rawValue) belongs")
+      guard kind.apiVersions.contains(text) else {
+        throw version.expected("\(kind.apiVersions.joined(separator: " or ")), where \(kind.rawValue) belongs")
       }
     } else if !peek.isListItem {
-      throw root.problem("has no apiVersion; a \(kind.rawValue) has \(kind.apiVersion)")
+      throw root.problem("has no apiVersion; a \(kind.rawValue) has \(kind.apiVersions[0])")
     }
     let (object, name, note) = try ObjectDecoder(root: root, kind: kind).decode()
     let key = ObjectKey(kind: kind, name: name)

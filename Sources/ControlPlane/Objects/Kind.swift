@@ -1,3 +1,5 @@
+import MeshModel
+
 /// The kinds that Weft reads.
 enum Kind: String, Sendable, CaseIterable, Comparable {
   case namespace = "Namespace"
@@ -7,12 +9,33 @@ enum Kind: String, Sendable, CaseIterable, Comparable {
   case service = "Service"
   case endpointSlice = "EndpointSlice"
   case peerAuthentication = "PeerAuthentication"
+  case httpRoute = "HTTPRoute"
+  case grpcRoute = "GRPCRoute"
+  case tcpRoute = "TCPRoute"
+  case tlsRoute = "TLSRoute"
+  case referenceGrant = "ReferenceGrant"
+  case trafficPolicy = "TrafficPolicy"
 
-  var apiVersion: String {
+  /// The newest first.
+  var apiVersions: [String] {
     switch self {
-    case .namespace, .node, .serviceAccount, .pod, .service: "v1"
-    case .endpointSlice: "discovery.k8s.io/v1"
-    case .peerAuthentication: "weft.dev/v1alpha1"
+    case .namespace, .node, .serviceAccount, .pod, .service: ["v1"]
+    case .endpointSlice: ["discovery.k8s.io/v1"]
+    case .peerAuthentication, .trafficPolicy: ["weft.dev/v1alpha1"]
+    case .httpRoute, .referenceGrant: ["v1", "v1beta1"].map { "\(GatewayAPI.group)/\($0)" }
+    case .grpcRoute: ["\(GatewayAPI.group)/v1"]
+    case .tcpRoute, .tlsRoute: ["v1", "v1alpha3", "v1alpha2"].map { "\(GatewayAPI.group)/\($0)" }
+    }
+  }
+
+  /// nil: no kind of route.
+  var route: Route.Kind? {
+    switch self {
+    case .httpRoute: .http
+    case .grpcRoute: .grpc
+    case .tcpRoute: .tcp
+    case .tlsRoute: .tls
+    default: nil
     }
   }
 
@@ -22,8 +45,7 @@ enum Kind: String, Sendable, CaseIterable, Comparable {
 
   /// Kinds with an effect on traffic that Weft does not have yet. To ignore them would be to let pass what they forbid.
   static let unsupported: Set<String> = [
-    "AuthorizationPolicy", "ExternalService", "GRPCRoute", "Gateway", "HTTPRoute", "ReferenceGrant",
-    "RequestAuthentication", "TCPRoute", "TLSRoute", "TrafficPolicy", "UDPRoute",
+    "AuthorizationPolicy", "ExternalService", "Gateway", "RequestAuthentication", "UDPRoute",
   ]
 
   /// Kubernetes kinds that Weft has no use for: files that hold them beside others are fine.

@@ -7,7 +7,11 @@ enum MeshObject: Hashable, Sendable {
   case namespace(NamespaceObject)
   case endpointSlice(EndpointSliceObject)
   case peerAuthentication(PeerAuthenticationObject)
-  /// ServiceAccount and Node: known by name, and nothing follows from them yet.
+  case node(NodeObject)
+  case route(RouteObject)
+  case referenceGrant(ReferenceGrantObject)
+  case trafficPolicy(TrafficPolicyObject)
+  /// ServiceAccount: known by name, and nothing follows from it yet.
   case named
 }
 
@@ -29,6 +33,8 @@ struct PodObject: Hashable, Sendable {
   /// Its phase is Succeeded or Failed.
   var hasEnded = false
   var isReady = true
+  /// It is being deleted.
+  var isDraining = false
   var enrolment = Enrolment.unsaid
   var failMode = Workload.FailMode.closed
   var ports: [NamedPort] = []
@@ -52,6 +58,8 @@ struct ServiceObject: Hashable, Sendable {
   var isExternalName = false
   var ports: [Port] = []
   var publishNotReadyAddresses = false
+  /// Of the annotation `weft.dev/protocol`.
+  var protocols = DeclaredProtocols()
 
   struct Port: Hashable, Sendable {
     var port: UInt16
@@ -64,6 +72,17 @@ struct ServiceObject: Hashable, Sendable {
 
 struct NamespaceObject: Hashable, Sendable {
   var enrolment = Enrolment.unsaid
+  /// Of the annotation `weft.dev/protocol`; empty if none.
+  var appProtocol = ""
+}
+
+/// What a Service's annotation says of its ports.
+struct DeclaredProtocols: Hashable, Sendable {
+  /// Of the ports that `byPort` doesn't name; empty if not said.
+  var general = ""
+  var byPort: [UInt16: String] = [:]
+
+  subscript(port: UInt16) -> String { byPort[port] ?? general }
 }
 
 struct EndpointSliceObject: Hashable, Sendable {
@@ -77,6 +96,9 @@ struct EndpointSliceObject: Hashable, Sendable {
     var isReady = true
     var hostname = ""
     var node = ""
+    var zone = ""
+    /// It goes: no new connections, whatever `isReady` says.
+    var isDraining = false
   }
 
   struct Port: Hashable, Sendable {

@@ -19,7 +19,8 @@ struct ObjectDecoder {
     case .service:
       let fields = try root.fields(Schemas.service)
       let metadata = try metadata(fields, isLabel: true)
-      let (service, note) = try ServiceDecoder(fields: fields).decode()
+      var (service, note) = try ServiceDecoder(fields: fields).decode()
+      service.protocols = try metadata.protocols(of: service)
       return (.service(service), metadata.name, note)
     case .endpointSlice:
       let fields = try root.fields(Schemas.endpointSlice)
@@ -28,13 +29,28 @@ struct ObjectDecoder {
       return (.endpointSlice(slice), metadata.name, note)
     case .namespace:
       let metadata = try metadata(try root.fields(Schemas.namespace), isLabel: true)
-      return (.namespace(NamespaceObject(enrolment: try metadata.enrolment())), metadata.name, "")
+      let namespace = NamespaceObject(enrolment: try metadata.enrolment(), appProtocol: try metadata.appProtocol())
+      return (.namespace(namespace), metadata.name, "")
     case .serviceAccount:
       return (.named, try metadata(try root.fields(Schemas.serviceAccount)).name, "")
     case .node:
       let fields = try root.fields(Schemas.node)
       _ = try fields["spec"]?.fields(Schemas.nodeSpec)
-      return (.named, try metadata(fields).name, "")
+      let metadata = try metadata(fields)
+      return (.node(try metadata.topology()), metadata.name, "")
+    case .httpRoute, .grpcRoute, .tcpRoute, .tlsRoute:
+      let fields = try root.fields(Schemas.route)
+      let metadata = try metadata(fields)
+      guard let kind = kind.route else { throw root.problem("is no route") }
+      let (route, note) = try RouteDecoder(kind: kind, metadata: metadata).decode(fields)
+      return (.route(route), metadata.name, note)
+    case .referenceGrant:
+      let fields = try root.fields(Schemas.referenceGrant)
+      return (.referenceGrant(try ReferenceGrantDecoder.decode(fields)), try metadata(fields).name, "")
+    case .trafficPolicy:
+      let fields = try root.fields(Schemas.trafficPolicy)
+      let metadata = try metadata(fields)
+      return (.trafficPolicy(try TrafficPolicyDecoder(metadata: metadata).decode(fields)), metadata.name, "")
     case .peerAuthentication:
       let fields = try root.fields(Schemas.peerAuthentication)
       let metadata = try metadata(fields)
@@ -54,7 +70,8 @@ struct ObjectDecoder {
     return ObjectMetadata(
       name: ObjectName(namespace, name), labelsField: metadata["labels"],
       labels: try metadata["labels"]?.textMap() ?? [:], isBeingDeleted: metadata["deletionTimestamp"] != nil,
-      nameField: nameField, namespaceField: metadata["namespace"])
+      nameField: nameField, namespaceField: metadata["namespace"], annotationsField: metadata["annotations"],
+      createdField: metadata["creationTimestamp"])
   }
 
   /// The namespace and name under which a PeerAuthentication holds for the whole mesh.
@@ -79,27 +96,5 @@ struct ObjectDecoder {
     if try mode.text() == "DISABLE" { throw mode.problem("not supported yet; STRICT and PERMISSIVE are") }
     return PeerAuthenticationObject(
       mutualTLS: try mode.choice(["STRICT": MeshConfig.MutualTLS.strict, "PERMISSIVE": .permissive]))
-  }
-}
-
-/// What Weft reads of an object's metadata.
-struct ObjectMetadata {
-  var name: ObjectName
-  var labelsField: Field?
-  var labels: [String: String]
-  var isBeingDeleted: Bool
-  var nameField: Field
-  var namespaceField: Field?
-
-  /// The label `weft.dev/mesh`.
-  func enrolment() throws(ConfigProblem) -> Enrolment {
-    guard let field = labelsField?.entry("weft.dev/mesh") else { return .unsaid }
-    return try field.choice(["enabled": Enrolment.enabled, "disabled": .disabled])
-  }
-
-  /// The label `weft.dev/fail-mode`.
-  func failMode() throws(ConfigProblem) -> Workload.FailMode {
-    guard let field = labelsField?.entry("weft.dev/fail-mode") else { return .closed }
-    return try field.choice(["closed": Workload.FailMode.closed, "open": .open])
   }
 }

@@ -10,7 +10,10 @@ struct PodDecoder {
     pod.failMode = try metadata.failMode()
     try decodeSpec(try fields.required("spec").fields(Schemas.podSpec), into: &pod)
     if let status = fields["status"] { try decodeStatus(status, into: &pod) }
-    if metadata.isBeingDeleted { pod.isReady = false }
+    if metadata.isBeingDeleted {
+      pod.isReady = false
+      pod.isDraining = true
+    }
     return pod
   }
 

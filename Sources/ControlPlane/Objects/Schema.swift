@@ -44,10 +44,10 @@ enum Schemas {
   private static let object: Set<String> = ["apiVersion", "kind", "metadata"]
 
   static let metadata = Schema(
-    ["name", "namespace", "labels", "deletionTimestamp"],
+    ["annotations", "creationTimestamp", "deletionTimestamp", "labels", "name", "namespace"],
     ignored: [
-      "annotations", "clusterName", "creationTimestamp", "deletionGracePeriodSeconds", "finalizers", "generateName",
-      "generation", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid",
+      "clusterName", "deletionGracePeriodSeconds", "finalizers", "generateName", "generation", "managedFields",
+      "ownerReferences", "resourceVersion", "selfLink", "uid",
     ])
 
   static let pod = Schema(object.union(["spec", "status"]))
@@ -99,9 +99,9 @@ enum Schemas {
 
   static let endpointSlice = Schema(object.union(["addressType", "endpoints", "ports"]))
   static let endpoint = Schema(
-    ["addresses", "conditions", "hostname", "nodeName"],
-    ignored: ["deprecatedTopology", "hints", "targetRef", "zone"])
-  static let endpointConditions = Schema(["ready"], ignored: ["serving", "terminating"])
+    ["addresses", "conditions", "hostname", "nodeName", "zone"],
+    ignored: ["deprecatedTopology", "hints", "targetRef"])
+  static let endpointConditions = Schema(["ready", "terminating"], ignored: ["serving"])
   static let endpointPort = Schema(["name", "port", "protocol"], ignored: ["appProtocol"])
 
   static let peerAuthentication = Schema(object.union(["spec"]), ignored: ["status"])

@@ -130,6 +130,8 @@ struct EndpointSliceDecoder {
     let isReady = try conditions?["ready"]?.truth() ?? true
     let hostname = try endpoint["hostname"]?.label() ?? ""
     let node = try endpoint["nodeName"]?.subdomain() ?? ""
+    let zone = try endpoint["zone"]?.line(0...63) ?? ""
+    let isDraining = try conditions?["terminating"]?.truth() ?? false
     // All addresses of one endpoint are the same endpoint: Kubernetes' consumers use the first.
     guard let addressField = try endpoint.required("addresses").list().first else {
       throw field.problem("has no address")
@@ -142,7 +144,9 @@ struct EndpointSliceDecoder {
       throw addressField.problem("\(address) stands twice in the slice")
     }
     slice.endpoints.append(
-      EndpointSliceObject.Endpoint(address: address, isReady: isReady, hostname: hostname, node: node))
+      EndpointSliceObject.Endpoint(
+        address: address, isReady: isReady, hostname: hostname, node: node, zone: zone,
+        isDraining: isDraining))
   }
 }
 

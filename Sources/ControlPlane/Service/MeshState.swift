@@ -53,7 +53,18 @@ final class MeshState: Sendable {
     compiler.withLock { $0.isScheduled(identity, node: node) }
   }
 
-  var statuses: [ObjectStatus] { folder.withLock { $0.registry.statuses } }
+  /// How every object fares: by itself, and with the objects that it refers to.
+  var statuses: [ObjectStatus] {
+    folder.withLock { folder in
+      let parents = compiler.withLock { $0.traffic.statuses }
+      guard !parents.isEmpty else { return folder.registry.statuses }
+      return folder.registry.statuses.map { status in
+        guard status.accepted, let kind = Kind(rawValue: status.kind) else { return status }
+        let key = ObjectKey(kind: kind, name: ObjectName(status.namespace, status.name))
+        return parents[key].map { status.with(parents: $0) } ?? status
+      }
+    }
+  }
 }
 
 extension MeshDelta {
@@ -82,6 +93,20 @@ extension MeshDelta {
           audience: .meshedNodes(and: nil))
       }
     }
+    for (id, route) in routes {
+      add { () throws(DiscoveryError) in
+        try DiscoveryResource(
+          typeURL: Weft_Mesh_V1_Route.typeURL, name: id, message: Weft_Mesh_V1_Route(route),
+          audience: .meshedNodes(and: nil))
+      }
+    }
+    for (id, policy) in policies {
+      add { () throws(DiscoveryError) in
+        try DiscoveryResource(
+          typeURL: Weft_Mesh_V1_TrafficPolicy.typeURL, name: id, message: Weft_Mesh_V1_TrafficPolicy(policy),
+          audience: .meshedNodes(and: nil))
+      }
+    }
     if let config {
       add { () throws(DiscoveryError) in
         try DiscoveryResource(
@@ -95,5 +120,7 @@ extension MeshDelta {
   var removals: [ResourceKey] {
     removedWorkloads.map { ResourceKey(typeURL: Weft_Mesh_V1_Workload.typeURL, name: $0) }
       + removedServices.map { ResourceKey(typeURL: Weft_Mesh_V1_Service.typeURL, name: $0.description) }
+      + removedRoutes.map { ResourceKey(typeURL: Weft_Mesh_V1_Route.typeURL, name: $0) }
+      + removedPolicies.map { ResourceKey(typeURL: Weft_Mesh_V1_TrafficPolicy.typeURL, name: $0) }
   }
 }

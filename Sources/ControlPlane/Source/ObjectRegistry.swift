@@ -131,4 +131,28 @@ public struct ObjectStatus: Hashable, Sendable, Codable {
   public var accepted: Bool
   /// Why it is refused, or what of it has no effect.
   public var reason: String
+  /// Of a route or a policy: how it fares with each Service or route that it is for.
+  public var parents: [ParentStatus]?
+
+  init(
+    kind: String, namespace: String, name: String, file: String, line: Int, accepted: Bool, reason: String,
+    parents: [ParentStatus]? = nil
+  ) {
+    self.kind = kind
+    self.namespace = namespace
+    self.name = name
+    self.file = file
+    self.line = line
+    self.accepted = accepted
+    self.reason = reason
+    self.parents = parents
+  }
+
+  /// Says also in words what of the conditions doesn't hold.
+  func with(parents: [ParentStatus]) -> ObjectStatus {
+    var status = self
+    status.parents = parents
+    status.reason = ([reason] + parents.flatMap(\.problems)).filter { !$0.isEmpty }.joined(separator: "; ")
+    return status
+  }
 }

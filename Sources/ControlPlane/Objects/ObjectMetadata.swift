@@ -1,0 +1,82 @@
+import MeshModel
+
+/// What Weft reads of an object's metadata.
+struct ObjectMetadata {
+  var name: ObjectName
+  var labelsField: Field?
+  var labels: [String: String]
+  var isBeingDeleted: Bool
+  var nameField: Field
+  var namespaceField: Field?
+  var annotationsField: Field?
+  var createdField: Field?
+
+  /// The label `weft.dev/mesh`.
+  func enrolment() throws(ConfigProblem) -> Enrolment {
+    guard let field = labelsField?.entry("weft.dev/mesh") else { return .unsaid }
+    return try field.choice(["enabled": Enrolment.enabled, "disabled": .disabled])
+  }
+
+  /// The label `weft.dev/fail-mode`.
+  func failMode() throws(ConfigProblem) -> Workload.FailMode {
+    guard let field = labelsField?.entry("weft.dev/fail-mode") else { return .closed }
+    return try field.choice(["closed": Workload.FailMode.closed, "open": .open])
+  }
+
+  /// The annotation `weft.dev/protocol` of a namespace; empty if none.
+  func appProtocol() throws(ConfigProblem) -> String {
+    guard let field = annotationsField?.entry(Self.protocolAnnotation) else { return "" }
+    return try checked(try field.text(), field)
+  }
+
+  /// Of a Service: `http` for all of its ports, or `8080=http,9090=tcp`.
+  func protocols(of service: ServiceObject) throws(ConfigProblem) -> DeclaredProtocols {
+    var declared = DeclaredProtocols()
+    guard let field = annotationsField?.entry(Self.protocolAnnotation) else { return declared }
+    for part in try field.line(1...1024).split(separator: ",", omittingEmptySubsequences: false) {
+      let sides = part.split(separator: "=", omittingEmptySubsequences: false).map { String($0.trimmed) }
+      if sides.count == 1, declared.general.isEmpty {
+        declared.general = try checked(sides[0], field)
+        continue
+      }
+      guard sides.count == 2, let port = UInt16(sides[0]) else {
+        throw field.expected("a protocol, or a list such as 8080=http,9090=tcp")
+      }
+      guard service.ports.contains(where: { $0.port == port && $0.transport == .tcp }) else {
+        throw field.problem("\(port) is not a TCP port of this Service")
+      }
+      guard declared.byPort.updateValue(try checked(sides[1], field), forKey: port) == nil else {
+        throw field.problem("the port \(port) stands twice")
+      }
+    }
+    return declared
+  }
+
+  private static let protocolAnnotation = "weft.dev/protocol"
+
+  private func checked(_ name: String, _ field: Field) throws(ConfigProblem) -> String {
+    guard ["tcp", "http", "http2", "grpc", "tls"].contains(name) else {
+      throw field.problem("\"\(name.prefix(64))\" is not one of tcp, http, http2, grpc, tls")
+    }
+    return name
+  }
+
+  /// A Node's place.
+  func topology() throws(ConfigProblem) -> NodeObject {
+    func label(_ name: String) throws(ConfigProblem) -> String {
+      try labelsField?.entry("topology.kubernetes.io/\(name)")?.line(0...63) ?? ""
+    }
+    return NodeObject(zone: try label("zone"), region: try label("region"))
+  }
+
+  /// `creationTimestamp` in seconds since 1970; 0 where there is none.
+  func created() throws(ConfigProblem) -> Int64 { try createdField?.timestamp() ?? 0 }
+}
+
+extension Substring {
+  fileprivate var trimmed: Substring {
+    var rest = drop { $0 == " " }
+    while rest.last == " " { rest.removeLast() }
+    return rest
+  }
+}
