@@ -43,6 +43,7 @@ extension Agent {
         versions: [
           Weft_Mesh_V1_Workload.typeURL: mesh.workloads.count, Weft_Mesh_V1_Service.typeURL: mesh.services.count,
           Weft_Mesh_V1_MeshConfig.typeURL: mesh.knowsWorkloads ? 1 : 0,
+          Weft_Mesh_V1_Route.typeURL: mesh.routes.count, Weft_Mesh_V1_TrafficPolicy.typeURL: mesh.policies.count,
         ],
         restored: isRestored && status?.connected != true,
         rejected: rejected.map { .init(type: $0.typeURL, name: $0.name, reason: $0.reason) }),

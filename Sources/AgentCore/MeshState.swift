@@ -9,11 +9,18 @@ struct MeshState: Sendable {
   private(set) var config = MeshConfig()
   private(set) var workloads: [String: Workload] = [:]
   private(set) var services: [ServiceKey: Service] = [:]
+  /// By `Route.id`.
+  private(set) var routes: [String: Route] = [:]
+  /// By `TrafficPolicy.id`.
+  private(set) var policies: [String: TrafficPolicy] = [:]
   /// The types of which something has been told at least once, by the control plane or from disk.
   private var told: Set<String> = []
 
   /// What the mesh consists of, in the order in which it's restored.
-  static let typeURLs = [Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL]
+  static let typeURLs = [
+    Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_TrafficPolicy.typeURL, Weft_Mesh_V1_Route.typeURL,
+    Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL,
+  ]
 
   /// Whether every type has been told: before that nothing may be concluded from what isn't there.
   var knowsEveryType: Bool { told.isSuperset(of: Self.typeURLs) }
@@ -54,6 +61,18 @@ struct MeshState: Sendable {
       }
       services[service.key] = service
       change.services.append(message)
+    case Weft_Mesh_V1_Route.typeURL:
+      let message = try Weft_Mesh_V1_Route(serializedBytes: resource.value)
+      let route = try Route(message)
+      guard route.id == resource.name else { throw Self.misnamed("name", route.id, resource.name) }
+      routes[route.id] = route
+      change.routes.append(message)
+    case Weft_Mesh_V1_TrafficPolicy.typeURL:
+      let message = try Weft_Mesh_V1_TrafficPolicy(serializedBytes: resource.value)
+      let policy = try TrafficPolicy(message)
+      guard policy.id == resource.name else { throw Self.misnamed("name", policy.id, resource.name) }
+      policies[policy.id] = policy
+      change.policies.append(message)
     case Weft_Mesh_V1_MeshConfig.typeURL:
       let message = try Weft_Mesh_V1_MeshConfig(serializedBytes: resource.value)
       config = try MeshConfig(message)
@@ -63,12 +82,21 @@ struct MeshState: Sendable {
   }
 
   private mutating func remove(_ name: String, _ typeURL: String, _ change: inout Weft_Proxy_V1_MeshUpdate) {
-    if typeURL == Weft_Mesh_V1_Workload.typeURL {
+    switch typeURL {
+    case Weft_Mesh_V1_Workload.typeURL:
       workloads[name] = nil
       change.removedWorkloads.append(name)
-    } else if typeURL == Weft_Mesh_V1_Service.typeURL, let key = ServiceKey(name) {
+    case Weft_Mesh_V1_Service.typeURL:
+      guard let key = ServiceKey(name) else { return }
       services[key] = nil
       change.removedServices.append(name)
+    case Weft_Mesh_V1_Route.typeURL:
+      routes[name] = nil
+      change.removedRoutes.append(name)
+    case Weft_Mesh_V1_TrafficPolicy.typeURL:
+      policies[name] = nil
+      change.removedPolicies.append(name)
+    default: break
     }
   }
 
@@ -97,6 +125,16 @@ struct MeshState: Sendable {
       }
       count += 1
       bytes += size
+    }
+    for policy in policies.values {
+      let message = Weft_Mesh_V1_TrafficPolicy(policy)
+      makeRoom(for: message)
+      current.policies.append(message)
+    }
+    for route in routes.values {
+      let message = Weft_Mesh_V1_Route(route)
+      makeRoom(for: message)
+      current.routes.append(message)
     }
     for service in services.values {
       let message = Weft_Mesh_V1_Service(service)

@@ -14,7 +14,8 @@ public final class DiscoveryClient: Sendable {
     public var control: ControlEndpoint
     /// What is subscribed to, all of it, in this order.
     public var typeURLs: [String] = [
-      Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL,
+      Weft_Mesh_V1_MeshConfig.typeURL, Weft_Mesh_V1_TrafficPolicy.typeURL, Weft_Mesh_V1_Route.typeURL,
+      Weft_Mesh_V1_Service.typeURL, Weft_Mesh_V1_Workload.typeURL,
     ]
     /// Bounds of the wait between attempts, in seconds.
     public var retries: ClosedRange<Double> = 0.2...10

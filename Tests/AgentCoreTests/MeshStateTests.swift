@@ -26,6 +26,41 @@ import Testing
     #expect(mesh.workloads["shop/web"] != nil)
   }
 
+  @Test func routesAndPoliciesPassThrough() throws {
+    var mesh = MeshState()
+    let service = ServiceKey(namespace: "shop", name: "cart")
+    let route = Route(namespace: "shop", name: "r", parents: [.init(service: service)])
+    let policy = TrafficPolicy(namespace: "shop", name: "p", targets: [.init(kind: .service(service))])
+    let messages = (Weft_Mesh_V1_Route(route), Weft_Mesh_V1_TrafficPolicy(policy))
+    let broken = Weft_Mesh_V1_Route.with { $0.namespace = "Shop" }
+    let (routes, refused) = mesh.apply(
+      DiscoveryUpdate(
+        typeURL: Weft_Mesh_V1_Route.typeURL,
+        resources: [
+          ReceivedResource(name: route.id, version: "1", value: try messages.0.serializedBytes()),
+          ReceivedResource(name: "HTTPRoute/shop/s", version: "1", value: try messages.0.serializedBytes()),
+          ReceivedResource(name: "HTTPRoute/Shop/t", version: "1", value: try broken.serializedBytes()),
+        ], removed: []))
+    #expect(routes.routes == [messages.0] && mesh.routes == [route.id: route])
+    #expect(refused.map(\.name) == ["HTTPRoute/shop/s", "HTTPRoute/Shop/t"])
+    #expect(refused.last?.reason.contains("namespace: is not a DNS label") == true, "\(refused)")
+    let (policies, _) = mesh.apply(
+      DiscoveryUpdate(
+        typeURL: Weft_Mesh_V1_TrafficPolicy.typeURL,
+        resources: [
+          ReceivedResource(name: policy.id, version: "1", value: try messages.1.serializedBytes())
+        ], removed: []))
+    #expect(policies.policies == [messages.1] && mesh.policies == [policy.id: policy])
+    let complete = mesh.allUpdates(replacing: true)
+    #expect(complete.flatMap(\.routes) == [messages.0] && complete.flatMap(\.policies) == [messages.1])
+    let (gone, _) = mesh.apply(
+      DiscoveryUpdate(typeURL: Weft_Mesh_V1_Route.typeURL, resources: [], removed: [route.id]))
+    let (also, _) = mesh.apply(
+      DiscoveryUpdate(typeURL: Weft_Mesh_V1_TrafficPolicy.typeURL, resources: [], removed: [policy.id]))
+    #expect(gone.removedRoutes == [route.id] && also.removedPolicies == [policy.id])
+    #expect(mesh.routes.isEmpty && mesh.policies.isEmpty)
+  }
+
   @Test func removedOnesGo() throws {
     var mesh = MeshState()
     _ = mesh.apply(try Sample.update([Sample.workload("web")]))
