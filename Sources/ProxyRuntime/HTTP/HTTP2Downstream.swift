@@ -3,8 +3,9 @@ import ProxyCore
 /// A client's connection of HTTP/2: an exchange for each of its streams.
 final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   /// A client may have as many requests under way on one connection.
-  private static let streamsBound = 1000
+  private static let streamsBound = 256
   private static let spareBound = 64
+  private static let streamWindow = 256 << 10
 
   let facts: Session.Facts
   let opened: NanoTime
@@ -32,6 +33,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
     lastActive = opened
     var limits = HTTP2Connection.Limits()
     limits.streams = Self.streamsBound
+    // With the streams' number the bound of what lies unread for one connection: 64 MiB.
+    limits.streamWindow = HTTP2Downstream.streamWindow
     transport = HTTP2Transport(stream: stream, side: .downstream, role: .server, limits: limits, loop: worker.loop)
     transport.owner = self
   }

@@ -27,6 +27,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
   private var out = ByteBuffer()
   private var isScheduled = false
   private var endsAfterFlush = false
+  private var hasReported = false
 
   init(
     stream: any ByteStream, side: RelayState.Side, role: HTTP2Connection.Role, limits: HTTP2Connection.Limits,
@@ -40,7 +41,12 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
     wantsFlush()
   }
 
-  var isCongested: Bool { out.readableBytes > Self.congestion || stream.isBlocked }
+  /// Whoever hears that it is will hear `transportUnblocked`.
+  var isCongested: Bool {
+    let congested = out.readableBytes > Self.congestion || stream.isBlocked
+    if congested { hasReported = true }
+    return congested
+  }
 
   func start() { stream.resume() }
 
@@ -96,7 +102,14 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
       out.withUnsafeReadableBytes { stream.write($0) }
       if out.capacity > 64 << 10 { out = ByteBuffer() } else { out.clear() }
     }
-    if endsAfterFlush, out.readableBytes == 0, !stream.isBlocked { close() }
+    if endsAfterFlush, out.readableBytes == 0, !stream.isBlocked { return close() }
+    reportRoom()
+  }
+
+  private func reportRoom() {
+    guard hasReported, out.readableBytes <= Self.congestion, !stream.isBlocked else { return }
+    hasReported = false
+    owner?.transportUnblocked()
   }
 
   // MARK: Receiving
@@ -129,7 +142,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
 
   func unblocked(_ side: RelayState.Side) {
     if out.readableBytes > 0 || endsAfterFlush { wantsFlush() }
-    owner?.transportUnblocked()
+    reportRoom()
   }
 
   func failed(_ side: RelayState.Side, _ failure: StreamFailure) { fail(failure.description) }
