@@ -59,9 +59,9 @@ class Lab:
         except ValueError:
             raise Failed(f"weft {what} on node {node}: {(done.stderr or done.stdout).strip()[-300:]}")
 
-    def address(self, pod):
+    def address(self, pod, namespace="shop"):
         """The pod's IPv4 address, as its interface has it."""
-        lines = self.exec(pod, "ip", "-4", "-o", "addr", "show", "dev", "eth0").stdout.split()
+        lines = self.exec(pod, "ip", "-4", "-o", "addr", "show", "dev", "eth0", namespace=namespace).stdout.split()
         return lines[lines.index("inet") + 1].split("/")[0]
 
     def capture(self, traffic, seconds=2):
