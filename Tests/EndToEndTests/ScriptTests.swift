@@ -8,7 +8,7 @@ extension EndToEnd {
     func demo() throws { try pass("demo/demo.py", within: 180) }
 
     @Test("crashes, restarts, rotation, a full disk and enrolment in circles")
-    func resilience() throws { try pass("Tests/Resilience/resilience.py", within: 360) }
+    func resilience() throws { try pass("Tests/Resilience/resilience.py", within: 480) }
 
     private func pass(_ script: String, within seconds: Double) throws {
       let done = try TestLab.script(script, timeout: seconds)
