@@ -8,6 +8,29 @@ import Testing
 extension KernelTests {
   /// Programs run by themselves, and the rules of the kernel around them.
   @Suite struct Programs {
+    /// Where the kernel's types can't be read, those that the repository brings serve, by relocation.
+    @Test func withoutTheKernelsTypesTheProgramsAreBuiltAndWork() async throws {
+      let folder = "/tmp/weft-test-\(getpid())-fallback"
+      defer { _ = try? shell("rm -rf '\(folder)'") }
+      let sources = URL(fileURLWithPath: try bpfObject.get()).deletingLastPathComponent().deletingLastPathComponent()
+        .path
+      let said = try shell("make -C '\(sources)' FALLBACK=1 OUT='\(folder)'")
+      #expect(said.contains("vmlinux.h: fallback"))
+      try await withNode {
+        $0.objectPath = folder + "/weft.bpf.o"
+      } _: { node in
+        let listeners = try await node.enrol(node.a)
+        let app = try node.process("a", in: node.a)
+        try app.run("s = socket.create_connection(('fd09::3', 8080))")
+        let accepted = try acceptNext(listeners[PodListener.outbound.rawValue])
+        defer { close(accepted) }
+        #expect(try originalDestination(accepted) == "[fd09::3]:8080")
+        try app.run("s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'q', ('10.9.0.3', 53))")
+        #expect(try answerOne(listeners[PodListener.dns.rawValue], reply: "ok") == "q")
+        #expect(try app.run("r = s.recvfrom(9)[1]") == #"["10.9.0.3", 53]"#)
+      }
+    }
+
     /// BPF_PROG_TEST_RUN, which sk_lookup alone of these types allows.
     @Test func skLookupJudgesPackets() async throws {
       try await withNode {
