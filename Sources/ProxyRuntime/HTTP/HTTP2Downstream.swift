@@ -88,7 +88,7 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   /// A stream's exchange is over, or was reset.
   func forget(_ stream: HTTP2ServerStream) {
     guard streams.removeValue(forKey: stream.id) != nil else { return }
-    if spare.count < Self.spareBound { spare.append(stream) }
+    if spare.count < Self.spareBound { spare.append(stream) } else { worker.loop.retire(stream) }
     if isDraining, streams.isEmpty {
       transport.end()
       finish()

@@ -2,8 +2,8 @@ import ProxyCore
 
 /// The first bytes of a connection, until they say what it speaks.
 final class ProtocolSniff: StreamOwner {
-  /// A server that speaks first isn't kept waiting for longer.
-  static let patience: NanoTime = .milliseconds(100)
+  /// A server that speaks first isn't kept waiting for longer; with the connecting that follows it's below 100 ms.
+  static let patience: NanoTime = .milliseconds(80)
   /// A port that says HTTP or TLS: its client speaks first.
   private static let longPatience: NanoTime = .seconds(3600)
 

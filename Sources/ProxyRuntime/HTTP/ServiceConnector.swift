@@ -71,6 +71,7 @@ extension Worker {
 
   private func forget(_ connection: any HTTPConnection) {
     connections[ObjectIdentifier(connection)] = nil
+    loop.retire(connection)
     finishDraining()
   }
 

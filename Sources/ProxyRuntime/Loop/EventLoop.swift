@@ -52,6 +52,8 @@ final class EventLoop {
   private var nextTimer: NanoTime = 0
   /// Sources removed in this tick: events that name them may still be in the batch.
   private var removed: [EventSource] = []
+  /// What ended in this tick: calls that led to its end may still be on their way back.
+  private var retired: [AnyObject] = []
   private var isRunning = true
 
   init() throws(SystemError) {
@@ -102,6 +104,9 @@ final class EventLoop {
   func startTimer(_ timer: any Timed) { timed[ObjectIdentifier(timer)] = timer }
   func stopTimer(_ timer: any Timed) { timed[ObjectIdentifier(timer)] = nil }
 
+  /// Keeps an object until the tick's end.
+  func retire(_ object: AnyObject) { retired.append(object) }
+
   /// Calls `body` once after `delay` nanoseconds, to the millisecond, unless the alarm is cancelled. For what is rare and
   /// has to be exact (backoff, injected delays); a deadline that hardly ever strikes is a `Timed`'s.
   func after(_ delay: NanoTime, _ body: @escaping () -> Void) -> Alarm { alarms.add(at: now + delay, body) }
@@ -129,6 +134,7 @@ final class EventLoop {
     scheduled.run()
     flushes.run()
     removed.removeAll(keepingCapacity: removed.capacity < 4096)
+    if !retired.isEmpty { retired.removeAll(keepingCapacity: retired.capacity < 4096) }
   }
 }
 
