@@ -131,6 +131,55 @@ private func eventually(_ condition: () -> Bool) async -> Bool {
     #expect(running.status?.objects.map(\.kind) == ["PeerAuthentication"])
   }
 
+  /// A route and a policy reach a node with a meshed pod, and their conditions stand in the status.
+  @Test(.timeLimit(.minutes(1))) func routesAndPoliciesReachANode() async throws {
+    let running = try await Running()
+    let client = try await running.join()
+    let stream = Task { await client.run { _ in [] } }
+    defer { stream.cancel() }
+    try running.temporary.replace(
+      "config/traffic.yaml",
+      """
+      apiVersion: gateway.networking.k8s.io/v1
+      kind: HTTPRoute
+      metadata: {name: r, namespace: shop}
+      spec:
+        parentRefs: [{group: "", kind: Service, name: cart, port: 80}]
+        rules: [{backendRefs: [{name: cart, port: 80}, {name: none, port: 80, weight: 0}]}]
+      ---
+      apiVersion: weft.dev/v1alpha1
+      kind: TrafficPolicy
+      metadata: {name: p, namespace: shop}
+      spec: {targetRefs: [{kind: HTTPRoute, name: r}], timeouts: {request: 1s}}
+
+      """)
+    func route() throws -> Route? {
+      try client.state.resources(Weft_Mesh_V1_Route.typeURL).first { $0.name == "HTTPRoute/shop/r" }
+        .map { try Route(Weft_Mesh_V1_Route(serializedBytes: $0.value)) }
+    }
+    #expect(await eventually { client.state.count(Weft_Mesh_V1_TrafficPolicy.typeURL) == 1 })
+    #expect(await eventually { client.state.count(Weft_Mesh_V1_Route.typeURL) == 1 })
+    #expect(
+      try route()?.rules.first?.backends.map(\.invalid) == ["", "BackendNotFound: there is no Service shop/none"])
+    #expect(await eventually { running.status?.objects.contains { $0.kind == "HTTPRoute" } == true })
+    let status = try #require(running.status?.objects.first { $0.kind == "HTTPRoute" })
+    #expect(status.accepted)
+    #expect(status.reason == "Service shop/cart: not ResolvedRefs: BackendNotFound: there is no Service shop/none")
+    let parent = try #require(status.parents?.first)
+    #expect((parent.kind, parent.namespace, parent.name, parent.port) == ("Service", "shop", "cart", 80))
+    #expect(
+      parent.conditions.map { "\($0.type) \($0.status) \($0.reason)" } == [
+        "Accepted True Accepted", "ResolvedRefs False BackendNotFound",
+      ])
+    let policy = try #require(running.status?.objects.first { $0.kind == "TrafficPolicy" })
+    #expect(policy.parents?.map(\.kind) == ["HTTPRoute"] && policy.reason.isEmpty)
+
+    try running.temporary.remove("config/traffic.yaml")
+    #expect(await eventually { client.state.count(Weft_Mesh_V1_Route.typeURL) == 0 })
+    #expect(await eventually { client.state.count(Weft_Mesh_V1_TrafficPolicy.typeURL) == 0 })
+    try await running.stop()
+  }
+
   @Test(.timeLimit(.minutes(1))) func onlyIdentitiesOfTheNodesOwnPodsAreSigned() async throws {
     let running = try await Running()
     let client = try await running.join()

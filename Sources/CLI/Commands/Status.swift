@@ -5,6 +5,15 @@ struct Status: AgentCommand {
   static let path = "/v1/status"
   @OptionGroup var options: GlobalOptions
 
+  @Option(help: "Shows also how the control plane judges routes and policies: its status.json, where it can be read.")
+  var controlStatus: String?
+
+  func execute() async throws -> CommandResult {
+    let agent = try render(await ask(), Style.ofProcess())
+    guard let controlStatus, options.output == .table else { return agent }
+    return agent.adding(try ControlReport.read(controlStatus))
+  }
+
   func isHealthy(_ status: StatusAnswer) -> Bool {
     status.proxy.state == "running" && status.control.connected && status.snapshot.rejected.isEmpty
       && status.pods.failed == 0
