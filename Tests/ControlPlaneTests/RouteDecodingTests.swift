@@ -314,6 +314,19 @@ func routeYAML(_ kind: String, _ spec: String) -> String {
     #expect(compiler.apply([.remove(.node, "", "n1")]).workloads["shop/a"]?.zone == "")
   }
 
+  @Test func podsHaveWeights() throws {
+    let (object, _) = try decodeOne(
+      """
+      apiVersion: v1
+      kind: Pod
+      metadata: {name: a, annotations: {weft.dev/weight: "0"}}
+      spec: {nodeName: n1}
+      status: {podIP: 10.0.0.1}
+      """)
+    var compiler = MeshCompiler(config: MeshConfig())
+    #expect(compiler.apply([.set(.pod, "default", "a", object)]).workloads["default/a"]?.weight == 0)
+  }
+
   @Test func podsThatEndDrain() throws {
     let (object, _) = try decodeOne(
       """

@@ -223,6 +223,10 @@ private func annotated(_ text: String) -> String {
 
 private let others: [Mistake] = [
   Mistake(
+    "weight of a pod",
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: {weft.dev/weight: \"1000001\"}}\nspec: {}",
+    "metadata.annotations[\"weft.dev/weight\"]: \"1000001\" is not a whole number from 0 to 1000000"),
+  Mistake(
     "protocol", annotated("smtp"),
     "a.yaml:3:57: Service default/cart: metadata.annotations[\"weft.dev/protocol\"]: \"smtp\" is not one of tcp, http"
   ),

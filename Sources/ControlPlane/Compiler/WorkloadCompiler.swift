@@ -15,7 +15,8 @@ struct WorkloadCompiler {
       id: name.description, namespace: name.namespace, name: name.name, serviceAccount: pod.serviceAccount,
       node: pod.node, addresses: pod.addresses, isMeshed: isMeshed(pod, in: name.namespace), isReady: pod.isReady,
       failMode: pod.failMode, probePorts: pod.probePorts, hostname: hostname(pod), memberships: memberships(name, pod),
-      zone: node?.zone ?? "", region: node?.region ?? "", isDraining: pod.isDraining || isTerminating(name, pod))
+      zone: node?.zone ?? "", region: node?.region ?? "", isDraining: pod.isDraining || isTerminating(name, pod),
+      weight: pod.weight)
   }
 
   /// Whether a hand-written slice says so of one of its addresses.

@@ -35,6 +35,8 @@ struct PodObject: Hashable, Sendable {
   var isReady = true
   /// It is being deleted.
   var isDraining = false
+  /// Of the annotation `weft.dev/weight`.
+  var weight: UInt32 = 1
   var enrolment = Enrolment.unsaid
   var failMode = Workload.FailMode.closed
   var ports: [NamedPort] = []

@@ -61,6 +61,15 @@ struct ObjectMetadata {
     return name
   }
 
+  /// The annotation `weft.dev/weight` of a pod: its share of a Service's requests among the others', 1 where not said.
+  func weight() throws(ConfigProblem) -> UInt32 {
+    guard let field = annotationsField?.entry("weft.dev/weight") else { return 1 }
+    guard let weight = UInt32(try field.text()), weight <= 1_000_000 else {
+      throw field.expected("a whole number from 0 to 1000000 in quotes")
+    }
+    return weight
+  }
+
   /// A Node's place.
   func topology() throws(ConfigProblem) -> NodeObject {
     func label(_ name: String) throws(ConfigProblem) -> String {

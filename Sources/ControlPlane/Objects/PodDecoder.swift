@@ -8,6 +8,7 @@ struct PodDecoder {
     pod.labels = metadata.labels
     pod.enrolment = try metadata.enrolment()
     pod.failMode = try metadata.failMode()
+    pod.weight = try metadata.weight()
     try decodeSpec(try fields.required("spec").fields(Schemas.podSpec), into: &pod)
     if let status = fields["status"] { try decodeStatus(status, into: &pod) }
     if metadata.isBeingDeleted {
