@@ -111,7 +111,8 @@ public struct RetryBudget: Hashable, Sendable {
   public var minimumRate: UInt32
   public var minimumInterval: UInt32
 
-  public init(percent: UInt32 = 20, interval: UInt32 = 10_000, minimumRate: UInt32 = 10, minimumInterval: UInt32 = 1000) {
+  public init(percent: UInt32 = 20, interval: UInt32 = 10_000, minimumRate: UInt32 = 10, minimumInterval: UInt32 = 1000)
+  {
     self.percent = percent
     self.interval = interval
     self.minimumRate = minimumRate
