@@ -98,7 +98,7 @@ extension HBONEConnection {
         return nil
       }
       // Comes once for each stream; but one that was opened only to be reset costs the most (CVE-2023-44487).
-      if !stream.answered { try spendIdleFrame(10) }
+      if !stream.answered { try spendIdleFrame(Self.resetCost) }
       return .reset(stream: header.stream, code: payload.bigEndian(at: 0))
     case .goAway:
       guard payload.count >= 8, header.stream == 0 else { throw error(.frameSizeError, "a malformed GOAWAY") }
@@ -156,6 +156,7 @@ extension HBONEConnection {
     if let stream = streams[id] {
       if role == .client, !stream.answered {
         guard let status = fields.first(name: ":status").flatMap({ Int($0) }), 100..<600 ~= status else {
+          try spendIdleFrame(Self.resetCost)
           reset(id, code: .protocolError, into: &out)
           return .reset(stream: id, code: HTTP2ErrorCode.protocolError.rawValue)
         }
@@ -170,6 +171,7 @@ extension HBONEConnection {
       guard !stream.remoteEnded else { throw error(.streamClosed, "HEADERS after the stream's end") }
       // Trailers: a CONNECT stream has none of meaning; their end counts.
       guard block.endStream else {
+        try spendIdleFrame(Self.resetCost)
         reset(id, code: .protocolError, into: &out)
         return .reset(stream: id, code: HTTP2ErrorCode.protocolError.rawValue)
       }
@@ -284,6 +286,7 @@ extension HBONEConnection {
     let wasClosed = streams.values[index].sendWindow <= 0
     streams.values[index].sendWindow += credit
     guard credit > 0, streams.values[index].sendWindow <= HTTP2.maximumWindow else {
+      try spendIdleFrame(Self.resetCost)
       reset(header.stream, code: credit > 0 ? .flowControlError : .protocolError, into: &out)
       let code: HTTP2ErrorCode = credit > 0 ? .flowControlError : .protocolError
       return .reset(stream: header.stream, code: code.rawValue)
@@ -299,6 +302,9 @@ extension HBONEConnection {
       try spendIdleFrame()
     }
   }
+
+  /// In idle frames, of a stream that the peer opened only to reset it, or to have it reset (CVE-2025-8671).
+  private static let resetCost = 10
 
   private mutating func spendIdleFrame(_ cost: Int = 1) throws(HTTP2Error) {
     idleFrameBudget -= cost

@@ -268,6 +268,20 @@ import Testing
     #expect(server.connection.streamCount <= 1)
   }
 
+  /// CVE-2025-8671: mistakes that have the server reset the stream.
+  @Test(arguments: ["window", "trailers"]) func resetsThatThePeerBringsAbout(by mistake: String) {
+    var server = HBONEPeer.greetedServer()
+    var stream: UInt32 = 1
+    while server.error == nil, stream < 100_000 {
+      server.feed(Wire.connect(stream))
+      server.feed(mistake == "window" ? Wire.windowUpdate(stream, 0) : Wire.connect(stream))
+      server.forget()
+      stream += 2
+    }
+    #expect(server.error?.code == .enhanceYourCalm)
+    #expect(stream < 2100)
+  }
+
   /// Streams beyond the bound cost the peer as much.
   @Test func refusedStreamsAreCounted() {
     var limits = HBONEConnection.Limits()
