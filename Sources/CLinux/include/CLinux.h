@@ -1,5 +1,6 @@
 #pragma once
 #include <sys/types.h>
+#include "weft_capture.h"
 #include "weft_loop.h"
 #include "weft_lab.h"
 #include "weft_netns.h"
