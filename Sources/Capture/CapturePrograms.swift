@@ -31,7 +31,6 @@ struct CaptureProgram {
     CaptureProgram(name: "weft_recvmsg6", attachType: BPF_CGROUP_UDP6_RECVMSG, place: .root),
     CaptureProgram(name: "weft_sendmsg4", attachType: BPF_CGROUP_UDP4_SENDMSG, place: .root),
     CaptureProgram(name: "weft_sendmsg6", attachType: BPF_CGROUP_UDP6_SENDMSG, place: .root),
-    CaptureProgram(name: "weft_sock_create", attachType: BPF_CGROUP_INET_SOCK_CREATE, place: .root),
     CaptureProgram(name: "weft_connect4", attachType: BPF_CGROUP_INET4_CONNECT, place: .root),
     CaptureProgram(name: "weft_connect6", attachType: BPF_CGROUP_INET6_CONNECT, place: .root),
   ]
