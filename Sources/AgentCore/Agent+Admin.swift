@@ -17,12 +17,31 @@ extension Agent {
     case "/v1/check": return made(AdminDocument.Checks(checks: await checks()))
     case "/v1/bpf":
       do { return made(try engine.inspect()) } catch { return .failure(500, "\(error)") }
-    case "/v1/connections":
-      guard let reply = await ask("connections") else { return .failure(503, "the proxy doesn't answer") }
-      return AdminAnswer(status: 200, body: reply)
+    case "/v1/connections": return await proxyAnswer("connections")
+    case "/v1/routes": return await proxyAnswer("routes")
+    case "/v1/policies": return await proxyAnswer("policies")
+    case "/v1/endpoints": return await proxyAnswer("endpoints")
     case "/v1/dump": return await dump()
-    default: return .failure(404, "\(path.prefix(200)) is not known; see /v1/status")
+    default:
+      let service = "/v1/endpoints/"
+      if path.hasPrefix(service) { return await endpoints(of: String(path.dropFirst(service.count))) }
+      return .failure(404, "\(path.prefix(200)) is not known; see /v1/status")
     }
+  }
+
+  private func proxyAnswer(_ what: String, service: String = "") async -> AdminAnswer {
+    guard let reply = await ask(what, service: service) else { return .failure(503, "the proxy doesn't answer") }
+    return AdminAnswer(status: 200, body: reply)
+  }
+
+  private func endpoints(of name: String) async -> AdminAnswer {
+    guard let key = ServiceKey(name) else {
+      return .failure(400, "\(name.prefix(200)) is not the namespace/name of a Service")
+    }
+    guard mesh.services[key] != nil else {
+      return .failure(404, "this node knows no Service \(key); `weft services` lists those that it knows")
+    }
+    return await proxyAnswer("endpoints", service: key.description)
   }
 
   private func made(_ document: some Encodable) -> AdminAnswer {
@@ -32,10 +51,12 @@ extension Agent {
   private func statusDocument() async -> AdminDocument.Status {
     let status = client?.status
     let phases = pods.values.map(\.lifecycle.name)
+    let traffic = await ask("statistics").flatMap { AdminDocument.Status.Traffic($0) }
     return AdminDocument.Status(
       node: configuration.node, version: AgentVersion.text, startedAt: started,
       proxy: .init(
-        pid: await supervisor.pid, state: await supervisor.state.rawValue, restarts: await supervisor.restarts),
+        pid: await supervisor.pid, state: await supervisor.state.rawValue, restarts: await supervisor.restarts,
+        traffic: traffic),
       control: .init(
         address: configuration.control.description, connected: status?.connected ?? false,
         lastError: status?.lastError ?? problems["join"], since: status?.since ?? started),

@@ -85,7 +85,8 @@ extension Agent {
   }
 
   /// Asks the proxy; nil where none answers within 2 s.
-  func ask(_ what: String) async -> Data? {
+  /// - Parameter service: whose endpoints are meant; empty: all Services'.
+  func ask(_ what: String, service: String = "") async -> Data? {
     guard let link, queries.count < 64 else { return nil }
     nextQuery += 1
     let id = nextQuery
@@ -99,6 +100,7 @@ extension Agent {
         .with {
           $0.query.id = id
           $0.query.what = what
+          $0.query.service = service
         })
     }
   }

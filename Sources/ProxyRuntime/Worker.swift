@@ -76,7 +76,7 @@ final class Worker {
       } else {
         for fd in sockets { close(fd) }
       }
-    case .report(let query): events.post(.report(worker: index, query: query, report()))
+    case .report(let query, let scope): events.post(.report(worker: index, query: query, report(scope)))
     case .drain: drain()
     case .stop: loop.stop()
     }
@@ -165,15 +165,26 @@ final class Worker {
     kept.values.compactMap { $0 as? TunnelServer }.filter { id == nil || $0.workloadID == id }
   }
 
-  func report() -> WorkerReport {
+  func report(_ scope: ReportScope = ReportScope(what: "", service: "")) -> WorkerReport {
     var report = WorkerReport()
     report.statistics = statistics
     report.connectionCount = sessions.count + connections.count
-    report.connections = sessions.values.prefix(1000).map { session in
+    report.connections = sessions.values.prefix(ProxyDump.rowsBound).map { session in
       WorkerReport.Connection(
-        id: session.id << 8 | UInt64(index), facts: session.facts, bytesSent: session.bytesSent,
-        bytesReceived: session.bytesReceived, ageSeconds: Double(loop.now - session.opened) / 1e9,
-        isEstablished: session.isEstablished)
+        id: session.id << 8 | UInt64(index), facts: session.facts,
+        carried: session.facts.isTunnelled ? .hbone : .tcp, bytesSent: session.bytesSent,
+        bytesReceived: session.bytesReceived,
+        ageSeconds: Double(loop.now - session.opened) / 1e9, isEstablished: session.isEstablished)
+    }
+    report.connections += connections.values.prefix(ProxyDump.rowsBound - report.connections.count).map {
+      WorkerReport.Connection(
+        id: nil, facts: $0.facts, carried: $0 is HTTP2Downstream ? .http2 : .http1, bytesSent: nil,
+        bytesReceived: nil,
+        ageSeconds: Double(loop.now - $0.opened) / 1e9, isEstablished: true)
+    }
+    if scope.hasEndpoints {
+      report.endpoints = endpointLoads(of: scope.service)
+      report.balancer = balancer
     }
     report.pods = pods.keys.sorted()
     report.pooledSockets = pods.values.reduce(0) { $0 + $1.pooledSockets }

@@ -28,8 +28,17 @@ struct AgentTests {
       let status = String(decoding: await node.agent.answer("/v1/status").body, as: UTF8.self)
       #expect(status.contains(#""restored":true"#) && status.contains(#""connected":false"#))
       #expect(status.contains(#""enrolled":1"#))
+      #expect(status.contains(#""traffic":{"local_replies":0,"requests":0,"retries":0}"#))
       let dump = String(decoding: await node.agent.answer("/v1/dump").body, as: UTF8.self)
       #expect(!dump.contains("PRIVATE") && !dump.contains("private_key"))
+      for (path, list) in ["routes": #""routes":[]"#, "policies": #""policies":[]"#, "endpoints": #""endpoints":[]"#] {
+        let answer = await node.agent.answer("/v1/\(path)")
+        #expect(answer.status == 200 && String(decoding: answer.body, as: UTF8.self).contains(list))
+      }
+      let unknown = await node.agent.answer("/v1/endpoints/shop/nobody")
+      #expect(unknown.status == 404)
+      #expect(String(decoding: unknown.body, as: UTF8.self).contains("knows no Service shop"))
+      #expect(await node.agent.answer("/v1/endpoints/no/such/thing").status == 400)
       try await node.stop()
       #expect(!node.hasPins)
       #expect(node.proxyProcesses.isEmpty)

@@ -252,6 +252,9 @@ extension RuntimeTests {
       #expect(try agent.query("statistics", id: 8).contains("\"workers\":2"))
       #expect(try agent.query("dump", id: 9).contains("\"connections\":{"))
       #expect(try agent.query("whatever", id: 10).contains("\"pods\":[]"))
+      #expect(try agent.query("routes", id: 11) == #"{"routes":[],"total":0}"#)
+      #expect(try agent.query("policies", id: 12) == #"{"policies":[],"total":0}"#)
+      #expect(try agent.query("endpoints", id: 13) == #"{"endpoints":[],"truncated":false}"#)
     }
 
     @Test func socketsAreAskedForAndAgain() throws {

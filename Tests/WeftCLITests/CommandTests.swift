@@ -25,6 +25,7 @@ import Testing
         Node           n1
         Agent          1.2, since 2026-11-24T20:00:00Z
         Proxy          running, process 41, 1 restart
+        Requests       1204, 1 retry, 7 answered by the proxy itself
         Control plane  connected to 10.200.0.1:15010 since 2026-11-24T20:00:01Z
         Snapshot       2 Service, 6 Workload, from the control plane
         Pods           3 enrolled, 1 pending, 0 failed
@@ -37,6 +38,7 @@ import Testing
     let result = try Self.render("status", json: Samples.brokenStatus)
     #expect(result.status == .unhealthy)
     #expect(result.text.contains("Proxy          stopped, 4 restarts\n"))
+    #expect(result.text.contains("Requests       not known: the proxy doesn't answer\n"))
     #expect(result.text.contains("not connected to 10.200.0.1:15010: connection refused\n"))
     #expect(result.text.contains("nothing, restored from disk\n"))
     #expect(result.text.contains("Rejected       Service shop/a: no ports\\u{1B}[2J\n"))
@@ -84,7 +86,10 @@ import Testing
       lines[1].joined(separator: " ")
         == "outbound shop/web-0 shop/db-0 shop/db spiffe://td/ns/shop/sa/db hbone yes 1.5 KB 999 B 2m5s open")
     #expect(lines[2].joined(separator: " ") == "inbound 192.0.2.1:5 shop/web-0 tcp no 0 B 0 B 3s closing")
-    #expect(text.hasSuffix("\nThe first 2 of 1200 connections.\n"))
+    #expect(
+      lines[3].joined(separator: " ") == "outbound shop/web-0 10.96.0.7:80 shop/web http/1.1 no 1m1s established",
+      "what isn't counted stays empty")
+    #expect(text.hasSuffix("\nThe first 3 of 1200 connections.\n"))
   }
 
   @Test func identity() throws {

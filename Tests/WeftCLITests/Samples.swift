@@ -2,7 +2,8 @@
 enum Samples {
   static let status = """
     {"node":"n1","version":"1.2","started_at":"2026-11-24T20:00:00Z",
-     "proxy":{"pid":41,"state":"running","restarts":1},
+     "proxy":{"pid":41,"state":"running","restarts":1,
+              "traffic":{"requests":1204,"retries":1,"local_replies":7}},
      "control":{"address":"10.200.0.1:15010","connected":true,"last_error":null,"since":"2026-11-24T20:00:01Z"},
      "snapshot":{"versions":{"type.googleapis.com/weft.mesh.v1.Workload":6,
                              "type.googleapis.com/weft.mesh.v1.Service":2},"restored":false,"rejected":[]},
@@ -46,7 +47,9 @@ enum Samples {
        "bytes_sent":1500,"bytes_received":999,"age_seconds":125.7,"state":"open"},
       {"id":"8","direction":"inbound","source":"","source_identity":null,"destination":"shop/web-0",
        "downstream_address":"192.0.2.1:5","tls":false,"protocol":"tcp","bytes_sent":0,"bytes_received":0,
-       "age_seconds":3,"state":"closing"}]}
+       "age_seconds":3,"state":"closing"},
+      {"direction":"outbound","source":"shop/web-0","destination":"10.96.0.7:80","service":"shop/web","tls":false,
+       "protocol":"http/1.1","age_seconds":61,"state":"established"}]}
     """
 
   static let identities = """
@@ -64,5 +67,38 @@ enum Samples {
   static let check = """
     {"checks":[{"name":"kernel","ok":true,"detail":"6.18.0","repair":""},
                {"name":"cgroup v2","ok":false,"detail":"not mounted","repair":"mount it"}]}
+    """
+
+  static let routes = """
+    {"total":3,"routes":[
+      {"kind":"HTTPRoute","namespace":"shop","name":"web","hostnames":[],"rule_count":2,
+       "parents":[{"service":"shop/web","port":80,"role":"producer"},{"service":"other/web","role":"consumer"}],
+       "rules":[{"name":"","matches":["= /a and header x = 1","GET /b"],"filters":["rewrite path to /c"],"settings":[],
+                 "backends":[{"service":"shop/v1","port":80,"weight":90,"filters":[],"invalid":""},
+                             {"service":"shop/v2","port":81,"weight":10,"filters":["CORS for *"],
+                              "invalid":"no such Service"}],"backend_count":2},
+                {"name":"","matches":[],"filters":[],"settings":["request 5s"],"backends":[],"backend_count":0}]},
+      {"kind":"TLSRoute","namespace":"shop","name":"empty","hostnames":["a.example"],"rule_count":0,"parents":[],
+       "rules":[]}]}
+    """
+
+  static let policies = """
+    {"total":2,"policies":[
+      {"namespace":"shop","name":"web","targets":["shop/web:80","HTTPRoute/shop/web"],"clients":["a/b"],
+       "settings":[{"name":"retry","value":"2 times on 503"},{"name":"timeouts","value":"request 5s"}]},
+      {"namespace":"shop","name":"z","targets":["shop/z"],"clients":[],"settings":[]}]}
+    """
+
+  static let endpoints = """
+    {"truncated":false,"endpoints":[
+      {"service":"shop/web","port":80,"address":"10.244.1.2:8080","workload":"shop/web-0","ready":true,
+       "draining":false,"weight":1,"locality":"node","transport":"delivery","balancers":2,"ejected":1,
+       "ejected_seconds":28.9,"panicking":0,"ejections":3,"requests":4,"connections":0,"latency_ms":1.5},
+      {"service":"shop/web","port":80,"address":"10.244.2.2:8080","workload":"shop/web-1","ready":true,
+       "draining":false,"weight":1,"locality":"other","transport":"tunnel","balancers":1,"ejected":1,
+       "ejected_seconds":90,"panicking":1,"ejections":1,"requests":0,"connections":2},
+      {"service":"shop/web","port":80,"address":"10.244.2.3:8080","workload":"shop/web-2","ready":true,
+       "draining":true,"weight":0,"locality":"zone","transport":"plaintext","balancers":0,"ejected":0,
+       "panicking":0,"ejections":0,"requests":0,"connections":0}]}
     """
 }

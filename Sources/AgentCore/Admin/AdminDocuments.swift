@@ -4,10 +4,28 @@ import Foundation
 /// The shapes of the admin API's answers (snake_case in JSON).
 enum AdminDocument {
   struct Status: Encodable {
+    /// The proxy's counters since its start.
+    struct Traffic: Codable {
+      let requests: UInt64
+      let retries: UInt64
+      /// Requests that the proxy answered itself.
+      let localReplies: UInt64
+
+      /// From the proxy's statistics.
+      init?(_ statistics: Data) {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        guard let value = try? decoder.decode(Traffic.self, from: statistics) else { return nil }
+        self = value
+      }
+    }
+
     struct Proxy: Encodable {
       let pid: Int32
       let state: String
       let restarts: Int
+      /// Absent while the proxy doesn't answer.
+      let traffic: Traffic?
     }
 
     struct Control: Encodable {

@@ -11,6 +11,8 @@ struct CommandResult: Equatable {
 protocol AgentCommand: ParsableCommand {
   associatedtype Answer: Decodable & Sendable
   static var path: String { get }
+  /// What is asked for: `path`, unless the arguments say more.
+  var question: String { get }
   var options: GlobalOptions { get }
 
   func table(_ answer: Answer, _ style: Style) -> String
@@ -21,12 +23,13 @@ protocol AgentCommand: ParsableCommand {
 }
 
 extension AgentCommand {
+  var question: String { Self.path }
   func isHealthy(_ answer: Answer) -> Bool { true }
 
   func execute() async throws -> CommandResult { try render(await ask(), Style.ofProcess()) }
 
   func ask() async throws -> Data {
-    try await AgentClient(socketPath: AgentSocket.path(options), advice: AgentSocket.advice(options)).get(Self.path)
+    try await AgentClient(socketPath: AgentSocket.path(options), advice: AgentSocket.advice(options)).get(question)
   }
 
   func render(_ body: Data, _ style: Style) throws -> CommandResult {

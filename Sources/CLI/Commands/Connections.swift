@@ -13,8 +13,8 @@ struct Connections: AgentCommand {
       table.add(
         connection.direction, Self.named(connection.source, connection.downstreamAddress),
         Self.named(connection.destination, connection.upstreamAddress), connection.service, Self.peer(connection),
-        connection.protocol, Text.yesNo(connection.tls), Text.bytes(connection.bytesSent),
-        Text.bytes(connection.bytesReceived), Text.duration(connection.ageSeconds), connection.state)
+        connection.protocol, Text.yesNo(connection.tls), connection.bytesSent.map(Text.bytes),
+        connection.bytesReceived.map(Text.bytes), Text.duration(connection.ageSeconds), connection.state)
     }
     let shown = answer.connections.count
     let more = answer.total > shown ? "\nThe first \(shown) of \(answer.total) connections.\n" : ""

@@ -24,6 +24,7 @@ struct Status: AgentCommand {
       ("Node", status.node),
       ("Agent", "\(status.version), since \(status.startedAt)"),
       ("Proxy", proxy(status.proxy)),
+      ("Requests", status.proxy.traffic.map(traffic) ?? "not known: the proxy doesn't answer"),
       ("Control plane", control(status.control)),
       ("Snapshot", snapshot(status.snapshot)),
       ("Pods", "\(status.pods.enrolled) enrolled, \(status.pods.pending) pending, \(status.pods.failed) failed"),
@@ -42,6 +43,11 @@ struct Status: AgentCommand {
     let process = proxy.pid.map { ", process \($0)" } ?? ""
     let restarts = proxy.restarts == 1 ? "1 restart" : "\(proxy.restarts) restarts"
     return "\(proxy.state)\(process), \(restarts)"
+  }
+
+  private func traffic(_ traffic: StatusAnswer.Traffic) -> String {
+    let retries = traffic.retries == 1 ? "1 retry" : "\(traffic.retries) retries"
+    return "\(traffic.requests), \(retries), \(traffic.localReplies) answered by the proxy itself"
   }
 
   private func control(_ control: StatusAnswer.Control) -> String {

@@ -10,8 +10,8 @@ struct Weft: ParsableCommand {
       Exit status: 0 fine, 1 a check failed or something is unhealthy, 2 usage, 3 the agent isn't reachable.
       """,
     subcommands: [
-      Check.self, Status.self, Workloads.self, Services.self, Connections.self, IdentityCommand.self, BPF.self,
-      Dump.self,
+      Check.self, Status.self, Workloads.self, Services.self, Routes.self, Policies.self, Endpoints.self,
+      Connections.self, IdentityCommand.self, BPF.self, Dump.self,
     ])
 
   @OptionGroup var options: GlobalOptions

@@ -64,10 +64,11 @@ struct ConnectionsAnswer: Decodable, Sendable {
     var downstreamAddress: String?
     var upstreamAddress: String?
     var tls: Bool
-    /// tcp or hbone
+    /// tcp, hbone, http/1.1 or http2
     var `protocol`: String
-    var bytesSent: Int
-    var bytesReceived: Int
+    /// Absent where they aren't counted.
+    var bytesSent: Int?
+    var bytesReceived: Int?
     var ageSeconds: Double
     var state: String
   }

@@ -15,6 +15,16 @@ struct StatusAnswer: Decodable, Sendable {
     /// running, starting or stopped
     var state: String
     var restarts: Int
+    /// Absent while it doesn't answer.
+    var traffic: Traffic?
+  }
+
+  /// Since the proxy's start.
+  struct Traffic: Decodable, Sendable {
+    var requests: Int
+    var retries: Int
+    /// Requests that the proxy answered itself.
+    var localReplies: Int
   }
 
   struct Control: Decodable, Sendable {

@@ -496,8 +496,11 @@ public nonisolated struct Weft_Proxy_V1_Query: Sendable {
 
   public var id: UInt64 = 0
 
-  /// connections, statistics or dump
+  /// connections, statistics, routes, policies, endpoints or dump
   public var what: String = String()
+
+  /// Of endpoints: this Service's only, as namespace/name; empty: all.
+  public var service: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1309,7 +1312,7 @@ nonisolated extension Weft_Proxy_V1_TrustBundle: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Weft_Proxy_V1_Query: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Query"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}what\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}what\0\u{1}service\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1319,6 +1322,7 @@ nonisolated extension Weft_Proxy_V1_Query: SwiftProtobuf.Message, SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.what) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.service) }()
       default: break
       }
     }
@@ -1331,12 +1335,16 @@ nonisolated extension Weft_Proxy_V1_Query: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.what.isEmpty {
       try visitor.visitSingularStringField(value: self.what, fieldNumber: 2)
     }
+    if !self.service.isEmpty {
+      try visitor.visitSingularStringField(value: self.service, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Proxy_V1_Query, rhs: Weft_Proxy_V1_Query) -> Bool {
     if lhs.id != rhs.id {return false}
     if lhs.what != rhs.what {return false}
+    if lhs.service != rhs.service {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -85,4 +85,12 @@ public struct EndpointStatus: Sendable, Hashable {
   public var outstanding: Int
   /// Nanoseconds; nil before the first answer.
   public var latency: NanoTime?
+
+  public init(isUsable: Bool, ejectedUntil: NanoTime?, ejections: UInt32, outstanding: Int, latency: NanoTime?) {
+    self.isUsable = isUsable
+    self.ejectedUntil = ejectedUntil
+    self.ejections = ejections
+    self.outstanding = outstanding
+    self.latency = latency
+  }
 }

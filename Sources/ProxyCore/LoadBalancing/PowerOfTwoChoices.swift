@@ -2,7 +2,7 @@ import MeshModel
 
 /// Power of two choices: of two endpoints drawn at random the one with fewer outstanding connections
 /// (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
-public struct PowerOfTwoChoices {
+public struct PowerOfTwoChoices: Sendable {
   private var outstanding: [SocketAddress: Int] = [:]
 
   public init() {}

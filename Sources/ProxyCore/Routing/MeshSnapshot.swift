@@ -44,6 +44,9 @@ public struct MeshSnapshot: Sendable {
   /// The routes and policies of a Service's TCP port; nil where there is no such port.
   public func traffic(of key: ServiceKey, port: UInt16) -> PortTraffic? { traffic.port(port, of: key) }
 
+  /// In the order of their keys.
+  public var allServices: [Service] { services.values.compactMap(\.service).sorted { $0.key < $1.key } }
+
   public var routes: [Route] { traffic.allRoutes }
   public var policies: [TrafficPolicy] { traffic.allPolicies }
 

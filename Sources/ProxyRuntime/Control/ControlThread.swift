@@ -25,6 +25,7 @@ final class ControlThread: Timed {
 
   private struct PendingQuery {
     let what: String
+    let scope: ReportScope
     let deadline: NanoTime
     var reports: [WorkerReport] = []
   }
@@ -187,8 +188,9 @@ final class ControlThread: Timed {
 
   private func ask(_ query: Weft_Proxy_V1_Query) {
     guard queries.count < 64 else { return }
-    queries[query.id] = PendingQuery(what: query.what, deadline: loop.now + .seconds(1))
-    broadcast(.report(query: query.id))
+    let scope = ReportScope(what: query.what, service: query.service)
+    queries[query.id] = PendingQuery(what: query.what, scope: scope, deadline: loop.now + .seconds(1))
+    broadcast(.report(query: query.id, scope))
   }
 
   private func broadcast(_ command: WorkerCommand) {
@@ -230,7 +232,8 @@ final class ControlThread: Timed {
 
   private func answer(_ id: UInt64) {
     guard let query = queries.removeValue(forKey: id) else { return }
-    let json = ProxyDump(reports: query.reports, snapshot: state.snapshot).json(query.what)
+    let json = ProxyDump(reports: query.reports, snapshot: state.snapshot, service: query.scope.service)
+      .json(query.what)
     agent?.send(
       Weft_Proxy_V1_FromProxy.with {
         $0.queryReply.id = id

@@ -8,7 +8,7 @@ enum WorkerCommand: Sendable {
   case addPod(id: String, listeners: [(ListenerKind, Int32)])
   case removePod(id: String, runsOn: Bool)
   case sockets(id: String, kind: SocketKind, [Int32])
-  case report(query: UInt64)
+  case report(query: UInt64, ReportScope)
   case drain
   case stop
 }
@@ -27,13 +27,34 @@ enum LogLevel: Int, Sendable, Comparable {
   static func < (left: LogLevel, right: LogLevel) -> Bool { left.rawValue < right.rawValue }
 }
 
+/// What a report has to hold beyond what every one holds.
+struct ReportScope: Sendable {
+  var hasEndpoints = false
+  /// The endpoints of this Service only; nil: of all.
+  var service: ServiceKey?
+
+  init(what: String, service: String) {
+    hasEndpoints = what == "endpoints" || what == "dump"
+    self.service = ServiceKey(service)
+  }
+}
+
 /// A worker's state at one moment.
 struct WorkerReport: Sendable {
   struct Connection: Sendable {
-    let id: UInt64
+    enum Carried: String, Sendable {
+      case tcp, hbone
+      case http1 = "http/1.1"
+      case http2
+    }
+
+    /// nil: one of HTTP, which has none.
+    let id: UInt64?
     let facts: Session.Facts
-    let bytesSent: UInt64
-    let bytesReceived: UInt64
+    let carried: Carried
+    /// nil: not counted, of HTTP.
+    let bytesSent: UInt64?
+    let bytesReceived: UInt64?
     let ageSeconds: Double
     let isEstablished: Bool
   }
@@ -46,6 +67,10 @@ struct WorkerReport: Sendable {
   var pooledSockets = 0
   var tunnels = 0
   var identities: [String] = []
+  /// Only where asked for.
+  var endpoints: [EndpointLoad] = []
+  /// Connections of plain TCP to each address; only where asked for.
+  var balancer = PowerOfTwoChoices()
 }
 
 /// Counters of a worker since its start.

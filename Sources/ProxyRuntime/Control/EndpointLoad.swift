@@ -1,0 +1,71 @@
+import MeshModel
+import ProxyCore
+
+/// What balancers know of an endpoint of a Service's port, summed over those that have it: each worker has one, and
+/// one for each client where policies differ by client.
+struct EndpointLoad: Sendable {
+  struct Key: Hashable, Sendable {
+    var service: ServiceKey
+    var port: UInt16
+    var address: SocketAddress
+  }
+
+  let key: Key
+  var balancers = 0
+  /// How many of them have ejected it, and for how much longer (nanoseconds) the last of them will.
+  var ejected = 0
+  var ejectedFor: NanoTime = 0
+  /// How many of those use it all the same, as too few others are left.
+  var panicking = 0
+  var ejections: UInt64 = 0
+  var outstanding = 0
+  /// The highest; nil before the first answer.
+  var latency: NanoTime?
+
+  init(key: Key) { self.key = key }
+
+  init(key: Key, _ status: EndpointStatus, now: NanoTime) {
+    self.init(key: key)
+    balancers = 1
+    ejections = UInt64(status.ejections)
+    outstanding = status.outstanding
+    latency = status.latency
+    // One whose time is over returns with the next request.
+    guard let end = status.ejectedUntil, end > now else { return }
+    ejected = 1
+    ejectedFor = end - now
+    panicking = status.isUsable ? 1 : 0
+  }
+
+  mutating func add(_ other: EndpointLoad) {
+    balancers += other.balancers
+    ejected += other.ejected
+    ejectedFor = max(ejectedFor, other.ejectedFor)
+    panicking += other.panicking
+    ejections += other.ejections
+    outstanding += other.outstanding
+    if let theirs = other.latency { latency = max(latency ?? 0, theirs) }
+  }
+}
+
+extension Worker {
+  /// The first Services, by name, until there are enough rows, and of each the first endpoints: those which
+  /// `EndpointList` shows.
+  func endpointLoads(of service: ServiceKey?) -> [EndpointLoad] {
+    let chosen = clusters.values.filter { service == nil || $0.key.service == service }
+      .sorted { ($0.key.service, $0.key.port) < ($1.key.service, $1.key.port) }
+    var loads: [EndpointLoad.Key: EndpointLoad] = [:]
+    var last: Cluster.Key?
+    for cluster in chosen {
+      let key = cluster.key
+      if loads.count >= ProxyDump.rowsBound, key.service != last?.service || key.port != last?.port { break }
+      last = key
+      for (index, endpoint) in cluster.endpoints.endpoints.prefix(ProxyDump.rowsBound).enumerated() {
+        let place = EndpointLoad.Key(service: key.service, port: key.port, address: endpoint.address)
+        loads[place, default: EndpointLoad(key: place)].add(
+          EndpointLoad(key: place, cluster.endpoints.status(of: index, now: loop.now), now: loop.now))
+      }
+    }
+    return Array(loads.values)
+  }
+}
