@@ -59,7 +59,7 @@ final class DNSDatagramServer: EventSource, PodListener, Timed {
       guard v4 >> 8 == 0x7f_0035, v4 & 0xff > 0 else { return nil }
       slot = Int32(v4 & 0xff) - 1
     } else {
-      slot = 4
+      slot = weft_dns_slot6
     }
     if let known = servers[slot], worker.loop.now < known.asked + .seconds(2) { return known.server }
     guard let server = CaptureOptions.dnsServer(fd, slot: slot) else { return nil }
