@@ -16,6 +16,7 @@ final class Cluster {
   var endpoints = EndpointSet()
   /// How each of `endpoints` is reached.
   private(set) var targets: [OutboundRoute.Endpoint] = []
+  var slots = ConnectionSlots()
   private var epoch: UInt64 = .max
   private var revision: UInt64 = .max
   private var podEpoch: UInt64 = .max

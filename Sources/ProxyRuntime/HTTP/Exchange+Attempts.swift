@@ -2,47 +2,6 @@ import Glibc
 import MeshModel
 import ProxyCore
 
-/// One try of a request at one endpoint.
-final class Attempt: UpstreamOwner {
-  unowned let exchange: Exchange
-  var cluster: Cluster?
-  var token: EndpointAttempt?
-  var target: OutboundRoute.Endpoint?
-  var upstream: (any Upstream)?
-  var opening: StreamOpening?
-  var began: NanoTime = 0
-  var alarm: Alarm?
-  /// Counts its uses, so that what one waited for never comes to the next.
-  var generation = 0
-
-  init(exchange: Exchange) { self.exchange = exchange }
-
-  func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool) {
-    exchange.responded(self, &head, framing, isInformational)
-  }
-
-  func received(_ bytes: UnsafeRawBufferPointer) { exchange.received(self, bytes) }
-
-  func responseEnded(trailers: HTTPHead?) {
-    upstream = nil
-    exchange.responseEnded(self, trailers)
-  }
-
-  func upgraded(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
-    upstream = nil
-    exchange.upgraded(self, stream, pending)
-  }
-
-  func upstreamFailed(_ failure: UpstreamFailure) {
-    let wasReused = upstream?.isReused == true
-    upstream = nil
-    exchange.failed(self, failure, wasReused: wasReused)
-  }
-
-  func upstreamUnblocked() { if exchange.attempt === self { exchange.downstream.resumeRequest() } }
-  func eventEnded() { exchange.eventEnded() }
-}
-
 extension Exchange {
   func startAttempt() {
     guard let plan, let cluster = plan.clusters[backend ?? 0] else { return reply(500, .noCluster) }
@@ -53,24 +12,36 @@ extension Exchange {
       ?? cluster.endpoints.choose(
         hash: balancingHash(cluster.policy.loadBalancer), excluding: tried, now: now, random: &worker.loop.random)
     guard let index else { return reply(503, .noHealthyUpstream) }
+    attempt = makeAttempt(cluster, index, plan)
+    if let attempt { open(attempt) }
+    planHedge(plan)
+  }
+
+  private func makeAttempt(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt {
     let target = cluster.targets[index]
     let attempt = spare ?? Attempt(exchange: self)
     spare = nil
     attempt.cluster = cluster
     attempt.token = cluster.endpoints.started(index)
     attempt.target = target
-    attempt.began = now
-    self.attempt = attempt
+    attempt.began = worker.loop.now
     tried.append(target.address)
     if plan.perTryTimeout > 0 {
       attempt.alarm = worker.loop.after(plan.perTryTimeout) { [unowned self, unowned attempt] in
-        guard self.attempt === attempt, !responseBegan else { return }
-        attempt.upstream?.abandon()
+        guard isCurrent(attempt), !responseBegan else { return }
+        let upstream = attempt.upstream
+        upstream?.owner = nil
         attempt.upstream = nil
+        upstream?.abandon()
         failed(attempt, .timeout, wasReused: false)
         eventEnded()
       }
     }
+    return attempt
+  }
+
+  private func open(_ attempt: Attempt) {
+    guard let cluster = attempt.cluster, let target = attempt.target else { return }
     let key = UpstreamPool.Key(source: client.workload, target: target)
     let isHTTP2 = usesHTTP2(cluster)
     if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream, attempt) }
@@ -78,13 +49,18 @@ extension Exchange {
   }
 
   private func connect(_ key: UpstreamPool.Key, isHTTP2: Bool, _ cluster: Cluster, _ attempt: Attempt) {
+    var slot: ConnectionSlot?
+    if !isHTTP2, let limits = cluster.traffic?.limits {
+      slot = cluster.slots.take(limits, cluster)
+      guard slot != nil else { return wait(limits, cluster, attempt) }
+    }
     attempt.generation += 1
     let generation = attempt.generation
     var isReturning = false
     let opening = worker.upstreams.open(
-      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, worker: worker
+      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, slot: slot, worker: worker
     ) { [weak self, weak attempt] result in
-      guard let self, let attempt, self.attempt === attempt, attempt.generation == generation else {
+      guard let self, let attempt, isCurrent(attempt), attempt.generation == generation else {
         if case .success(let upstream) = result { upstream.abandon() }
         return
       }
@@ -97,8 +73,25 @@ extension Exchange {
       if isReturning { eventEnded() }
     }
     isReturning = true
-    if attempt.generation == generation, self.attempt === attempt, opening?.isSettled == false {
+    if attempt.generation == generation, isCurrent(attempt), opening?.isSettled == false {
       attempt.opening = opening
+    }
+  }
+
+  /// Until a connection is free, no longer than connecting may take.
+  private func wait(_ limits: CircuitLimits, _ cluster: Cluster, _ attempt: Attempt) {
+    attempt.waiter = cluster.slots.wait(limits) { [unowned self, unowned attempt] in
+      attempt.waiter = nil
+      attempt.alarm?.cancel()
+      attempt.alarm = nil
+      open(attempt)
+      eventEnded()
+    }
+    guard attempt.waiter != nil else { return failed(attempt, .overflow, wasReused: false) }
+    guard attempt.alarm == nil else { return }
+    attempt.alarm = worker.loop.after(cluster.policy.connectTimeout) { [unowned self, unowned attempt] in
+      failed(attempt, .connect(.timeout), wasReused: false)
+      eventEnded()
     }
   }
 
@@ -108,6 +101,7 @@ extension Exchange {
     upstream.send(head, framing: framing, upgrade: isUpgrade)
     if !kept.isEmpty { kept.withUnsafeBytes { upstream.sendBody($0) } }
     if !retry.canReplay { kept = [] }
+    // A hedge goes out only once the request is whole.
     if requestEnded { upstream.finishRequest(trailers: requestTrailers) }
     if upstream.isBlocked { downstream.pauseRequest() } else if !requestEnded { downstream.resumeRequest() }
   }
@@ -122,44 +116,22 @@ extension Exchange {
     }
   }
 
-  /// Takes the try out of the exchange and tells the balancer how it went.
-  @discardableResult
-  func endAttempt(_ outcome: AttemptOutcome) -> (any Upstream)? {
-    guard let attempt else { return nil }
-    self.attempt = nil
-    attempt.alarm?.cancel()
-    attempt.alarm = nil
-    attempt.opening?.cancel()
-    attempt.opening = nil
-    settle(attempt, outcome)
-    let upstream = attempt.upstream
-    attempt.upstream = nil
-    upstream?.owner = nil
-    attempt.cluster = nil
-    attempt.target = nil
-    attempt.generation += 1
-    spare = attempt
-    return upstream
-  }
-
-  /// Once for each try: with the response's head, or with its failure.
-  private func settle(_ attempt: Attempt, _ outcome: AttemptOutcome) {
-    guard let token = attempt.token else { return }
-    attempt.token = nil
-    let now = worker.loop.now
-    attempt.cluster?.endpoints.finished(token, outcome: outcome, latency: now - attempt.began, now: now)
-  }
-
   // MARK: What the upstream says
 
   func responded(
     _ attempt: Attempt, _ head: inout HTTPHead, _ framing: HTTP1Reader.Framing, _ isInformational: Bool
   ) {
-    guard self.attempt === attempt else { return }
-    if isInformational { return downstream.inform(head) }
+    guard isCurrent(attempt) else { return }
+    if isInformational {
+      if hedge == nil { downstream.inform(head) }
+      return
+    }
     attempt.alarm?.cancel()
     attempt.alarm = nil
-    if retries(head) { return }
+    attempt.answered = (worker.loop.now, head.status >= 500 ? .failure : .success)
+    if !attempt.isHedge { plan?.hedger?.record(worker.loop.now - attempt.began) }
+    if retries(attempt, head) { return }
+    keepOnly(attempt)
     responseBegan = true
     answeredAt = worker.loop.now
     retry.responseStarted()
@@ -170,51 +142,59 @@ extension Exchange {
   }
 
   /// Whether the response is one to be thrown away for another try.
-  private func retries(_ head: HTTPHead) -> Bool {
+  private func retries(_ attempt: Attempt, _ head: HTTPHead) -> Bool {
     let status = UInt16(clamping: head.status)
     guard !retry.policy.statuses.isEmpty || !retry.policy.grpcStatuses.isEmpty else { return false }
     let grpc = head.first("grpc-status").flatMap { UInt8(head.text($0)) }
     guard retry.policy.statuses.contains(status) || grpc.map(retry.policy.grpcStatuses.contains) == true else {
       return false
     }
+    if hedge != nil {
+      // The other try may do better.
+      end(attempt, .failure)?.abandon()
+      return true
+    }
     let after = head.first("retry-after").flatMap { slice in
       head.withBytes(of: slice) { RetryAfter.parse($0, unixTime: Int64(time(nil))) }
     }
     let decision = decide(after: .response(status: status, grpcStatus: grpc, retryAfter: after))
     guard case .retry(let delay) = decision else { return false }
-    endAttempt(.failure)?.abandon()
+    endAttempts(.failure)
     again(after: delay)
     return true
   }
 
   func received(_ attempt: Attempt, _ bytes: UnsafeRawBufferPointer) {
-    guard self.attempt === attempt else { return }
+    guard self.attempt === attempt, responseBegan else { return }
     downstream.sendBody(bytes)
     if downstream.isBlocked { attempt.upstream?.pauseResponse() }
   }
 
   func responseEnded(_ attempt: Attempt, _ trailers: HTTPHead?) {
-    guard self.attempt === attempt else { return }
-    endAttempt(.success)
+    guard self.attempt === attempt, responseBegan else { return }
+    end(attempt, .success)
     finish()
     downstream.finishResponse(trailers: trailers.flatMap { $0.fields.isEmpty ? nil : $0 })
   }
 
   func upgraded(_ attempt: Attempt, _ stream: any ByteStream, _ pending: UnsafeRawBufferPointer) {
     guard self.attempt === attempt else { return stream.reset() }
-    endAttempt(.success)
+    end(attempt, .success)
     finish()
     downstream.upgrade(to: stream, pending: pending)
   }
 
   func failed(_ attempt: Attempt, _ failure: UpstreamFailure, wasReused: Bool) {
-    guard self.attempt === attempt else { return }
+    guard isCurrent(attempt) else { return }
     attempt.upstream = nil
-    endAttempt(.failure)
+    attempt.answered = nil
+    end(attempt, failure.isOfTheEndpoint ? .failure : .abandoned)
     guard !responseBegan else { return breakOff() }
+    // The other try goes on.
+    guard self.attempt == nil else { return }
+    hedgeAlarm?.cancel()
     // A connection that was idle may have been closed by its server just then: nothing has been done with the request.
-    if wasReused, retry.isIdempotent, retry.canReplay, tried.count < 4, case .closed = failure {
-      tried.removeLast()
+    if wasReused, retry.isIdempotent, retry.canReplay, tried.count < 8, case .closed = failure {
       return startAttempt()
     }
     let decision = decide(after: RetryState.Failure(failure))
@@ -246,6 +226,39 @@ extension Exchange {
     }
   }
 
+  // MARK: Hedging
+
+  /// A second try once the first takes longer than most, if the request is whole and may be sent twice.
+  private func planHedge(_ plan: RulePlan) {
+    guard hedge == nil, hedgeAlarm == nil, let delay = plan.hedger?.delay, retry.isIdempotent else { return }
+    hedgeAlarm = worker.loop.after(delay) { [unowned self] in
+      hedgeAlarm = nil
+      startHedge()
+      eventEnded()
+    }
+  }
+
+  private func startHedge() {
+    guard isActive, !responseBegan, requestEnded, retry.canReplay, let plan, attempt != nil, hedge == nil,
+      let cluster = plan.clusters[backend ?? 0], view?.traffic.budget.tryRetry(at: worker.loop.now) == true,
+      let index = cluster.endpoints.choose(
+        hash: nil, excluding: tried, now: worker.loop.now, random: &worker.loop.random)
+    else { return }
+    worker.statistics.retries += 1
+    let second = makeAttempt(cluster, index, plan)
+    second.isHedge = true
+    hedge = second
+    open(second)
+  }
+
+  /// The first to answer has won.
+  private func keepOnly(_ attempt: Attempt) {
+    hedgeAlarm?.cancel()
+    hedgeAlarm = nil
+    if hedge === attempt { swap(&self.attempt, &hedge) }
+    if let loser = hedge { end(loser, .abandoned)?.abandon() }
+  }
+
   /// What this event has written leaves.
   func eventEnded() {
     flushUpstream()
@@ -265,6 +278,14 @@ extension RetryState.Failure {
 }
 
 extension UpstreamFailure {
+  /// Whether it says something about the endpoint's health.
+  var isOfTheEndpoint: Bool {
+    switch self {
+    case .overflow, .refused: false
+    default: true
+    }
+  }
+
   /// As Envoy answers.
   var status: Int {
     switch self {

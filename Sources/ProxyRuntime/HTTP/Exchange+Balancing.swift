@@ -15,8 +15,12 @@ extension Exchange {
       return head.index(of: name.utf8).map { index in
         head.withBytes(of: head.fields[index].value) { StableHash.hash($0) }
       }
-    case .cookie(let name, _):
-      return Cookies.value(name, in: head).map { slice in head.withBytes(of: slice) { StableHash.hash($0) } }
+    case .cookie(let name, let ttl):
+      if let slice = Cookies.value(name, in: head) { return head.withBytes(of: slice) { StableHash.hash($0) } }
+      guard ttl != nil else { return nil }
+      let value = newCookie ?? worker.loop.random.next()
+      newCookie = value
+      return Array(String(value, radix: 16).utf8).withUnsafeBytes { StableHash.hash($0) }
     case .sourceAddress: return StableHash.hash(client.address.ip)
     }
   }
@@ -33,8 +37,18 @@ extension Exchange {
     cookie = value.flatMap { slice in head.withBytes(of: slice) { EndpointToken($0) } }
   }
 
+  private func setBalancerCookie(_ response: inout HTTPHead, _ attempt: Attempt) {
+    guard let newCookie, let cluster = attempt.cluster else { return }
+    switch cluster.policy.loadBalancer.algorithm {
+    case .ringHash(.cookie(let name, let ttl?)), .maglev(.cookie(let name, let ttl?)):
+      response.append("set-cookie", "\(name)=\(String(newCookie, radix: 16)); Max-Age=\(ttl); Path=/; HttpOnly")
+    default: break
+    }
+  }
+
   /// Tells a new client, or one whose endpoint is gone, which endpoint it has now.
   func setSessionCookies(_ response: inout HTTPHead, _ attempt: Attempt) {
+    setBalancerCookie(&response, attempt)
     guard let session = plan?.sessionPersistence, let target = attempt.target else { return }
     let token = EndpointToken(target.address)
     guard cookie != token else { return }

@@ -22,7 +22,7 @@ extension Exchange {
   /// Answers with `responseHead`.
   func replyPrepared(text: String = "") {
     guard isActive else { return }
-    let isGRPC = head.first("content-type").map { head.isGRPC($0) } ?? false
+    let isGRPC = head.isGRPC
     var body = text
     if isGRPC, !text.isEmpty {
       // A gRPC client looks at the trailers alone (gRPC over HTTP/2, "Trailers-Only").
@@ -76,7 +76,8 @@ enum GRPCStatus {
 }
 
 extension HTTPHead {
-  fileprivate func isGRPC(_ contentType: Slice) -> Bool {
-    withBytes(of: contentType) { $0.starts(with: "application/grpc".utf8) }
+  var isGRPC: Bool {
+    guard let contentType = first("content-type") else { return false }
+    return withBytes(of: contentType) { $0.starts(with: "application/grpc".utf8) }
   }
 }

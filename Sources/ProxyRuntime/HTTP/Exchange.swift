@@ -23,6 +23,7 @@ final class Exchange: Timed {
   var responseHead = HTTPHead()
 
   private(set) var view: ServiceView?
+  private var viewEpoch: UInt64 = .max
   var plan: RulePlan?
   var retry = RetryState(policy: Exchange.defaultRetry, isIdempotent: false, deadline: nil)
   private(set) var deadline: NanoTime?
@@ -38,7 +39,12 @@ final class Exchange: Timed {
   /// Which backend of the rule; nil without one.
   var backend: Int?
   var attempt: Attempt?
+  /// The second try beside it, while neither has answered.
+  var hedge: Attempt?
+  var hedgeAlarm: Alarm?
   var spare: Attempt?
+  /// For a client that has no cookie of the balancer's yet.
+  var newCookie: UInt64?
   var tried: [SocketAddress] = []
   var backoff: Alarm?
   /// Bytes of the request's path that the route's prefix took.
@@ -65,8 +71,12 @@ final class Exchange: Timed {
     requestEnded = false
     responseBegan = false
     worker.statistics.requests += 1
-    guard let view = worker.view(of: client) else { return reply(503, .noCluster) }
-    self.view = view
+    retry = RetryState(policy: Self.defaultRetry, isIdempotent: false, deadline: nil)
+    if viewEpoch != worker.epoch {
+      view = worker.view(of: client)
+      viewEpoch = worker.epoch
+    }
+    guard let view else { return reply(503, .noCluster) }
     if let group = view.group {
       guard let found = group.match(head) else { return reply(404, .noRoute) }
       matchedPrefix = found.matchedPrefix
@@ -93,10 +103,15 @@ final class Exchange: Timed {
     readSession()
     RequestHeaders.prepare(
       &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
-    let isIdempotent = RetryState.isIdempotent(method: head.bytes[head.method.range])
-    retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent, deadline: deadline)
+    retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent(plan), deadline: deadline)
     view?.traffic.budget.began(at: worker.loop.now)
     startAttempt()
+  }
+
+  /// A gRPC call is a POST: whoever asks for retries of its statuses knows which methods bear them.
+  private func isIdempotent(_ plan: RulePlan) -> Bool {
+    if RetryState.isIdempotent(method: head.bytes[head.method.range]) { return true }
+    return plan.retry?.grpcStatuses.isEmpty == false && head.isGRPC
   }
 
   private func applyFilters(_ rule: CompiledRule) -> Bool {
@@ -151,13 +166,14 @@ final class Exchange: Timed {
   /// What was written to the upstream in this event leaves.
   func flushUpstream() {
     attempt?.upstream?.flush()
+    hedge?.upstream?.flush()
     for mirror in mirrors { mirror.flush() }
   }
 
   /// The client has gone: nobody waits for the response.
   func cancel() {
     guard isActive else { return }
-    endAttempt(.abandoned)?.abandon()
+    endAttempts(.abandoned)
     finish()
   }
 
@@ -170,6 +186,9 @@ final class Exchange: Timed {
     isActive = false
     backoff?.cancel()
     backoff = nil
+    hedgeAlarm?.cancel()
+    hedgeAlarm = nil
+    newCookie = nil
     deadlineAlarm?.cancel()
     deadlineAlarm = nil
     deadline = nil
@@ -227,7 +246,7 @@ final class Exchange: Timed {
 
   private func timedOut() {
     guard isActive else { return }
-    endAttempt(.failure)?.abandon()
+    endAttempts(.failure)
     guard !responseBegan else { return breakOff() }
     reply(504, .upstreamTimeout)
     downstream.flush()

@@ -12,6 +12,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   private(set) var isReused = false
   private(set) var idleSince: NanoTime = 0
   private(set) var isClosed = false
+  let slot: ConnectionSlot?
   private let stream: any ByteStream
   private unowned let pool: UpstreamPool
   private var reader = HTTP1Reader(.response)
@@ -23,10 +24,11 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   private var isDiscarding = false
   private var discarded = 0
 
-  init(stream: any ByteStream, target: UpstreamPool.Key, pool: UpstreamPool) {
+  init(stream: any ByteStream, target: UpstreamPool.Key, pool: UpstreamPool, slot: ConnectionSlot?) {
     self.stream = stream
     self.target = target
     self.pool = pool
+    self.slot = slot
     stream.side = .upstream
     stream.owner = self
     stream.resume()
@@ -135,6 +137,8 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     self.owner = nil
     isClosed = true
     pool.remove(self)
+    // What it carries now counts as a connection of the session's.
+    slot?.release()
     owner.upgraded(to: stream, pending: rest)
     owner.eventEnded()
     return false
@@ -199,5 +203,6 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     isBusy = false
     pool.remove(self)
     stream.reset()
+    slot?.release()
   }
 }

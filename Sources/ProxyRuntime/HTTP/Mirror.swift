@@ -27,7 +27,7 @@ final class MirrorUpstream: UpstreamOwner {
     let key = UpstreamPool.Key(source: client.workload, target: target)
     if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream) }
     let attempt = worker.upstreams.open(
-      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, worker: worker
+      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, slot: nil, worker: worker
     ) { [weak self] result in
       guard case .success(let upstream) = result else { return self?.end() ?? () }
       guard let self, !isDone else { return upstream.abandon() }

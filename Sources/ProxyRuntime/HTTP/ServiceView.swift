@@ -58,6 +58,7 @@ final class RulePlan {
   let clusters: [Cluster?]
   let faults: FaultInjector?
   let rateLimits: [TokenBuckets]
+  var hedger: Hedger?
   /// Of the route's id.
   let routeHash: UInt64
 
@@ -70,6 +71,7 @@ final class RulePlan {
     }
     requestTimeout = time(rule?.rule.requestTimeout, policy.requestTimeout)
     perTryTimeout = time(rule?.rule.backendRequestTimeout, policy.perTryTimeout)
+    hedger = policy.hedging.map { Hedger($0) }
     faults = policy.faults.isEmpty ? nil : FaultInjector(policy.faults)
     routeHash = Array((rule?.routeID ?? "").utf8).withUnsafeBytes { StableHash.hash($0) }
     rateLimits = policy.rateLimits.compactMap { traffic.buckets(of: $0) }

@@ -39,7 +39,7 @@ final class UpstreamPool {
   /// Opens a connection, or waits for one of HTTP/2 that others are opening. `completion` is called once, perhaps before
   /// this returns; not after the attempt was cancelled, where there is one of its own.
   func open(
-    _ key: Key, isHTTP2: Bool, for client: HTTPClient, timeout: NanoTime, worker: Worker,
+    _ key: Key, isHTTP2: Bool, for client: HTTPClient, timeout: NanoTime, slot: ConnectionSlot?, worker: Worker,
     completion: @escaping (Result<any Upstream, UpstreamFailure>) -> Void
   ) -> StreamOpening? {
     if isHTTP2 {
@@ -53,10 +53,12 @@ final class UpstreamPool {
     return worker.open(request) { [unowned self] result in
       switch result {
       case .success(let stream):
-        let upstream = HTTP1Upstream(stream: stream, target: key, pool: self)
+        let upstream = HTTP1Upstream(stream: stream, target: key, pool: self, slot: slot)
         open[ObjectIdentifier(upstream)] = upstream
         completion(.success(upstream))
-      case .failure(let failure): completion(.failure(.connect(failure)))
+      case .failure(let failure):
+        slot?.release()
+        completion(.failure(.connect(failure)))
       }
     }
   }
@@ -66,6 +68,7 @@ final class UpstreamPool {
     guard idleCount < Self.idleBound else { return upstream.close() }
     idleCount += 1
     idle[upstream.target, default: []].append(upstream)
+    upstream.slot?.becameIdle()
   }
 
   /// It is closed, or carries something else than HTTP now.

@@ -1,0 +1,92 @@
+import ProxyCore
+
+/// One try of a request at one endpoint.
+final class Attempt: UpstreamOwner {
+  unowned let exchange: Exchange
+  var cluster: Cluster?
+  var token: EndpointAttempt?
+  var target: OutboundRoute.Endpoint?
+  var upstream: (any Upstream)?
+  var opening: StreamOpening?
+  var waiter: ConnectionWaiter?
+  var began: NanoTime = 0
+  /// The time of the response's head, and what it says of the endpoint.
+  var answered: (at: NanoTime, outcome: AttemptOutcome)?
+  var alarm: Alarm?
+  var isHedge = false
+  /// Counts its uses, so that what one waited for never comes to the next.
+  var generation = 0
+
+  init(exchange: Exchange) { self.exchange = exchange }
+
+  func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool) {
+    exchange.responded(self, &head, framing, isInformational)
+  }
+
+  func received(_ bytes: UnsafeRawBufferPointer) { exchange.received(self, bytes) }
+
+  func responseEnded(trailers: HTTPHead?) {
+    upstream = nil
+    exchange.responseEnded(self, trailers)
+  }
+
+  func upgraded(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
+    upstream = nil
+    exchange.upgraded(self, stream, pending)
+  }
+
+  func upstreamFailed(_ failure: UpstreamFailure) {
+    let wasReused = upstream?.isReused == true
+    upstream = nil
+    exchange.failed(self, failure, wasReused: wasReused)
+  }
+
+  func upstreamUnblocked() { if exchange.attempt === self { exchange.downstream.resumeRequest() } }
+  func eventEnded() { exchange.eventEnded() }
+}
+
+extension Exchange {
+  /// Whether it is one of this request's tries, and not one of those that were given up.
+  func isCurrent(_ attempt: Attempt) -> Bool { self.attempt === attempt || hedge === attempt }
+
+  /// Takes a try out of the exchange and tells the balancer how it went.
+  @discardableResult
+  func end(_ attempt: Attempt, _ outcome: AttemptOutcome) -> (any Upstream)? {
+    if self.attempt === attempt {
+      self.attempt = hedge
+      hedge = nil
+    } else if hedge === attempt {
+      hedge = nil
+    }
+    attempt.alarm?.cancel()
+    attempt.alarm = nil
+    attempt.opening?.cancel()
+    attempt.opening = nil
+    attempt.waiter?.cancel()
+    attempt.waiter = nil
+    if let token = attempt.token {
+      let now = worker.loop.now
+      attempt.cluster?.endpoints.finished(
+        token, outcome: attempt.answered?.outcome ?? outcome, latency: (attempt.answered?.at ?? now) - attempt.began,
+        now: now)
+    }
+    attempt.token = nil
+    attempt.answered = nil
+    attempt.isHedge = false
+    let upstream = attempt.upstream
+    attempt.upstream = nil
+    upstream?.owner = nil
+    attempt.cluster = nil
+    attempt.target = nil
+    attempt.generation += 1
+    spare = attempt
+    return upstream
+  }
+
+  /// All that is under way for the request.
+  func endAttempts(_ outcome: AttemptOutcome) {
+    hedgeAlarm?.cancel()
+    hedgeAlarm = nil
+    while let attempt { end(attempt, outcome)?.abandon() }
+  }
+}
