@@ -31,6 +31,13 @@ import Testing
     #expect(Text.duration(seconds) == text)
   }
 
+  @Test(arguments: [
+    (0, "0.0 ms"), (0.254, "0.25 ms"), (12, "12.0 ms"), (999.99, "999.99 ms"), (1_000, "1.0 s"), (9_880.38, "9.88 s"),
+    (-1, "?"), (Double.infinity, "?"),
+  ]) func latencies(_ milliseconds: Double, _ text: String) {
+    #expect(Text.milliseconds(milliseconds) == text)
+  }
+
   @Test func prettyJSONKeepsWhatItGot() {
     let json = #"{"a":"x\"{,:]\\","b":[],"c":{ },"d":[1e5,-0.10,null],"é":{"f":true}}"#
     let pretty = PrettyJSON.format(Data(json.utf8))

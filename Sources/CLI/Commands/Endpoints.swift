@@ -34,7 +34,7 @@ struct Endpoints: AgentCommand {
         "\(endpoint.service):\(endpoint.port)", endpoint.address, endpoint.workload, Self.state(endpoint),
         "\(endpoint.weight)", endpoint.locality, endpoint.transport, isUsed ? "\(endpoint.ejections)" : nil,
         isUsed ? "\(endpoint.requests)" : nil, endpoint.connections > 0 ? "\(endpoint.connections)" : nil,
-        endpoint.latencyMs.map { "\($0) ms" })
+        endpoint.latencyMs.map(Text.milliseconds))
     }
     let more =
       answer.truncated ? "\nThe first \(answer.endpoints.count) endpoints: name a Service to see its own.\n" : ""

@@ -37,5 +37,11 @@ enum Text {
     }
   }
 
+  /// With two decimal places at most: `0.25 ms`, `12.0 ms`, `9.88 s`.
+  static func milliseconds(_ count: Double) -> String {
+    guard count.isFinite, count >= 0, count < 1e12 else { return "?" }
+    return count < 1_000 ? "\((count * 100).rounded() / 100) ms" : "\((count / 10).rounded() / 100) s"
+  }
+
   static func yesNo(_ value: Bool) -> String { value ? "yes" : "no" }
 }
