@@ -10,7 +10,10 @@ extension EndToEnd {
 
     @Test(
       "every command of weft ends with 0 on a healthy node, as a table and as JSON",
-      arguments: ["check", "status", "workloads", "services", "connections", "identity", "bpf", "dump"])
+      arguments: [
+        "check", "status", "workloads", "services", "routes", "policies", "endpoints", "connections", "identity", "bpf",
+        "dump",
+      ])
     func healthy(command: String) throws {
       for node in ["a", "b"] {
         let table = try lab.weft(node, command)
