@@ -35,8 +35,8 @@ struct TestLab: Sendable {
   }()
 
   /// Runs a script of the repository that makes labs of its own and checks each of its lines.
-  static func script(_ path: String, timeout: Double) throws -> Finished {
-    try Finished.of("/usr/bin/env", ["python3", root.appendingPathComponent(path).path], timeout: timeout)
+  static func script(_ path: String, arguments: [String] = [], timeout: Double) throws -> Finished {
+    try Finished.of("/usr/bin/env", ["python3", root.appendingPathComponent(path).path] + arguments, timeout: timeout)
   }
 
   /// Makes the lab, having removed what a run before may have left.

@@ -59,9 +59,11 @@ extension LabMaker {
     case "Pod":
       guard let pod = state.pods.first(where: { $0.id == PodName(manifest.key) }) else { break }
       let host = state.nodes.first { $0.name == pod.node }?.addresses.first ?? ""
+      // Ready, unless the Pod itself says otherwise: no kubelet is here to find out.
+      let conditions = object["status"]?["conditions"] ?? Self.ready
       object["status"] = .map([
         ("phase", .string("Running")), ("hostIP", .string(host)), ("podIP", .string(pod.addresses[0])),
-        ("podIPs", .list(pod.addresses.map { .map([("ip", .string($0))]) })), ("conditions", Self.ready),
+        ("podIPs", .list(pod.addresses.map { .map([("ip", .string($0))]) })), ("conditions", conditions),
       ])
     case "Service":
       guard let addresses = services[manifest.key], let first = addresses.first else { break }
