@@ -199,10 +199,8 @@ extension Worker: Timed {
     for pod in pods.values { pod.expire(now: now) }
     guard now >= nextSweep else { return }
     nextSweep = now + Self.sweepInterval
-    for session in Array(sessions.values) where now > session.lastActive + Self.idleTimeout { session.abort() }
-    for connection in Array(connections.values) where now > Self.idleTimeout {
-      connection.closeIfIdle(since: now - Self.idleTimeout)
-    }
+    for session in Array(sessions.values) where now > session.lastActive + session.idleTimeout { session.abort() }
+    for connection in Array(connections.values) { connection.closeIfIdle(now: now) }
     tunnels.sweep(now: now)
     upstreams.sweep(now: now)
   }

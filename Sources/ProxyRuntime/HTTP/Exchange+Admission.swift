@@ -62,7 +62,10 @@ extension Exchange {
   private func inject(_ faults: FaultInjector, _ plan: RulePlan) -> Bool {
     let injection = faults.draw(random: &worker.loop.random) { index in
       guard let wanted = faults.faults[index].header, let field = head.index(of: wanted.name.utf8) else { return false }
-      return head.withBytes(of: head.fields[field].value) { $0.elementsEqual(wanted.value.utf8) }
+      return head.withBytes(of: head.fields[field].value) { value in
+        guard wanted.isRegularExpression else { return value.elementsEqual(wanted.value.utf8) }
+        return plan.faultPatterns[index]?.matches(value) == true
+      }
     }
     if injection.delay > 0 {
       backoff = worker.loop.after(injection.delay) { [unowned self] in

@@ -39,7 +39,7 @@ extension Exchange {
     if head.equals(head.method, "HEAD") {
       responseHead.append("content-length", String(body.utf8.count))
       framing = .none
-    } else if responseHead.status == 204 {
+    } else if responseHead.status == 204 || body.isEmpty && downstream.isHTTP2 {
       framing = .none
     }
     let hasBody = framing != .none && !body.isEmpty

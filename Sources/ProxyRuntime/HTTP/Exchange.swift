@@ -163,6 +163,17 @@ final class Exchange: Timed {
     attempt?.upstream?.finishRequest(trailers: requestTrailers)
   }
 
+  /// Nothing has moved for too long.
+  func endIdle() {
+    guard isActive else { return }
+    endAttempts(.failure)
+    if responseBegan { breakOff() } else { reply(504, .streamIdleTimeout) }
+    downstream.flush()
+  }
+
+  /// How long a connection or an exchange may be without a byte, in nanoseconds.
+  var idleTimeout: NanoTime { plan?.policy.idleTimeout ?? view?.policy.idleTimeout ?? Worker.idleTimeout }
+
   /// What was written to the upstream in this event leaves.
   func flushUpstream() {
     attempt?.upstream?.flush()

@@ -101,6 +101,11 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
       reader.exchangeHead(&exchange.head)
       exchange.isUpgrade = reader.upgrade
       exchange.framing = reader.framing
+      if requestEnded {
+        // Taken now, so that the reader stands between messages while the answer is on its way, and behind it.
+        var nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        _ = try? reader.next(from: &nothing)
+      }
       exchange.begin()
       if requestEnded { exchange.endedBody(trailers: nil) }
     case .body(let bytes): exchange.receivedBody(bytes)
@@ -120,8 +125,9 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     keepsAlive = false
     if isAnswering {
       // The broken part is the body of a request under way.
+      let isUnanswered = !exchange.responseBegan
       exchange.cancel()
-      return close(reset: true)
+      guard isUnanswered else { return close(reset: true) }
     }
     isAnswering = true
     requestEnded = true
@@ -150,21 +156,31 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
 
   func respond(_ head: HTTPHead, framing: HTTP1Reader.Framing) {
     guard case .open = state else { return }
-    responseFraming = framing
-    switch framing {
+    responseFraming = isWithoutContent(head.status) ? .none : framing
+    switch responseFraming {
     case .untilClose, .chunked:
       // Whatever its length was before: chunks say it, and to HTTP/1.0 the connection's end.
       responseFraming = minorVersion > 0 ? .chunked : .untilClose
       if minorVersion == 0 { keepsAlive = false }
-    case .none, .length: break
+    case .none:
+      // A response of HTTP/2 that its head ends: here its length has to be said.
+      if !isWithoutContent(head.status) { responseFraming = .length(0) }
+    case .length: break
     }
     if !requestEnded || worker.isDraining { keepsAlive = false }
     HTTP1Writer.response(
       head, framing: responseFraming, keepAlive: keepsAlive, minorVersion: minorVersion, into: &out)
   }
 
+  /// What ends with its head whatever its fields say (RFC 9112 §6.3).
+  private func isWithoutContent(_ status: Int) -> Bool {
+    let head = exchange.head
+    return status < 200 || status == 204 || status == 304 || head.equals(head.method, "HEAD")
+      || 200...299 ~= status && head.equals(head.method, "CONNECT")
+  }
+
   func sendBody(_ bytes: UnsafeRawBufferPointer) {
-    guard case .open = state, !bytes.isEmpty else { return }
+    guard case .open = state, !bytes.isEmpty, responseFraming != .none else { return }
     lastActive = worker.loop.now
     if case .chunked = responseFraming { HTTP1Writer.chunkHeader(bytes.count, into: &out) }
     if out.count + bytes.count <= Self.gather {
@@ -270,7 +286,10 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     close(reset: true)
   }
 
-  func closeIfIdle(since time: NanoTime) { if lastActive < time { close(reset: isAnswering) } }
+  func closeIfIdle(now: NanoTime) {
+    guard now > lastActive + exchange.idleTimeout else { return }
+    if isAnswering { exchange.endIdle() } else { close(reset: false) }
+  }
 
   func drain() { if !isAnswering, reader.isBetweenMessages { close(reset: false) } }
 

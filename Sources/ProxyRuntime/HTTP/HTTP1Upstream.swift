@@ -2,8 +2,9 @@ import ProxyCore
 
 /// A connection of HTTP/1.1 to an endpoint's application: one exchange at a time, then idle in its pool until the next.
 final class HTTP1Upstream: Upstream, StreamOwner {
-  /// Rests of unwanted responses up to this size are read so that the connection can go on.
+  /// Rests of unwanted responses up to this size, and for so long, are read so that the connection can go on.
   private static let discardBound = 64 << 10
+  private static let discardTime: NanoTime = .seconds(1)
   /// What is written in one event is collected up to this size.
   private static let gather = 16 << 10
 
@@ -21,8 +22,11 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   private var framing = HTTP1Reader.Framing.none
   private var isBusy = false
   private var requestEnded = false
+  /// The final head of the response has come.
+  private var hasHead = false
   private var isDiscarding = false
   private var discarded = 0
+  private var discardAlarm: Alarm?
 
   init(stream: any ByteStream, target: UpstreamPool.Key, pool: UpstreamPool, slot: ConnectionSlot?) {
     self.stream = stream
@@ -40,6 +44,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
 
   func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool) {
     isBusy = true
+    hasHead = false
     requestEnded = false
     self.framing = framing
     reader.expectResponse(
@@ -73,9 +78,11 @@ final class HTTP1Upstream: Upstream, StreamOwner {
 
   func abandon() {
     owner = nil
-    guard isBusy, requestEnded, !isClosed, !reader.isTunnel else { return close() }
+    // A server that still works on its answer learns from the end of the connection that nobody waits for it.
+    guard isBusy, requestEnded, hasHead, !isClosed, !reader.isTunnel else { return close() }
     isDiscarding = true
     discarded = 0
+    discardAlarm = pool.loop.after(Self.discardTime) { [unowned self] in close() }
     stream.resume()
   }
 
@@ -108,6 +115,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     case .head:
       if reader.isTunnel { return upgrade(rest) }
       reader.exchangeHead(&head)
+      hasHead = !reader.isInformational
       owner?.responded(&head, framing: reader.framing, isInformational: reader.isInformational)
     case .body(let bytes): owner?.received(bytes)
     case .end:
@@ -147,7 +155,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   private func completed() {
     let owner = owner
     self.owner = nil
-    isDiscarding = false
+    stopDiscarding()
     isBusy = false
     if reader.isKeepAlive, requestEnded, reader.isBetweenMessages {
       isReused = true
@@ -197,10 +205,17 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     owner?.eventEnded()
   }
 
+  private func stopDiscarding() {
+    isDiscarding = false
+    discardAlarm?.cancel()
+    discardAlarm = nil
+  }
+
   func close() {
     guard !isClosed else { return }
     isClosed = true
     isBusy = false
+    stopDiscarding()
     pool.remove(self)
     stream.reset()
     slot?.release()

@@ -17,7 +17,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   /// Written to in this event.
   private var touched: [HTTP2ServerStream] = []
   private var isDraining = false
-  private var lastActive: NanoTime
+  /// Of the last byte in either direction.
+  fileprivate var lastActive: NanoTime
   private var isClosed = false
   private let closed: (HTTP2Downstream) -> Void
 
@@ -105,7 +106,12 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
     }
   }
 
-  func closeIfIdle(since time: NanoTime) { if lastActive < time { abort() } }
+  func closeIfIdle(now: NanoTime) {
+    let timeout = worker.view(of: client)?.policy.idleTimeout ?? Worker.idleTimeout
+    guard now > lastActive + timeout else { return }
+    for stream in Array(streams.values) { stream.exchange.endIdle() }
+    drain()
+  }
 
   func abort() {
     transport.close()
@@ -204,11 +210,13 @@ final class HTTP2ServerStream: Downstream {
 
   func inform(_ head: HTTPHead) { connection.transport.respond(head, stream: id, end: false) }
 
+  /// A head without content ends its stream: gRPC knows a failure without trailers by that (Trailers-Only).
   func respond(_ head: HTTPHead, framing: HTTP1Reader.Framing) {
-    connection.transport.respond(head, stream: id, end: false)
+    connection.transport.respond(head, stream: id, end: framing == .none)
   }
 
   func sendBody(_ bytes: UnsafeRawBufferPointer) {
+    connection.lastActive = worker.loop.now
     var sent = 0
     if pending.isEmpty { sent = connection.transport.send(bytes, stream: id, end: false) }
     if sent < bytes.count { pending.append(contentsOf: bytes[sent...]) }

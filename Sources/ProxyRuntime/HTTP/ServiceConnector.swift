@@ -92,6 +92,9 @@ extension Worker {
     let endpoints = snapshot.readyEndpoints(of: service, port: port, family: client.family) { pods[$0] != nil }
     guard !endpoints.isEmpty else { return refuse(stream, facts, OutboundRoute.Refusal.noReadyEndpoint.rawValue) }
     guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
+    let policy = traffic.policy(client: client.identity, routeID: nil)
+    session.idleTimeout = policy.idleTimeout
+    session.connectTimeout = policy.connectTimeout
     first.withUnsafeBytes { session.begin(with: $0, hasEnded: hasEnded) }
     dial(session, among: endpoints, attemptsLeft: Self.attempts)
   }
@@ -111,6 +114,6 @@ protocol HTTPConnection: AnyObject {
   func drain()
   /// Ends it at once.
   func abort()
-  /// Closes it if nothing has been under way since `time`.
-  func closeIfIdle(since time: NanoTime)
+  /// Closes it if no byte has moved for longer than its policy allows.
+  func closeIfIdle(now: NanoTime)
 }

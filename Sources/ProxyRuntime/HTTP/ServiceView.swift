@@ -18,8 +18,10 @@ final class ServiceView {
   private let key: Key
   private unowned let worker: Worker
   private var plans: [ObjectIdentifier: RulePlan] = [:]
+  /// Where no route says otherwise.
+  private(set) lazy var policy = traffic.policy(client: identity, routeID: nil)
   private lazy var direct = RulePlan(
-    rule: nil, policy: traffic.policy(client: identity, routeID: nil),
+    rule: nil, policy: policy,
     clusters: [worker.cluster(key.service, key.port, key.family, client: identity)], traffic: traffic)
 
   init(key: Key, traffic: PortTraffic, identity: SPIFFEID?, worker: Worker) {
@@ -57,6 +59,8 @@ final class RulePlan {
   /// In the order of the rule's backends; nil where a backend is invalid.
   let clusters: [Cluster?]
   let faults: FaultInjector?
+  /// Of the faults whose condition is one.
+  let faultPatterns: [RegularExpression?]
   let rateLimits: [TokenBuckets]
   var hedger: Hedger?
   /// Of the route's id.
@@ -72,6 +76,10 @@ final class RulePlan {
     requestTimeout = time(rule?.rule.requestTimeout, policy.requestTimeout)
     perTryTimeout = time(rule?.rule.backendRequestTimeout, policy.perTryTimeout)
     hedger = policy.hedging.map { Hedger($0) }
+    faultPatterns = policy.faults.map { fault in
+      guard let header = fault.header, header.isRegularExpression else { return nil }
+      return try? RegularExpression(header.value)
+    }
     faults = policy.faults.isEmpty ? nil : FaultInjector(policy.faults)
     routeHash = Array((rule?.routeID ?? "").utf8).withUnsafeBytes { StableHash.hash($0) }
     rateLimits = policy.rateLimits.compactMap { traffic.buckets(of: $0) }

@@ -110,7 +110,8 @@ extension Worker {
   ) {
     session.facts.upstreamAddress = endpoint.address
     let target = StreamTarget(
-      source: session.facts.workload, client: session.facts.downstreamAddress, endpoint: endpoint)
+      source: session.facts.workload, client: session.facts.downstreamAddress, endpoint: endpoint,
+      timeout: session.connectTimeout)
     let opening = open(target) { [unowned self] result in
       switch result {
       case .success(let stream):

@@ -29,6 +29,10 @@ final class Session: StreamOwner {
   private(set) var bytesReceived: UInt64 = 0
   private(set) var lastActive: NanoTime
   private(set) var isClosed = false
+  /// Nanoseconds without a byte in either direction, after which it ends.
+  var idleTimeout = Worker.idleTimeout
+  /// Of one attempt.
+  var connectTimeout = StreamTarget.connectTimeout
   var isEstablished: Bool { upstream != nil }
 
   private let loop: EventLoop
