@@ -16,7 +16,8 @@ extension Exchange {
 
   private func logLine(_ status: Int, _ flag: ResponseFlag) -> String {
     let upstream = tried.last.map { " at \($0)" } ?? ""
-    return "\(client.workload) to \(client.service):\(client.port)\(upstream): \(status) \(flag.rawValue): \(flag.reason)"
+    return
+      "\(client.workload) to \(client.service):\(client.port)\(upstream): \(status) \(flag.rawValue): \(flag.reason)"
   }
 
   /// Answers with `responseHead`.
@@ -61,7 +62,8 @@ extension Exchange {
   }
 }
 
-/// gRPC's mapping of HTTP statuses (grpc/doc/http-grpc-status-mapping.md).
+/// gRPC's mapping of HTTP statuses (grpc/doc/http-grpc-status-mapping.md). But for 500, which the proxy answers where a
+/// route's backend is invalid, the Gateway API's GRPCRoute demands UNAVAILABLE.
 enum GRPCStatus {
   static func code(http status: Int) -> Int {
     switch status {
@@ -69,7 +71,7 @@ enum GRPCStatus {
     case 401: 16
     case 403: 7
     case 404: 12
-    case 429, 502, 503, 504: 14
+    case 429, 500, 502, 503, 504: 14
     default: 2
     }
   }
