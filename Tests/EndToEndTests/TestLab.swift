@@ -159,12 +159,13 @@ struct TestLab: Sendable {
 /// Makes a lab for a suite, and removes it after the suite's tests, also where they failed.
 struct LabTrait: SuiteTrait, TestScoping {
   let name: String
+  let directory: String?
   let arguments: [String]
 
   func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
-    let lab = try TestLab.up(name, arguments: arguments)
+    let lab = try TestLab.up(name, directory: directory, arguments: arguments)
     defer { lab.down() }
     try await TestLab.$current.withValue(lab) { try await function() }
   }
@@ -172,7 +173,10 @@ struct LabTrait: SuiteTrait, TestScoping {
 
 extension Trait where Self == LabTrait {
   /// A lab of the suite's own, named so that two suites' never meet.
-  static func lab(_ name: String, _ arguments: String...) -> LabTrait { LabTrait(name: name, arguments: arguments) }
+  /// - Parameter programs: the folder of `Programs` that it is made of, where that isn't `mesh`.
+  static func lab(_ name: String, programs: String? = nil, _ arguments: String...) -> LabTrait {
+    LabTrait(name: name, directory: programs.map { "\(TestLab.programs)/\($0)" }, arguments: arguments)
+  }
 }
 
 /// All suites that make labs: one lab at a time, so that each has the machine's cores.
