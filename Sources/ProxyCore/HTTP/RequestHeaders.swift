@@ -21,9 +21,8 @@ public enum RequestHeaders {
   }
 
   private static func appendForwardedFor(_ head: inout HTTPHead, _ ip: IPAddress) {
-    let name = Array("x-forwarded-for".utf8)
-    guard let index = head.index(of: name) else {
-      return head.append(name: name, value: ip.description.utf8)
+    guard let index = head.index(of: "x-forwarded-for") else {
+      return head.append(name: "x-forwarded-for".utf8, value: ip.description.utf8)
     }
     head.extend(field: index, with: ", \(ip.description)".utf8)
   }

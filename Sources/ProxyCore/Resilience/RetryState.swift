@@ -70,15 +70,10 @@ public struct RetryState {
   }
 
   /// RFC 9110 §9.2.2. Methods are case-sensitive.
-  public static func isIdempotent(method: some Collection<UInt8>) -> Bool {
-    switch method.count {
-    case 3: method.elementsEqual("GET".utf8) || method.elementsEqual("PUT".utf8)
-    case 4: method.elementsEqual("HEAD".utf8)
-    case 5: method.elementsEqual("TRACE".utf8)
-    case 6: method.elementsEqual("DELETE".utf8)
-    case 7: method.elementsEqual("OPTIONS".utf8)
-    default: false
-    }
+  public static func isIdempotent(_ head: HTTPHead) -> Bool {
+    head.equals(head.method, "GET") || head.equals(head.method, "HEAD") || head.equals(head.method, "PUT")
+      || head.equals(head.method, "DELETE") || head.equals(head.method, "OPTIONS")
+      || head.equals(head.method, "TRACE")
   }
 
   /// Bytes of the request's content on their way; false: beyond the limit, what was kept can be dropped.

@@ -110,7 +110,7 @@ final class Exchange: Timed {
 
   /// A gRPC call is a POST: whoever asks for retries of its statuses knows which methods bear them.
   private func isIdempotent(_ plan: RulePlan) -> Bool {
-    if RetryState.isIdempotent(method: head.bytes[head.method.range]) { return true }
+    if RetryState.isIdempotent(head) { return true }
     return plan.retry?.grpcStatuses.isEmpty == false && head.isGRPC
   }
 
