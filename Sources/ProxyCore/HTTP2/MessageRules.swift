@@ -102,7 +102,8 @@ struct MessageRules {
       }
   }
 
-  /// Cookies come as one field again (RFC 9113 §8.2.3), in the first one's place.
+  /// Cookies come as one field again (RFC 9113 §8.2.3), in the first one's place. Empty ones leave nothing: a value that
+  /// ends in a space is malformed on the next hop.
   private func joinCookies(_ head: inout HTTPHead) {
     guard let first = head.index(of: "cookie") else { return }
     let start = head.bytes.count
@@ -110,7 +111,7 @@ struct MessageRules {
     for read in first..<head.fields.count {
       let field = head.fields[read]
       if head.equals(field.name, "cookie") {
-        if read != first { head.bytes.append(contentsOf: "; ".utf8) }
+        if head.bytes.count > start, !field.value.isEmpty { head.bytes.append(contentsOf: "; ".utf8) }
         // The arena itself grows here: a slice of it keeps the old storage alive.
         head.bytes.append(contentsOf: head.bytes[field.value.range])
         guard read == first else { continue }

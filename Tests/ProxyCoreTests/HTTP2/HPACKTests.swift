@@ -275,6 +275,17 @@ import Testing
   /// Several cookies come as one (their order among the other fields is the first one's).
   private func withoutCookies(_ lines: [String]) -> [String] { lines.filter { !$0.hasPrefix("cookie:") } }
 
+  /// A value with a space at its end would be malformed on the next hop.
+  @Test(arguments: [(["a=1", "b=2"], "a=1; b=2"), (["", "a=1", "", "b=2", ""], "a=1; b=2"), (["", ""], "")])
+  func emptyCookiesLeaveNothing(cookies: [String], joined: String) throws {
+    var decoder = HeaderDecoder()
+    // Literals with the name of the static table's entry 32.
+    let block: [UInt8] = cookies.flatMap { [0x0f, 0x11, UInt8($0.utf8.count)] + Array($0.utf8) }
+    let (head, rules) = try Self.decode(block, .trailers, with: &decoder)
+    #expect(Self.lines(head, .trailers) == ["cookie: \(joined)"])
+    #expect(!rules.isMalformed)
+  }
+
   @Test func aRepeatedHeadBecomesIndexes() throws {
     var encoder = HeaderEncoder()
     var decoder = HeaderDecoder()
