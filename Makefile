@@ -8,10 +8,12 @@ RELEASE := .build-release
 BIN ?= $(CURDIR)/$(RELEASE)/release
 SWIFT_RELEASE := swift build -c release --static-swift-stdlib --scratch-path $(RELEASE)
 SOURCES := Sources Tests Package.swift
+# Of `fuzz`, for each parser.
+SECONDS ?= 60
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
   make iproute2 procps util-linux tcpdump curl nginx-light haproxy wrk hey nghttp2-client nghttp2-server iperf3 \
-  openssl python3 python3-pip dnsutils netcat-openbsd
+  openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +37,11 @@ build: bpf ## build all programs, optimised, into .build-release/release
 demo: deps build ## two nodes, eight pods, and what the mesh does for them: every line checked
 	@BIN=$(BIN) python3 demo/demo.py
 
-test: deps bpf ## all tests; under CI=true one that would skip is a failure
+test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one that would skip is a failure
 	@python3 Tests/run.py
+
+fuzz: deps ## fuzz the parsers: SECONDS=60 each
+	@python3 Tests/Fuzz/run.py $(SECONDS)
 
 bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
 	@BIN=$(BIN) python3 benchmarks/bench.py
@@ -53,4 +58,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps bpf build demo test bench fmt lint clean
+.PHONY: help deps bpf build demo test fuzz bench fmt lint clean

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Builds once and runs all tests: each module's in a process of its own, last those that make whole labs.
+"""Builds once and runs all tests: each module's in a process of its own, last those that make whole labs, then the fuzz
+targets, some seconds each.
 
 Kernel tests count descriptors and move their process between cgroups: modules must not share a process, nor a machine's
 time, so each runs after the other. Under CI=true a test that skips counts as a failure: there, everything that it needs
@@ -13,6 +14,8 @@ MODULES = [
 ]
 # Pure: their tests share nothing.
 PARALLEL = {"MeshModelTests", "ProxyCoreTests", "IdentityTests", "ControlPlaneTests", "WeftCLITests"}
+# The step that is no module. Longer: `make fuzz`.
+FUZZ, FUZZ_SECONDS = "Fuzz", 5
 SKIPPED = re.compile(r"^\S+ (Test|Suite) .* skipped")
 FAILED = re.compile(r"^\S+ Test .* (recorded an issue|failed after)")
 
@@ -45,8 +48,12 @@ def main():
     if swift("build", "--build-tests")[0] != 0:
         return 1
     summary, skipped, failures = [], [], []
-    for module in sys.argv[1:] or MODULES:
+    for module in sys.argv[1:] or MODULES + [FUZZ]:
         started = time.monotonic()
+        if module == FUZZ:
+            status = subprocess.run([sys.executable, "Tests/Fuzz/run.py", str(FUZZ_SECONDS)]).returncode
+            summary.append((module, status, time.monotonic() - started))
+            continue
         parallel = "--parallel" if module in PARALLEL else "--no-parallel"
         status, skips, failed = swift("test", "--skip-build", parallel, "--filter", rf"^{module}\.")
         summary.append((module, status, time.monotonic() - started))

@@ -6,43 +6,68 @@
 A target is one Swift file here. It is compiled into one module with the sources that it tests, so it reaches what is
 internal. Seeds lie in corpus/TARGET; what libFuzzer finds on the way stays in .build/fuzz, as do inputs that crash.
 """
-import glob, os, shutil, subprocess, sys
+import concurrent.futures, glob, os, shutil, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WORK = os.path.join(ROOT, ".build/fuzz")
-# Of each target: the sources under Sources/ProxyCore that it needs, and the longest input in bytes.
+FUZZ = "Tests/Fuzz"
+CORE = "Sources/ProxyCore"
+# What targets import, each compiled into one object: its sources, and the flags that it needs.
+MODULES = {
+    "MeshModel": (["Sources/MeshModel/**/*.swift"], []),
+    # The stand-in reports misuse by preconditions, and by rooms of the exact size to what writes into it.
+    "NIOCore": ([f"{FUZZ}/NIOCore/*.swift"], ["-sanitize=address"]),
+}
+HTTP2 = [f"{CORE}/HTTP/HTTPHead.swift", f"{CORE}/HTTP2/HPACK/*.swift", f"{CORE}/HTTP2/MessageRules.swift"]
+# Of each target: the sources that it tests, the modules that these import, and the longest input in bytes.
 TARGETS = {
-    "HTTP1": (["HTTP/HTTPHead.swift", "HTTP1/*.swift"], 4096),
-    "Sniffing": (["HTTP/HTTPHead.swift", "Sniffing/*.swift"], 1024),
-    "DNS": ([f"DNS/DNS{name}.swift" for name in ("Bytes", "Constants", "Error", "Query", "ResponseWriter", "WireName")], 1024),
+    "HTTP1": ([f"{CORE}/HTTP/HTTPHead.swift", f"{CORE}/HTTP1/*.swift"], [], 4096),
+    "HTTP2": (HTTP2 + [f"{CORE}/HTTP2/{name}.swift" for name in ("FrameReader", "StreamTable", "HTTP2*")], ["NIOCore"], 4096),
+    "HPACK": (HTTP2 + [f"{CORE}/HTTP2/HTTP2Frame.swift"], ["NIOCore"], 2048),
+    "Sniffing": ([f"{CORE}/HTTP/HTTPHead.swift", f"{CORE}/Sniffing/*.swift"], ["MeshModel"], 1024),
+    "DNS": ([f"{CORE}/DNS/DNS{name}.swift" for name in ("Bytes", "Constants", "Error", "Query", "ResponseWriter", "WireName")],
+            ["MeshModel"], 1024),
 }
 
 
-def build_model():
-    """Compiles MeshModel, which targets import: a module, and an object next to it."""
-    sources = sorted(glob.glob(os.path.join(ROOT, "Sources/MeshModel/**/*.swift"), recursive=True))
-    subprocess.run(
-        ["swiftc", "-swift-version", "6", "-O", "-wmo", "-parse-as-library", "-module-name", "MeshModel", "-emit-module",
-         "-emit-module-path", os.path.join(WORK, "MeshModel.swiftmodule"), "-emit-object",
-         "-o", os.path.join(WORK, "MeshModel.o"), *sources],
-        check=True)
+def sources(name, patterns):
+    """The files that these patterns mean, each of which has to mean one."""
+    files = []
+    for pattern in patterns:
+        found = sorted(glob.glob(os.path.join(ROOT, pattern), recursive=True))
+        if not found:
+            sys.exit(f"{name}: there is no {pattern}")
+        files += found
+    return files
+
+
+def compile(product, files, *flags):
+    """Compiles files, unless the product is newer than all that it is made of: optimised, but with the assertions of a
+    debug build, which check each access through a pointer to a buffer."""
+    if os.path.exists(product) and all(os.path.getmtime(file) < os.path.getmtime(product) for file in files + [__file__]):
+        return
+    objects = [file for file in files if file.endswith(".o")]
+    code = [file for file in files if file.endswith(".swift")]
+    command = ["swiftc", "-swift-version", "6", "-O", "-assert-config", "Debug", "-wmo", "-parse-as-library", "-I", WORK,
+               *flags, "-o", product, *objects, *code]
+    if subprocess.run(command).returncode != 0:
+        sys.exit(f"{os.path.basename(product)} does not compile")
+
+
+def build_module(name):
+    patterns, flags = MODULES[name]
+    compile(os.path.join(WORK, f"{name}.o"), sources(name, patterns), *flags, "-module-name", name, "-emit-module",
+            "-emit-module-path", os.path.join(WORK, f"{name}.swiftmodule"), "-emit-object")
 
 
 def build(target):
     """Compiles a target; returns its program."""
-    sources = [os.path.join(ROOT, "Tests/Fuzz", f"{target}.swift")]
-    for pattern in TARGETS[target][0]:
-        found = sorted(glob.glob(os.path.join(ROOT, "Sources/ProxyCore", pattern)))
-        if not found:
-            sys.exit(f"{target}: no source is called {pattern}")
-        sources += found
+    patterns, modules, _ = TARGETS[target]
     program = os.path.join(WORK, target)
-    # Optimised, with preconditions; lld, because gold writes a warning for each of the sanitizer's symbols.
-    subprocess.run(
-        ["swiftc", "-swift-version", "6", "-O", "-sanitize=fuzzer,address", "-parse-as-library", "-use-ld=lld",
-         "-module-name", f"Fuzz{target}", "-o", program, "-I", WORK, os.path.join(WORK, "MeshModel.o"),
-         *sources],
-        check=True)
+    # lld, which is part of Swift's toolchain, because gold writes a warning for each of the sanitizer's symbols.
+    compile(program, [os.path.join(WORK, f"{module}.o") for module in modules]
+            + sources(target, [f"{FUZZ}/{target}.swift", *patterns]),
+            "-sanitize=fuzzer,address", "-use-ld=lld", "-module-name", f"Fuzz{target}")
     return program
 
 
@@ -58,24 +83,30 @@ def run(target, program, seconds):
     if symbolizer:
         environment["ASAN_SYMBOLIZER_PATH"] = symbolizer
     result = subprocess.run(
-        [program, f"-max_total_time={seconds}", f"-max_len={TARGETS[target][1]}", "-timeout=5", "-rss_limit_mb=2048",
+        [program, f"-max_total_time={seconds}", f"-max_len={TARGETS[target][2]}", "-timeout=5", "-rss_limit_mb=2048",
          "-print_final_stats=1", f"-artifact_prefix={crashes}", found, seeds],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     lines = result.stdout.splitlines()
     if result.returncode != 0:
-        print("\n".join(lines[-60:]))
+        # Without those of progress.
+        print("\n".join(line for line in lines if not line.startswith(("#", "\tNEW_FUNC")))[-10_000:])
         return False
-    executed = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "0")
-    print(f"{target:12} {executed:>10} inputs in {seconds} s: nothing found", flush=True)
-    return int(executed) > 0
+    executed = next((int(line.split()[-1]) for line in lines if "number_of_executed_units" in line), 0)
+    print(f"{target:12} {executed:>10} inputs in {seconds} s: {'nothing found' if executed else 'NONE'}", flush=True)
+    return executed > 0
 
 
 def main():
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     targets = sys.argv[2:] or list(TARGETS)
+    unknown = set(targets) - set(TARGETS)
+    if unknown:
+        sys.exit(f"no target is called {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     os.makedirs(WORK, exist_ok=True)
-    build_model()
-    failed = [target for target in targets if not run(target, build(target), seconds)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(build_module, {module for target in targets for module in TARGETS[target][1]}))
+        programs = list(pool.map(build, targets))
+    failed = [target for target, program in zip(targets, programs) if not run(target, program, seconds)]
     if failed:
         print(f"failed: {', '.join(failed)}; the inputs lie in {WORK}")
     return 1 if failed else 0
