@@ -83,6 +83,9 @@ public struct HTTPHead: Sendable {
     return index(of: name, from: start)
   }
 
+  /// The same for a name that is known at run time only, in lower case.
+  public func index(named lowercase: String) -> Int? { index(of: lowercase.utf8) }
+
   public func index(of lowercase: some Collection<UInt8>, from start: Int = 0) -> Int? {
     var index = start
     while index < fields.count {

@@ -40,7 +40,8 @@ final class Cluster {
     self.revision = revision
     podEpoch = worker.podEpoch
     let list = worker.snapshot.balancedEndpoints(
-      of: key.service, port: key.port, family: key.family, here: here) { worker.pods[$0] != nil }
+      of: key.service, port: key.port, family: key.family, here: here
+    ) { worker.pods[$0] != nil }
     endpoints.update(
       list.map(\.0), policy: policy.loadBalancer, locality: policy.locality,
       outlierDetection: policy.outlierDetection, now: worker.loop.now)

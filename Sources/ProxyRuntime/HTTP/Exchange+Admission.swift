@@ -38,7 +38,7 @@ extension Exchange {
       case .route: hash = plan.routeHash
       case .header(let name):
         hash =
-          head.index(of: name.utf8).map { index in
+          head.index(named: name).map { index in
             head.withBytes(of: head.fields[index].value) { StableHash.hash($0) }
           } ?? 0
       }
@@ -61,7 +61,7 @@ extension Exchange {
 
   private func inject(_ faults: FaultInjector, _ plan: RulePlan) -> Bool {
     let injection = faults.draw(random: &worker.loop.random) { index in
-      guard let wanted = faults.faults[index].header, let field = head.index(of: wanted.name.utf8) else { return false }
+      guard let wanted = faults.faults[index].header, let field = head.index(named: wanted.name) else { return false }
       return head.withBytes(of: head.fields[field].value) { value in
         guard wanted.isRegularExpression else { return value.elementsEqual(wanted.value.utf8) }
         return plan.faultPatterns[index]?.matches(value) == true

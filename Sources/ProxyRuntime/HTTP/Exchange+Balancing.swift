@@ -12,7 +12,7 @@ extension Exchange {
     }
     switch source {
     case .header(let name):
-      return head.index(of: name.utf8).map { index in
+      return head.index(named: name).map { index in
         head.withBytes(of: head.fields[index].value) { StableHash.hash($0) }
       }
     case .cookie(let name, let ttl):
@@ -30,7 +30,7 @@ extension Exchange {
     guard let session = plan?.sessionPersistence else { return }
     let value: HTTPHead.Slice?
     if session.isHeader {
-      value = head.index(of: session.name.lowercased().utf8).map { head.fields[$0].value }
+      value = head.index(named: session.name.lowercased()).map { head.fields[$0].value }
     } else {
       value = Cookies.value(session.name, in: head)
     }

@@ -4,6 +4,8 @@ import ProxyCore
 /// A client's connection of HTTP/1.1: its requests one after another, pipelined ones too.
 final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickParticipant, Timed {
   private static let gather = 16 << 10
+  /// An idle connection keeps no more than this for what it will write.
+  private static let keptCapacity = 4096
   /// After a refusal its client may still be sending: so long is it read, so that the answer isn't lost by a reset
   /// (RFC 9112 §9.6).
   private static let lingering: NanoTime = .seconds(2)
@@ -211,7 +213,7 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     guard !out.isEmpty else { return }
     if case .closed = state { return }
     out.withUnsafeBytes { stream.write($0) }
-    if out.capacity > 2 * Self.gather { out = [] } else { out.removeAll(keepingCapacity: true) }
+    if out.capacity > Self.keptCapacity { out = [] } else { out.removeAll(keepingCapacity: true) }
   }
 
   func upgrade(to upstream: any ByteStream, pending: UnsafeRawBufferPointer) {

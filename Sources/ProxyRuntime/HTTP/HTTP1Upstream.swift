@@ -7,6 +7,8 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   private static let discardTime: NanoTime = .seconds(1)
   /// What is written in one event is collected up to this size.
   private static let gather = 16 << 10
+  /// An idle connection keeps no more than this for what it will write.
+  private static let keptCapacity = 4096
 
   weak var owner: (any UpstreamOwner)?
   let target: UpstreamPool.Key
@@ -73,7 +75,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   func flush() {
     guard !out.isEmpty, !isClosed else { return }
     out.withUnsafeBytes { stream.write($0) }
-    if out.capacity > 2 * Self.gather { out = [] } else { out.removeAll(keepingCapacity: true) }
+    if out.capacity > Self.keptCapacity { out = [] } else { out.removeAll(keepingCapacity: true) }
   }
 
   func abandon() {

@@ -36,7 +36,8 @@ extension Worker {
     switch verdict {
     case .http1 where traffic.appProtocol != .tls: serveHTTP1(stream, bytes, client, facts)
     case .http2 where traffic.appProtocol != .tls: serveHTTP2(stream, bytes, client, facts)
-    case .tls(let serverName, _): carry(stream, .tls(serverName: serverName), traffic, client, facts, first: bytes, hasEnded: hasEnded)
+    case .tls(let serverName, _):
+      carry(stream, .tls(serverName: serverName), traffic, client, facts, first: bytes, hasEnded: hasEnded)
     default:
       // A port that says HTTP is answered as such, so that its client learns what is wrong.
       if traffic.appProtocol == .http {
