@@ -84,14 +84,14 @@ extension LabMaker {
       return isSame ? .unchanged : .replaced
     }
     let changed = zip(new, verbs).filter { $0.1 != .unchanged }.map(\.0.key)
-    let generation = ControlStatus.read(layout)?.generation
+    let status = ControlStatus.read(layout)
     do {
       try applyPods(changed, before: before)
     } catch {
       undo(changed, before: before)
       throw error
     }
-    let refusals = waitForControl(changed, after: generation)
+    let refusals = waitForControl(changed, after: status)
     return zip(new, verbs).map { manifest, verb in
       Change(object: manifest.key.description, verb: verb, refusal: refusals[manifest.key])
     }
@@ -195,10 +195,13 @@ extension LabMaker {
       }
     default: break
     }
-    let generation = ControlStatus.read(layout)?.generation
+    let before = ControlStatus.read(layout)
     try removeConfiguration(key)
-    if state.control?.isRunning == true, generation != nil {
-      _ = Waiting.poll(seconds: 2, uninterrupted: false) { ControlStatus.read(layout)?.generation != generation }
+    guard state.control?.isRunning == true, let before else { return }
+    // What was refused goes without a new generation.
+    _ = Waiting.poll(seconds: 2, uninterrupted: false) {
+      guard let status = ControlStatus.read(layout) else { return false }
+      return status.generation != before.generation || status.object(key) != before.object(key)
     }
   }
 

@@ -2,7 +2,7 @@ import Foundation
 
 /// The part of the control plane's `status.json` that the lab reads.
 struct ControlStatus: Decodable {
-  struct Object: Decodable {
+  struct Object: Decodable, Equatable {
     var kind: String
     var namespace: String?
     var name: String
@@ -29,8 +29,9 @@ extension LabMaker {
   private static let judgementSeconds = 3.0
 
   /// Waits until the control plane has seen `keys`, if one runs.
+  /// - Parameter before: what it said before they changed: of what is refused it says so, and its generation stays.
   /// - Returns: its reasons for those that it refused.
-  func waitForControl(_ keys: [Manifest.Key], after generation: Int?) -> [Manifest.Key: String] {
+  func waitForControl(_ keys: [Manifest.Key], after before: ControlStatus?) -> [Manifest.Key: String] {
     guard !keys.isEmpty, state.control?.isRunning == true else { return [:] }
     var refusals: [Manifest.Key: String] = [:]
     _ = Waiting.poll(seconds: Self.judgementSeconds, uninterrupted: false) {
@@ -39,7 +40,8 @@ extension LabMaker {
       for key in keys {
         if let object = status.object(key), !object.accepted { refusals[key] = object.reason ?? "no reason given" }
       }
-      return status.generation != generation && keys.allSatisfy { status.object($0) != nil }
+      let isNew = status.generation != before?.generation || keys.contains { status.object($0) != before?.object($0) }
+      return isNew && keys.allSatisfy { status.object($0) != nil }
     }
     return refusals
   }
