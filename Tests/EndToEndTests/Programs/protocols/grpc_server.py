@@ -1,0 +1,73 @@
+"""A gRPC server with a method of each kind, on 9108: messages are bytes as they are."""
+import packages  # noqa: F401, first: it says where grpc is.
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+
+cancelled = threading.Event()
+
+
+def unary(request, context):
+    context.send_initial_metadata((("x-initial", "first"),))
+    context.set_trailing_metadata((("x-trailing", "last"), ("x-data-bin", b"\x00\xff")))
+    return request[::-1]
+
+
+def server_stream(request, context):
+    for number in range(int(request)):
+        yield b"%d" % number
+
+
+def client_stream(requests, context):
+    return b"%d" % sum(len(piece) for piece in requests)
+
+
+def both(requests, context):
+    for piece in requests:
+        yield b"echo " + piece
+
+
+def fail(request, context):
+    context.set_trailing_metadata((("x-why", "because"),))
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not now: 100% ü")
+
+
+def fail_midway(request, context):
+    yield b"one"
+    yield b"two"
+    context.abort(grpc.StatusCode.DATA_LOSS, "lost")
+
+
+def sleep(request, context):
+    context.add_callback(lambda: None if finished.is_set() else cancelled.set())
+    finished = threading.Event()
+    until = time.monotonic() + float(request)
+    while time.monotonic() < until and context.is_active():
+        time.sleep(0.01)
+    finished.set()
+    return b"%.2f" % (context.time_remaining() or -1)
+
+
+def was_cancelled(request, context):
+    """Whether a call before was; and forgets it."""
+    result = cancelled.wait(2)
+    cancelled.clear()
+    return b"yes" if result else b"no"
+
+
+HANDLERS = {
+    "Unary": grpc.unary_unary_rpc_method_handler(unary),
+    "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
+    "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
+    "Both": grpc.stream_stream_rpc_method_handler(both),
+    "Fail": grpc.unary_unary_rpc_method_handler(fail),
+    "FailMidway": grpc.unary_stream_rpc_method_handler(fail_midway),
+    "Sleep": grpc.unary_unary_rpc_method_handler(sleep),
+    "WasCancelled": grpc.unary_unary_rpc_method_handler(was_cancelled),
+}
+options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
+server = grpc.server(ThreadPoolExecutor(16), options=options)
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Kinds", HANDLERS),))
+server.add_insecure_port("[::]:9108")
+server.start()
+server.wait_for_termination()
