@@ -44,15 +44,20 @@ extension EndToEnd.GatewayTests {
 
   @Test("a parent's port holds the route to it; without one it is for all of the Service's ports")
   func ports() throws {
-    let both =
+    let all =
       route("first", of: "one", port: 80, marking("first", to: "one")) + "\n---\n"
-      + route("second", of: "two", port: nil, marking("second", to: "two"))
-    try with(both) {
+      + route("second", of: "two", port: nil, marking("second", to: "two")) + "\n---\n"
+      + route("third", port: 8080, marking("third", to: "one"))
+      .replacing("port: 8080", with: "sectionName: http-alt")
+    try with(all) {
       try expect([
         (.get(to: "one"), Expected(server: "one", answered: ["x-marked": "mark-first"])),
         (.get(to: "one", port: 8080), Expected(server: "one", answered: ["x-marked": nil])),
         (.get(to: "two"), Expected(server: "two", answered: ["x-marked": "mark-second"])),
         (.get(to: "two", port: 8080), Expected(server: "two", answered: ["x-marked": "mark-second"])),
+        // A port by its name.
+        (.get(port: 8080), Expected(server: "one", answered: ["x-marked": "mark-third"])),
+        (.get(), .status(200, ["x-marked": nil])),
       ])
     }
   }
@@ -76,6 +81,13 @@ extension EndToEnd.GatewayTests {
           [(.get(to: "one.harbor"), Expected(server: "one", answered: ["x-marked": "mark-consumer"]))], from: "guest",
           in: "island")
       }
+    }
+    // Its clients may go elsewhere: to a Service of their own.
+    let away = route(
+      "away", in: "island", of: "one", parentNamespace: "harbor", "- backendRefs: [{name: guest, port: 80}]")
+    try with(away) {
+      try expect([(.get(to: "one.harbor"), .from("guest"))], from: "guest", in: "island")
+      try expect([(.get(to: "one.harbor"), .from("one"))], from: "two")
     }
     try expect(
       [(.get(to: "one.harbor"), Expected(server: "one", answered: ["x-marked": nil]))], from: "guest", in: "island")

@@ -101,6 +101,9 @@ extension EndToEnd.GatewayTests {
       for part in ["harbor/lost", "harbor/portless", "NoMatchingParent", "harbor/good"] {
         #expect(told.contains(part), "\(part): \(told)")
       }
+      let inForce = try lab.weft("b", "routes").output
+      #expect(inForce.contains("harbor/good") && inForce.contains("harbor/circle"), "\(inForce)")
+      #expect(!inForce.contains("harbor/lost") && !inForce.contains("harbor/portless"), "\(inForce)")
     }
   }
 

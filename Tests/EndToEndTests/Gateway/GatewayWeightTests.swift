@@ -3,7 +3,7 @@ import Testing
 /// In which proportion backends are chosen. Bounds are more than four deviations wide.
 extension EndToEnd.GatewayTests {
   private func expectShares(
-    _ shares: [String: Double], _ call: Call = .get(), _ count: Int = 500, from pod: String = "one",
+    _ shares: [String: Double], _ call: Call = .get(), _ count: Int = 300, from pod: String = "one",
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let seen = try tally(call, count, from: pod)
@@ -94,6 +94,16 @@ extension EndToEnd.GatewayTests {
     try with(route(kind: "GRPCRoute", port: 7070, rules)) {
       try expect([(.grpc(), .status(0))])
       for pod in ["one", "two"] { try expectShares(["one": 0.7, "two": 0.3], .grpc(), from: pod) }
+    }
+  }
+
+  @Test("connections of a TCPRoute are shared out by weight")
+  func tcpWeight() throws {
+    let rules = "- backendRefs: [{name: one, port: 9090, weight: 1}, {name: two, port: 9090, weight: 3}]"
+    let line = Call(protocol: "line", port: 9090)
+    try with(route(kind: "TCPRoute", port: 9090, rules)) {
+      expectCondition("Accepted", "True/Accepted", of: "case", kind: "TCPRoute")
+      try expectShares(["one": 0.25, "two": 0.75], line, 200)
     }
   }
 }

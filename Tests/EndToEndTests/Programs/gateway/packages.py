@@ -1,16 +1,11 @@
-"""Where grpcio is: a folder beside what SwiftPM builds. As a program: installs it there from PyPI, once."""
-import os, shutil, subprocess, sys
+"""Where grpcio is: from PyPI in the ignored folder where the benchmarks keep theirs. As a program: installs it, once."""
+import os, subprocess, sys
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.realpath(__file__)), *[".."] * 4))
-FOLDER = os.path.join(ROOT, ".build", f"python-grpc-{sys.version_info.major}.{sys.version_info.minor}")
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), *[".."] * 4))
+FOLDER = os.path.join(ROOT, "benchmarks/work/python")
+PACKAGE = "grpcio==1.85.3"
 sys.path.insert(0, FOLDER)
 
-if __name__ == "__main__" and not os.path.exists(FOLDER):
-    new = f"{FOLDER}.{os.getpid()}"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--target", new]
-    status = subprocess.run([*pip, "grpcio==1.74.0"]).returncode
-    if status == 0:
-        os.rename(new, FOLDER)
-    else:
-        shutil.rmtree(new, ignore_errors=True)
-    sys.exit(status)
+if __name__ == "__main__" and not os.path.isdir(os.path.join(FOLDER, PACKAGE.replace("==", "-") + ".dist-info")):
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--root-user-action=ignore", "--target"]
+    sys.exit(subprocess.run([*pip, FOLDER, PACKAGE]).returncode)
