@@ -28,7 +28,8 @@ public enum HTTP1Writer {
         case .cookie: fields.writeCookies(&output)
         case .upgrade: if forwardsUpgrade { output.append(arena, field.field) }
         case .te: if fields.acceptsTrailers(field.field) { fields.keepsTE = true }
-        case .contentLength, .hopByHop: break
+        case .contentLength: fields.didWriteLength = keepsPlace(field.field, arena, framing, fields, &output)
+        case .hopByHop: break
         }
       }
       if fields.keepsTE { output.append("TE: trailers\r\n") }
@@ -39,7 +40,7 @@ public enum HTTP1Writer {
         if head.equals(method, "POST") || head.equals(method, "PUT") || head.equals(method, "PATCH") {
           contentLength(0, &output)
         }
-      case .length(let length): contentLength(length, &output)
+      case .length(let length): if !fields.didWriteLength { contentLength(length, &output) }
       case .chunked, .untilClose: output.append("Transfer-Encoding: chunked\r\n")
       }
       connection(close: !keepAlive, keepAlive: false, upgrade: forwardsUpgrade, te: fields.keepsTE, &output)
@@ -73,6 +74,8 @@ public enum HTTP1Writer {
           if framing == .none, status >= 200, status != 204, !fields.didWriteLength {
             output.append(arena, field.field)
             fields.didWriteLength = true
+          } else if status >= 200, status != 204 {
+            fields.didWriteLength = keepsPlace(field.field, arena, framing, fields, &output)
           }
         case .te, .hopByHop: break
         }
@@ -80,7 +83,7 @@ public enum HTTP1Writer {
       if status >= 200, status != 204 {
         switch framing {
         case .none, .untilClose: break
-        case .length(let length): contentLength(length, &output)
+        case .length(let length): if !fields.didWriteLength { contentLength(length, &output) }
         case .chunked: output.append("Transfer-Encoding: chunked\r\n")
         }
       }
@@ -142,15 +145,32 @@ public enum HTTP1Writer {
     output.append("\r\n")
   }
 
+  /// Writes a Content-Length field where it stood, with the length that holds. Returns whether one is written.
+  private static func keepsPlace(
+    _ field: HTTPHead.Field, _ arena: UnsafeRawBufferPointer, _ framing: HTTP1Reader.Framing,
+    _ fields: HTTP1FieldWriter, _ output: inout [UInt8]
+  ) -> Bool {
+    guard !fields.didWriteLength, case .length(let length) = framing else { return fields.didWriteLength }
+    output.append(arena, field.name)
+    output.append(": ")
+    decimal(length, &output)
+    output.append("\r\n")
+    return true
+  }
+
   private static func contentLength(_ length: UInt64, _ output: inout [UInt8]) {
     output.append("Content-Length: ")
+    decimal(length, &output)
+    output.append("\r\n")
+  }
+
+  private static func decimal(_ length: UInt64, _ output: inout [UInt8]) {
     var divisor: UInt64 = 1
     while length / divisor >= 10 { divisor *= 10 }
     while divisor > 0 {
       output.append(UInt8(48 + length / divisor % 10))
       divisor /= 10
     }
-    output.append("\r\n")
   }
 
   private static func connection(
