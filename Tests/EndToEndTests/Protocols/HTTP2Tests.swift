@@ -40,6 +40,24 @@ extension EndToEnd.ProtocolTests {
     #expect(seen["windows"]["count"].int == 1024 && "\(seen["windows"]["fault"])" == "null", "\(seen["windows"])")
   }
 
+  @Test("a server's broken answer is its client's broken answer or 503, and nobody else's", arguments: places)
+  func brokenAnswers(place: String) throws {
+    var seen = try lab.facts("client", "protocols/answers2.py", place).members
+    // The second is a request that the server said not to have seen: it is made again on another connection.
+    for name in ["good", "away"] {
+      let end = seen.removeValue(forKey: name) ?? .null
+      #expect("\(end["1"])" == #"[200, "good"]"# && "\(end["2"])" == #"["88", "whole"]"#, "\(name): \(end)")
+    }
+    #expect(seen.count == 21)
+    for (name, end) in seen {
+      let hasBegun = ["shorter", "longer", "cut"].contains(name)
+      #expect("\(end["1"])" == (hasBegun ? #""broken""# : "[503]"), "\(name)")
+      // A head that isn't in the static table (RFC 7541, appendix A) as 200 is: 503.
+      #expect("\(end["2"])" == (hasBegun ? #"["88", "reset 2"]"# : #"["08", "whole"]"#), "\(name)")
+      #expect("\(end["next"])" == #"[200, "good"]"#, "behind \(name)")
+    }
+  }
+
   /// Its port says gRPC, or nothing.
   @Test(
     "gRPC of all four kinds: messages, statuses, metadata, deadlines and cancellations", arguments: places,

@@ -32,6 +32,7 @@ extension EndToEnd.ProtocolTests {
     let seen = try load.facts(within: 60)
     for name in ["failed", "closed", "mixed", "backwards"] { #expect(seen[name].int == 0, "\(name): \(seen)") }
     #expect(seen["reached"].int == 200, "\(seen)")
+    #expect(seen["stream held"].bool == true && seen["streamed"].int ?? 0 > 100, "\(seen)")
     // On a busy machine the control plane may take two at once.
     #expect(seen["generations"].int ?? 0 >= 120, "\(seen)")
     #expect(seen["requests"].int ?? 0 >= 2000, "\(seen)")
@@ -55,7 +56,7 @@ extension EndToEnd.ProtocolTests {
       apiVersion: weft.dev/v1alpha1
       kind: TrafficPolicy
       metadata: {name: changing, namespace: shop}
-      spec: {targetRefs: [{kind: Service, name: changing}], timeouts: {request: \(10 + generation % 7)s}}
+      spec: {targetRefs: [{kind: Service, name: changing}], timeouts: {connect: \(1 + generation % 7)s}}
       """
   }
 }

@@ -1,5 +1,6 @@
 """Requests without pause while a Service's route changes: changes.py HOST LAST. Each generation of the route stamps its
-number on request and response, and has its own backend; all ends once every connection has seen the last one."""
+number on request and response, and has its own backend; all ends once every connection has seen the last one. An answer
+that began before the changes goes on meanwhile."""
 import json, sys, threading, time
 from wire import Wire
 
@@ -45,9 +46,25 @@ def client():
         facts["reached"] = min(facts.get("reached", newest), newest)
 
 
+def stream():
+    """Bytes of one answer, from before the changes to behind them."""
+    with Wire(host) as w:
+        w.ask("GET", "/drip")
+        w.head()
+        facts["streamed"] = 0
+        try:
+            while any(thread.is_alive() for thread in threads):
+                assert (w.line(), w.exactly(6)) == ("4", b"drip\r\n")
+                facts["streamed"] += 1
+            facts["stream held"] = True
+        except Exception as error:
+            facts["stream held"] = repr(error)
+
+
 threads = [threading.Thread(target=client) for _ in range(6)]
 for thread in threads:
     thread.start()
+stream()
 for thread in threads:
     thread.join()
 facts["examples"] = facts["examples"][:3]
