@@ -69,7 +69,7 @@ public struct MeshSnapshot: Sendable {
     for workload in update.workloads { next.set(workload) }
     let changed = Set(update.removedServices).union(update.services.map(\.key))
     let services = next.services
-    next.traffic.apply(update, changed: changed) { services[$0]?.service }
+    next.traffic.apply(update, changed: changed, before: traffic) { services[$0]?.service }
     return next
   }
 }

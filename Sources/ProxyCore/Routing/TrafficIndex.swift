@@ -18,16 +18,18 @@ struct TrafficIndex: Sendable {
 
   /// - Parameters:
   ///   - changed: the Services that came, changed or went.
+  ///   - before: what limits, budgets and buckets go on from, also where the update replaces everything: requests
+  ///     under way hold them.
   ///   - service: as they are now.
   mutating func apply(
-    _ update: MeshSnapshotUpdate, changed: Set<ServiceKey>, service: (ServiceKey) -> Service?
+    _ update: MeshSnapshotUpdate, changed: Set<ServiceKey>, before: TrafficIndex, service: (ServiceKey) -> Service?
   ) {
     var touched = changed
     for id in update.removedRoutes { set(route: nil, id, &touched) }
     for route in update.routes { set(route: route, route.id, &touched) }
     for id in update.removedPolicies { set(policy: nil, id, &touched) }
     for policy in update.policies { set(policy: policy, policy.id, &touched) }
-    for key in touched { rebuild(key, service(key), now: update.now) }
+    for key in touched { rebuild(key, service(key), before: before, now: update.now) }
   }
 
   private mutating func set(route new: Route?, _ id: String, _ touched: inout Set<ServiceKey>) {
@@ -67,7 +69,7 @@ struct TrafficIndex: Sendable {
     }
   }
 
-  private mutating func rebuild(_ key: ServiceKey, _ service: Service?, now: NanoTime) {
+  private mutating func rebuild(_ key: ServiceKey, _ service: Service?, before: TrafficIndex, now: NanoTime) {
     guard let service else {
       ports[key] = nil
       return
@@ -78,7 +80,8 @@ struct TrafficIndex: Sendable {
     let policies = ids.compactMap { self.policies[$0] }
     ports[key] = service.ports.filter { $0.transport == .tcp }.map {
       PortTraffic(
-        service: key, port: $0, routes: routes, policies: policies, previous: port($0.port, of: key), now: now)
+        service: key, port: $0, routes: routes, policies: policies, previous: before.port($0.port, of: key),
+        now: now)
     }
   }
 }

@@ -30,6 +30,24 @@ import Testing
     #expect(snapshot.service(at: IPAddress("10.96.0.1")!) == nil)
   }
 
+  /// Requests under way hold the limits: what counts them has to be what counts the next ones.
+  @Test func limitsGoOnWhenEverythingIsReplaced() throws {
+    var policy = TrafficPolicy(namespace: "shop", name: "web", targets: [.init(kind: .service(web))])
+    policy.circuitBreaker = CircuitBreaker(maxRequests: 1)
+    policy.retryBudget = RetryBudget(percent: 50)
+    policy.rateLimits = [RateLimit(requests: 1, burst: 1)]
+    var update = MeshSnapshotUpdate(services: [.sample("web", "10.96.0.1")], isComplete: true)
+    update.policies = [policy]
+    let snapshot = MeshSnapshot().applying(update)
+    let first = try #require(snapshot.traffic(of: web, port: 80))
+    let second = try #require(snapshot.applying(update).traffic(of: web, port: 80))
+    #expect(second !== first)
+    #expect(first.limits.tryAcquire(.requests))
+    #expect(!second.limits.tryAcquire(.requests))
+    #expect(second.budget === first.budget)
+    #expect(second.buckets(of: policy.rateLimits[0]) === first.buckets(of: policy.rateLimits[0]))
+  }
+
   @Test func anAddressMovesBetweenServicesInAnyOrder() {
     let before = MeshSnapshot.of([], services: [.sample("web", "10.96.0.1"), .sample("api", "10.96.0.2")])
     let changes = [Service.sample("web", "10.96.0.3"), Service.sample("api", "10.96.0.1")]
