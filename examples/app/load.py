@@ -90,7 +90,9 @@ def main():
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--timeout", type=float, default=5)
     parser.add_argument("--rest", type=float, default=0, help="seconds between a client's requests")
-    print(json.dumps(asyncio.run(Load(parser.parse_args()).run()), indent=1))
+    result = asyncio.run(Load(parser.parse_args()).run())
+    # A line for each of them, for people.
+    print("{" + ",\n ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in result.items()) + "}")
 
 
 if __name__ == "__main__":
