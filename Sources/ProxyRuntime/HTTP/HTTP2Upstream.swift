@@ -12,6 +12,10 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   let loop: EventLoop
   /// Streams that were given out and not opened yet.
   var promised = 0
+  private var isLeaving = false
+  private var isInEvent = false
+  /// It hears nothing more.
+  private(set) var isOver = false
 
   init(stream: any ByteStream, group: HTTP2UpstreamGroup, loop: EventLoop) {
     self.group = group
@@ -38,9 +42,25 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     guard streams.removeValue(forKey: id) != nil else { return }
     if streams.isEmpty { idleSince = loop.now }
     group.hasRoomAgain(self)
+    if !isInEvent { endIfDone() }
+  }
+
+  /// It takes no new streams, and ends with its last one.
+  func leave() {
+    isLeaving = true
+    group.leaves(self)
+    if !isInEvent { endIfDone() }
+  }
+
+  private func endIfDone() {
+    guard isLeaving, isIdle, !isOver else { return }
+    isOver = true
+    transport.end()
+    group.leaves(self)
   }
 
   func event(_ event: HTTP2Connection.Event) {
+    isInEvent = true
     switch event {
     case .headers(let id, let end):
       guard let stream = streams[id] else { return }
@@ -67,7 +87,7 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     case .writable(let id): streams[id]?.mayWrite()
     case .connectionWritable: transportUnblocked()
     case .streamsAvailable: group.hasRoomAgain(self)
-    case .goAway: group.leaves(self)
+    case .goAway: leave()
     case .pong: break
     }
   }
@@ -77,12 +97,13 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   private func ended() {
     if streams.isEmpty { idleSince = loop.now }
     group.hasRoomAgain(self)
-    if streams.isEmpty, transport.http2.isDraining { transport.end() }
   }
 
   func eventsEnded() {
     for stream in touched { stream.eventEnded() }
     touched.removeAll(keepingCapacity: true)
+    isInEvent = false
+    endIfDone()
   }
 
   func transportUnblocked() { for stream in Array(streams.values) { stream.mayWrite() } }
@@ -90,8 +111,12 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   func transportFailed(_ reason: String) {
     let broken = streams.values
     streams = [:]
+    isOver = true
     group.leaves(self)
     for stream in broken { stream.broken(.closed) }
+    // What came whole before the end.
+    for stream in touched { stream.eventEnded() }
+    touched.removeAll()
   }
 
   func close() {
@@ -133,10 +158,10 @@ final class HTTP2ClientStream: Upstream {
     if head.scheme.isEmpty { head.setScheme("http".utf8) }
     guard let id = connection.open(self, head, end: framing == .none) else {
       isDone = true
-      let owner = owner
-      self.owner = nil
-      // In a later tick: the caller is in the middle of sending.
-      _ = connection.loop.after(0) {
+      // In a later tick: the caller is in the middle of sending. Whoever has let go by then isn't told.
+      _ = connection.loop.after(0) { [self] in
+        let owner = owner
+        self.owner = nil
         owner?.upstreamFailed(.refused)
         owner?.eventEnded()
       }

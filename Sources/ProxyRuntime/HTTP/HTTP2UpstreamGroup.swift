@@ -60,7 +60,7 @@ final class HTTP2UpstreamGroup {
   func leaves(_ connection: HTTP2Upstream) {
     connections.removeAll { $0 === connection }
     leaving.removeAll { $0 === connection }
-    if !connection.transport.isClosed, !connection.isIdle { leaving.append(connection) }
+    if !connection.isOver { leaving.append(connection) }
   }
 
   /// true where nothing is left of it.
@@ -77,8 +77,6 @@ final class HTTP2UpstreamGroup {
 
   /// Idle connections close at once, others with their last stream.
   func drain() {
-    for connection in Array(connections) {
-      if connection.isIdle { connection.close() } else { leaves(connection) }
-    }
+    for connection in Array(connections) { connection.leave() }
   }
 }
