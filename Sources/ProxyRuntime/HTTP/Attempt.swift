@@ -9,6 +9,8 @@ final class Attempt: UpstreamOwner {
   var upstream: (any Upstream)?
   var opening: StreamOpening?
   var waiter: ConnectionWaiter?
+  /// The end of that waiting.
+  var waiterAlarm: Alarm?
   var began: NanoTime = 0
   /// The time of the response's head, and what it says of the endpoint.
   var answered: (at: NanoTime, outcome: AttemptOutcome)?
@@ -64,6 +66,8 @@ extension Exchange {
     attempt.opening = nil
     attempt.waiter?.cancel()
     attempt.waiter = nil
+    attempt.waiterAlarm?.cancel()
+    attempt.waiterAlarm = nil
     if let token = attempt.token {
       let now = worker.loop.now
       attempt.cluster?.endpoints.finished(

@@ -6,23 +6,43 @@ final class ConnectionSlot {
   private let limits: CircuitLimits
   private weak var cluster: Cluster?
   private var isHeld = true
+  private var isIdle = false
 
   fileprivate init(_ limits: CircuitLimits, _ cluster: Cluster) {
     self.limits = limits
     self.cluster = cluster
   }
 
+  func isOf(_ cluster: Cluster) -> Bool { self.cluster === cluster }
+
   /// The connection serves whoever waits for one.
-  func becameIdle() { cluster?.wakeWaiter() }
+  func becameIdle() {
+    isIdle = true
+    cluster?.slots.idleCount += 1
+    cluster?.wakeWaiter()
+  }
+
+  func becameBusy() {
+    guard isIdle else { return }
+    isIdle = false
+    cluster?.slots.idleCount -= 1
+  }
 
   /// Also where its connection never came to be.
   deinit { release() }
 
   func release() {
     guard isHeld else { return }
-    isHeld = false
-    limits.release(.connections)
+    yield()
     cluster?.wakeWaiter()
+  }
+
+  /// Gives the place back to the caller, whoever else waits for one.
+  func yield() {
+    guard isHeld else { return }
+    isHeld = false
+    becameBusy()
+    limits.release(.connections)
   }
 }
 
@@ -55,6 +75,8 @@ final class ConnectionWaiter {
 struct ConnectionSlots {
   private static let waitingBound = 4096
 
+  /// Of the connections those without a request.
+  fileprivate(set) var idleCount = 0
   private var waiting: Deque<ConnectionWaiter> = []
 
   /// nil: as many are open as the breaker allows.

@@ -8,7 +8,7 @@ extension Exchange {
     cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
     let now = worker.loop.now
     let index =
-      cookie.flatMap { cluster.endpoints.persistent($0) }
+      (tried.isEmpty ? cookie : nil).flatMap { cluster.endpoints.persistent($0) }
       ?? cluster.endpoints.choose(
         hash: balancingHash(cluster.policy.loadBalancer), excluding: tried, now: now, random: &worker.loop.random)
     guard let index else { return reply(503, .noHealthyUpstream) }
@@ -52,6 +52,10 @@ extension Exchange {
     var slot: ConnectionSlot?
     if !isHTTP2, let limits = cluster.traffic?.limits {
       slot = cluster.slots.take(limits, cluster)
+      if slot == nil {
+        worker.upstreams.yieldPlace(in: cluster)
+        slot = cluster.slots.take(limits, cluster)
+      }
       guard slot != nil else { return wait(limits, cluster, attempt) }
     }
     attempt.generation += 1
@@ -82,15 +86,14 @@ extension Exchange {
   private func wait(_ limits: CircuitLimits, _ cluster: Cluster, _ attempt: Attempt) {
     attempt.waiter = cluster.slots.wait(limits) { [unowned self, unowned attempt] in
       attempt.waiter = nil
-      attempt.alarm?.cancel()
-      attempt.alarm = nil
+      attempt.waiterAlarm?.cancel()
+      attempt.waiterAlarm = nil
       open(attempt)
       eventEnded()
     }
     guard attempt.waiter != nil else { return failed(attempt, .overflow, wasReused: false) }
-    guard attempt.alarm == nil else { return }
-    attempt.alarm = worker.loop.after(cluster.policy.connectTimeout) { [unowned self, unowned attempt] in
-      failed(attempt, .connect(.timeout), wasReused: false)
+    attempt.waiterAlarm = worker.loop.after(cluster.policy.connectTimeout) { [unowned self, unowned attempt] in
+      failed(attempt, .overflow, wasReused: false)
       eventEnded()
     }
   }
@@ -188,15 +191,20 @@ extension Exchange {
     guard isCurrent(attempt) else { return }
     attempt.upstream = nil
     attempt.answered = nil
-    end(attempt, failure.isOfTheEndpoint ? .failure : .abandoned)
+    let isStale = isStale(failure, wasReused)
+    let address = attempt.target?.address
+    end(attempt, failure.isOfTheEndpoint && !isStale ? .failure : .abandoned)
     guard !responseBegan else { return breakOff() }
     // The other try goes on.
     guard self.attempt == nil else { return }
     hedgeAlarm?.cancel()
-    // A connection that was idle may have been closed by its server just then: nothing has been done with the request.
-    if wasReused, retry.isIdempotent, retry.canReplay, tried.count < 8, case .closed = failure {
+    if isStale {
+      staleTries += 1
+      if let index = tried.lastIndex(where: { $0 == address }) { tried.remove(at: index) }
       return startAttempt()
     }
+    // Another try would meet the same limit.
+    if case .overflow = failure { return reply(failure.status, failure.flag) }
     let decision = decide(after: RetryState.Failure(failure))
     guard case .retry(let delay) = decision else {
       if case .giveUp(let reason) = decision, retry.retries > 0, let flag = reason.flag {
@@ -205,6 +213,13 @@ extension Exchange {
       return reply(failure.status, failure.flag)
     }
     again(after: delay)
+  }
+
+  /// A connection that was idle may have been closed by its server just then: nothing has been done with the request,
+  /// and it says nothing about the endpoint.
+  private func isStale(_ failure: UpstreamFailure, _ wasReused: Bool) -> Bool {
+    guard case .closed = failure else { return false }
+    return wasReused && !responseBegan && retry.isIdempotent && retry.canReplay && staleTries < 8
   }
 
   private func decide(after failure: RetryState.Failure) -> RetryState.Decision {

@@ -10,7 +10,9 @@ extension Exchange {
     worker.log(.info, logLine(status, flag))
     responseHead.removeAll()
     responseHead.setStatus(status)
-    if plan?.policy.headers.reason == true { responseHead.append("weft-reason", "\(flag.rawValue): \(flag.reason)") }
+    if (plan?.policy ?? view?.policy)?.headers.reason == true {
+      responseHead.append("weft-reason", "\(flag.rawValue): \(flag.reason)")
+    }
     replyPrepared(text: flag.reason)
   }
 

@@ -46,6 +46,8 @@ final class Exchange: Timed {
   /// For a client that has no cookie of the balancer's yet.
   var newCookie: UInt64?
   var tried: [SocketAddress] = []
+  /// Tries over connections that turned out to be closed.
+  var staleTries = 0
   var backoff: Alarm?
   /// Bytes of the request's path that the route's prefix took.
   var matchedPrefix = 0
@@ -104,6 +106,8 @@ final class Exchange: Timed {
     RequestHeaders.prepare(
       &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
     retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent(plan), deadline: deadline)
+    // During an injected delay.
+    if !kept.isEmpty { retry.kept(kept.count) }
     view?.traffic.budget.began(at: worker.loop.now)
     startAttempt()
   }
@@ -222,6 +226,7 @@ final class Exchange: Timed {
     backend = nil
     plan = nil
     cookie = nil
+    staleTries = 0
     tried.removeAll(keepingCapacity: true)
   }
 

@@ -198,7 +198,10 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     guard case .open = state else { return }
     if case .chunked = responseFraming { HTTP1Writer.lastChunk(trailers: trailers, into: &out) }
     isAnswering = false
-    guard keepsAlive, requestEnded, !clientHasEnded || held.readableBytes > 0 else { return linger() }
+    // A head that went before the drain began couldn't say so.
+    guard keepsAlive, requestEnded, !worker.isDraining, !clientHasEnded || held.readableBytes > 0 else {
+      return linger()
+    }
     // Never from within the event of another stream: the next request may run through to its own end.
     if held.readableBytes > 0 {
       schedule()

@@ -106,13 +106,12 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     } catch {
       return fail(.malformed(error.reason))
     }
-    if !isBusy, !isClosed, !bytes.isEmpty { close() }
     owner?.eventEnded()
   }
 
   /// false: the connection is somebody else's now, or closed.
   private func take(_ event: HTTP1Reader.Event, rest: UnsafeRawBufferPointer) -> Bool {
-    if isDiscarding { return discard(event) }
+    if isDiscarding { return discard(event, rest) }
     switch event {
     case .head:
       if reader.isTunnel { return upgrade(rest) }
@@ -121,18 +120,18 @@ final class HTTP1Upstream: Upstream, StreamOwner {
       owner?.responded(&head, framing: reader.framing, isInformational: reader.isInformational)
     case .body(let bytes): owner?.received(bytes)
     case .end:
-      if !reader.isInformational { completed() }
+      if !reader.isInformational { completed(rest) }
     }
     return !isClosed
   }
 
-  private func discard(_ event: HTTP1Reader.Event) -> Bool {
+  private func discard(_ event: HTTP1Reader.Event, _ rest: UnsafeRawBufferPointer) -> Bool {
     switch event {
     case .head: if reader.isTunnel { close() }
     case .body(let bytes):
       discarded += bytes.count
       if discarded > Self.discardBound { close() }
-    case .end: if !reader.isInformational { completed() }
+    case .end: if !reader.isInformational { completed(rest) }
     }
     return !isClosed
   }
@@ -154,21 +153,22 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     return false
   }
 
-  private func completed() {
+  /// - Parameter rest: what came behind the response: nobody asked for it, so that no later request may meet it.
+  private func completed(_ rest: UnsafeRawBufferPointer) {
     let owner = owner
     self.owner = nil
     stopDiscarding()
     isBusy = false
-    if reader.isKeepAlive, requestEnded, reader.isBetweenMessages {
-      isReused = true
-      idleSince = pool.loop.now
-      stream.resume()
-      pool.keep(self)
-    } else {
-      close()
-    }
+    let goesOn = reader.isKeepAlive && requestEnded && reader.isBetweenMessages && rest.isEmpty
+    if !goesOn { close() }
     owner?.responseEnded(trailers: reader.trailers)
     owner?.eventEnded()
+    guard goesOn, !isClosed else { return }
+    isReused = true
+    idleSince = pool.loop.now
+    stream.resume()
+    // Last: it may be another request's before this returns.
+    pool.keep(self)
   }
 
   func ended(_ side: RelayState.Side) {

@@ -5,6 +5,8 @@ import ProxyCore
 /// beyond a bound, ends the copy.
 final class MirrorUpstream: UpstreamOwner {
   private static let bufferBound = 256 << 10
+  /// A copy that isn't answered by then is let go.
+  private static let patience: NanoTime = .seconds(15)
 
   private let worker: Worker
   private var upstream: (any Upstream)?
@@ -15,6 +17,7 @@ final class MirrorUpstream: UpstreamOwner {
   private var isWhole = false
   private var trailers: HTTPHead?
   private var isDone = false
+  private var alarm: Alarm?
 
   init(worker: Worker, head: HTTPHead, framing: HTTP1Reader.Framing) {
     self.worker = worker
@@ -24,6 +27,7 @@ final class MirrorUpstream: UpstreamOwner {
 
   func start(_ client: HTTPClient, _ target: OutboundRoute.Endpoint, isHTTP2: Bool, cluster: Cluster) {
     worker.keepAlive(self)
+    alarm = worker.loop.after(Self.patience) { [unowned self] in abandon() }
     let key = UpstreamPool.Key(source: client.workload, target: target)
     if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream) }
     let attempt = worker.upstreams.open(
@@ -78,6 +82,7 @@ final class MirrorUpstream: UpstreamOwner {
 
   private func end() {
     isDone = true
+    alarm?.cancel()
     opening = nil
     upstream = nil
     worker.release(self)
@@ -106,5 +111,8 @@ extension Exchange {
     let copied = MirrorUpstream(worker: worker, head: head, framing: framing)
     copied.start(client, cluster.targets[index], isHTTP2: usesHTTP2(cluster), cluster: cluster)
     mirrors.append(copied)
+    // What came during an injected delay.
+    if !kept.isEmpty { kept.withUnsafeBytes { copied.sendBody($0) } }
+    if requestEnded { copied.finishRequest(trailers: requestTrailers) }
   }
 }

@@ -33,6 +33,7 @@ final class UpstreamPool {
     if isHTTP2 { return groups[key]?.stream() }
     guard let index = idle.index(forKey: key), let upstream = idle.values[index].popLast() else { return nil }
     idleCount -= 1
+    upstream.slot?.becameBusy()
     return upstream
   }
 
@@ -69,6 +70,16 @@ final class UpstreamPool {
     idleCount += 1
     idle[upstream.target, default: []].append(upstream)
     upstream.slot?.becameIdle()
+  }
+
+  /// Ends one of the cluster's idle connections, whose place a connection to another endpoint needs.
+  func yieldPlace(in cluster: Cluster) {
+    guard cluster.slots.idleCount > 0 else { return }
+    for list in idle.values {
+      guard let upstream = list.first(where: { $0.slot?.isOf(cluster) == true }) else { continue }
+      upstream.slot?.yield()
+      return upstream.close()
+    }
   }
 
   /// It is closed, or carries something else than HTTP now.
