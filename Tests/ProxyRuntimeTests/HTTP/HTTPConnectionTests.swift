@@ -1,0 +1,456 @@
+import CLinux
+import Glibc
+import MeshModel
+import ProxyCore
+import Testing
+
+@testable import ProxyRuntime
+
+extension RuntimeTests {
+  /// Connections of HTTP/1.1 on both sides: order, framing, backpressure, ends.
+  @Suite struct HTTPConnectionTests {
+    @Test func keepAliveUsesOneConnectionOnEachSide() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.get("/0")
+      let backend = try lab.accept()
+      for round in 0..<20 {
+        let request = try backend.read()
+        #expect(request.start == "GET /\(round) HTTP/1.1" && request["host"] == "web")
+        #expect(request.values("x-forwarded-for") == ["127.0.0.1"] && request["x-request-id"]?.utf8.count == 36)
+        try backend.respond(200, "answer \(round)", "X-Seen: \(round)", "Connection: keep-alive")
+        let answer = try client.read()
+        #expect(answer.start == "HTTP/1.1 200 OK" && answer.text == "answer \(round)" && answer["x-seen"] == "\(round)")
+        if round < 19 { try client.get("/\(round + 1)") }
+      }
+      #expect(lab.isLeftAlone(for: 0))
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func pipelinedRequestsAreAnsweredInOrder() throws {
+      let lab = try HTTPLab(routes: [.web([.to("web", path: "/web")])])
+      let client = try lab.connect()
+      // One has a body, one no route; all of it in one write.
+      try client.write(
+        "GET /web/1 HTTP/1.1\r\nHost: web\r\n\r\nPOST /web/2 HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\n\r\nabc"
+          + "GET /none HTTP/1.1\r\nHost: web\r\n\r\nGET /web/4 HTTP/1.1\r\nHost: web\r\n\r\n")
+      let backend = try lab.accept()
+      #expect(try backend.read().target == "/web/1")
+      // The second isn't sent before the first is answered.
+      #expect(backend.isSilent())
+      try backend.respond(200, "one")
+      let second = try backend.read()
+      #expect(second.target == "/web/2" && second.text == "abc")
+      try backend.respond(200, "two")
+      #expect(try backend.read().target == "/web/4")
+      try backend.respond(200, "four")
+      #expect(try client.read().text == "one")
+      #expect(try client.read().text == "two")
+      #expect(try client.read().status == 404)
+      #expect(try client.read().text == "four")
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func manyPipelinedRequests() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.write((0..<200).map { "GET /\($0) HTTP/1.1\r\nHost: web\r\n\r\n" }.joined())
+      let backend = try lab.accept()
+      for round in 0..<200 {
+        #expect(try backend.read().target == "/\(round)")
+        try backend.respond(200, "\(round)")
+        #expect(try client.read().text == "\(round)")
+      }
+      client.close()
+      try lab.finish()
+    }
+
+    /// A client that reads nothing stops the backend; a backend that reads nothing stops the client.
+    @Test(arguments: [true, false]) func aSideThatDoesNotReadStopsTheOther(isRequest: Bool) throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      let size = 40 << 20
+      if isRequest {
+        try client.write("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: \(size)\r\n\r\n")
+      } else {
+        try client.get()
+      }
+      let backend = try lab.accept()
+      if isRequest {
+        _ = try backend.readHead()
+      } else {
+        _ = try backend.read()
+        try backend.write("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
+      }
+      let (writer, reader) = isRequest ? (client, backend) : (backend, client)
+      if !isRequest { _ = try reader.readHead() }
+      let chunk = pattern(65_536, 3)
+      let flags = fcntl(writer.socket.fd, F_GETFL)
+      writer.socket.stopBlocking()
+      var sent = 0
+      var idle = 0
+      while idle < 50 {
+        let at = sent % chunk.count
+        let count = chunk[at...].withUnsafeBytes {
+          send(writer.socket.fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+        }
+        sent += max(0, count)
+        idle = count > 0 ? 0 : idle + 1
+        if count <= 0 { usleep(2000) }
+      }
+      // Two pairs of kernel buffers, and the proxy's own.
+      #expect(sent < 24 << 20)
+      // Once it reads, all of it arrives as it was sent.
+      _ = fcntl(writer.socket.fd, F_SETFL, flags)
+      let socket = writer.socket
+      let start = sent
+      let rest = inBackground {
+        var sent = start
+        while sent < size {
+          let at = sent % chunk.count
+          let piece = Array(chunk[at..<min(chunk.count, at + size - sent)])
+          try socket.write(piece)
+          sent += piece.count
+        }
+      }
+      var received = 0
+      var differs = false
+      while received < size {
+        let piece = try reader.take(min(size - received, 65_536))
+        if piece != Array(chunk.prefix(piece.count)) { differs = true }
+        received += piece.count
+      }
+      #expect(!differs)
+      try rest.get()
+      if isRequest {
+        try backend.respond(200, "all")
+        #expect(try client.read().text == "all")
+      }
+      client.close()
+      try lab.finish(threads: 1)
+    }
+
+    @Test func chunksAndTrailersPassBothWays() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.write(
+        "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n"
+      )
+      let backend = try lab.accept()
+      let request = try backend.read()
+      #expect(request.text == "abcde" && request["x-sum"] == "5")
+      try backend.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+      #expect(try client.readHead()["transfer-encoding"] == "chunked")
+      // What there is goes on before the rest comes.
+      #expect(try client.take(6) == Array("1\r\nx\r\n".utf8))
+      try backend.write("0\r\nX-Sum: 1\r\n\r\n")
+      #expect(try client.take(15) == Array("0\r\nX-Sum: 1\r\n\r\n".utf8))
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func aBodyUntilTheEndBecomesChunks() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.get()
+      let backend = try lab.accept()
+      _ = try backend.read()
+      try backend.write("HTTP/1.1 200 OK\r\n\r\nuntil the end")
+      backend.close()
+      #expect(try client.read().text == "until the end")
+      // The client's connection goes on.
+      try client.get("/next")
+      let second = try lab.accept()
+      _ = try second.read()
+      try second.respond(200, "next")
+      #expect(try client.read().text == "next")
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func aClientOfHTTP10() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.write("GET /old HTTP/1.0\r\n\r\n")
+      let backend = try lab.accept()
+      #expect(try backend.read().start == "GET /old HTTP/1.1")
+      try backend.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+      let head = try client.readHead()
+      #expect(head["transfer-encoding"] == nil && head["connection"] == "close")
+      #expect(try client.readToEnd() == Array("abc".utf8))
+      client.close()
+      // With a length the connection may go on, if it asks for that.
+      let keeping = try lab.connect()
+      for _ in 0..<2 {
+        try keeping.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        _ = try backend.read()
+        try backend.respond(200, "abc")
+        let answer = try keeping.read()
+        #expect(answer.text == "abc" && answer["connection"] == "keep-alive")
+      }
+      keeping.close()
+      try lab.finish()
+    }
+
+    @Test func answersToHEADHaveNoBody() throws {
+      let lab = try HTTPLab(routes: [.web([.to("web", path: "/web")])])
+      let client = try lab.connect()
+      try client.write("HEAD /web HTTP/1.1\r\nHost: web\r\n\r\nHEAD /none HTTP/1.1\r\nHost: web\r\n\r\n")
+      let backend = try lab.accept()
+      #expect(try backend.read().start == "HEAD /web HTTP/1.1")
+      try backend.write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+      let answer = try client.read(toHead: true)
+      #expect(answer.status == 200 && answer.values("content-length") == ["1000"])
+      let refusal = try client.read(toHead: true)
+      #expect(refusal.status == 404 && refusal.values("content-length").count == 1)
+      // Both connections are in step still.
+      try client.get("/web/2")
+      #expect(try backend.read().target == "/web/2")
+      try backend.respond(200, "two")
+      #expect(try client.read().text == "two")
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func informationalAnswersPass() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.write("POST / HTTP/1.1\r\nHost: web\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+      let backend = try lab.accept()
+      #expect(try backend.readHead()["expect"] == "100-continue")
+      try backend.write("HTTP/1.1 100 Continue\r\n\r\n")
+      #expect(try client.readHead().start == "HTTP/1.1 100 Continue")
+      try client.write("ab")
+      #expect(try backend.take(2) == Array("ab".utf8))
+      try backend.write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+      try backend.respond(201, "made")
+      #expect(try client.readHead()["link"] == "</a>")
+      let answer = try client.read()
+      #expect(answer.status == 201 && answer.text == "made")
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func anUpgradedConnectionCarriesBytes() throws {
+      let lab = try HTTPLab(policies: [.web { $0.circuitBreaker = CircuitBreaker(maxConnections: 1) }])
+      let client = try lab.connect()
+      try client.get("/chat", "Connection: Upgrade", "Upgrade: websocket")
+      let backend = try lab.accept()
+      let request = try backend.read()
+      #expect(request["upgrade"] == "websocket" && request["connection"]?.lowercased() == "upgrade")
+      try backend.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst")
+      let answer = try client.readHead()
+      #expect(answer.status == 101 && answer["upgrade"] == "websocket")
+      #expect(try client.take(5) == Array("first".utf8))
+      for round in 0..<20 as Range<UInt8> {
+        try client.socket.write([round, 255])
+        #expect(try backend.take(2) == [round, 255])
+        try backend.socket.write([round])
+        #expect(try client.take(1) == [round])
+      }
+      // Its place among the connections is free for another.
+      #expect(try lab.count(.connections) == 0 && lab.count(.requests) == 0)
+      client.socket.endWriting()
+      #expect(try backend.readToEnd() == [])
+      backend.close()
+      #expect(try client.readToEnd() == [])
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func aRefusedUpgradeIsAnAnswerLikeOthers() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.get("/chat", "Connection: Upgrade", "Upgrade: websocket")
+      let backend = try lab.accept()
+      _ = try backend.read()
+      try backend.respond(426, "no")
+      #expect(try client.read().status == 426)
+      try client.get("/next")
+      #expect(try backend.read()["upgrade"] == nil)
+      try backend.respond(200, "next")
+      #expect(try client.read().text == "next")
+      client.close()
+      try lab.finish()
+    }
+
+    /// The answer comes although the client is in the middle of a body that nobody reads.
+    @Test func aRefusalOfABodyUnderWayIsNotLost() throws {
+      let lab = try HTTPLab(routes: [.web([.to("web", path: "/web")])])
+      for _ in 0..<3 {
+        let client = try lab.connect()
+        try client.write("POST /none HTTP/1.1\r\nHost: web\r\nContent-Length: \(4 << 20)\r\n\r\n")
+        let socket = client.socket
+        let writing = inBackground { try socket.write(pattern(4 << 20)) }
+        let answer = try client.read()
+        #expect(answer.status == 404 && answer["connection"] == "close")
+        // What is still on its way is read and thrown away.
+        try writing.get()
+        #expect(try client.readToEnd() == [])
+        client.close()
+      }
+      try lab.finish()
+    }
+
+    @Test(arguments: [
+      "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n",
+      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "no request\r\n\r\n",
+    ])
+    func whatIsNoRequestIsRefused(text: String) throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.write(text)
+      let answer = try client.read()
+      #expect(answer.status == 400 && answer["connection"] == "close")
+      #expect(try client.readToEnd() == [])
+      #expect(lab.isLeftAlone(for: 0))
+      client.close()
+      try lab.finish()
+    }
+
+    @Test(arguments: [true, false]) func aClientThatLeavesMidRequestFreesTheUpstream(isWhole: Bool) throws {
+      let lab = try HTTPLab(policies: [.web { $0.circuitBreaker = CircuitBreaker(maxConnections: 1, maxRequests: 1) }])
+      for _ in 0..<5 {
+        let client = try lab.connect()
+        if isWhole {
+          try client.get()
+        } else {
+          try client.write("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nabc")
+        }
+        let backend = try lab.accept()
+        _ = try backend.readHead()
+        #expect(try lab.count(.requests) == 1)
+        client.reset()
+        #expect(try eventually { try lab.count(.requests) == 0 })
+        // Nobody waits for its answer: the server may stop working on it.
+        #expect(backend.socket.receiveError() != EAGAIN)
+        #expect(try eventually { try lab.count(.connections) == 0 })
+      }
+      try lab.finish()
+    }
+
+    @Test func aLongRestOfAnUnwantedAnswerEndsItsConnection() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.get()
+      let backend = try lab.accept()
+      _ = try backend.read()
+      try backend.write("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\nabc")
+      _ = try client.readHead()
+      client.reset()
+      #expect(try eventually { try lab.node.sessionCount == 0 })
+      let socket = backend.socket
+      #expect(throws: SystemError.self) { try socket.write(pattern(9_000_000)) }
+      backend.close()
+      try lab.finish()
+    }
+
+    @Test func anAnswerThatBreaksOffBreaksTheClientsOff() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.get()
+      let backend = try lab.accept()
+      _ = try backend.read()
+      try backend.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+      _ = try client.readHead()
+      #expect(try client.take(3) == Array("abc".utf8))
+      backend.close()
+      // Never a clean end: the client would take what it has for the whole.
+      #expect(client.socket.receiveError() == ECONNRESET)
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func whatIsNoAnswerIsA502() throws {
+      let lab = try HTTPLab(policies: [.web { _ in }])
+      let client = try lab.connect()
+      try client.get()
+      let backend = try lab.accept()
+      _ = try backend.read()
+      try backend.write("SSH-2.0-x\r\n\r\n")
+      let answer = try client.read()
+      #expect(answer.status == 502 && answer["weft-reason"]?.hasPrefix("UPE: ") == true)
+      #expect(backend.socket.receiveError() != EAGAIN)
+      client.close()
+      try lab.finish()
+    }
+
+    /// A half-closed client still gets its answers.
+    @Test func aClientMayEndItsDirection() throws {
+      let lab = try HTTPLab()
+      let client = try lab.connect()
+      try client.write("GET /1 HTTP/1.1\r\nHost: web\r\n\r\nGET /2 HTTP/1.1\r\nHost: web\r\n\r\n")
+      client.socket.endWriting()
+      let backend = try lab.accept()
+      for round in 1...2 {
+        #expect(try backend.read().target == "/\(round)")
+        try backend.respond(200, "\(round)")
+        #expect(try client.read().text == "\(round)")
+      }
+      #expect(try client.readToEnd() == [])
+      client.close()
+      try lab.finish()
+    }
+
+    @Test func aDrainEndsConnectionsAfterTheirAnswers() throws {
+      let lab = try HTTPLab()
+      let idle = try lab.connect()
+      try idle.get("/idle")
+      let first = try lab.accept()
+      _ = try first.read()
+      try first.respond(200, "idle")
+      #expect(try idle.read().text == "idle")
+      let unanswered = try lab.connect()
+      try unanswered.get("/unanswered")
+      _ = try first.read()
+      let begun = try lab.connect()
+      try begun.get("/begun")
+      let second = try lab.accept()
+      _ = try second.read()
+      try second.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+      _ = try begun.readHead()
+      lab.node.post(.drain)
+      #expect(try idle.readToEnd() == [])
+      #expect(!lab.node.isDrained)
+      try first.respond(200, "done")
+      let answer = try unanswered.read()
+      #expect(answer.text == "done" && answer["connection"] == "close")
+      #expect(try unanswered.readToEnd() == [])
+      // Its head had gone before: it couldn't say that the connection ends.
+      try second.write("def")
+      #expect(try begun.readToEnd() == Array("abcdef".utf8))
+      for client in [idle, unanswered, begun] { client.close() }
+      #expect(eventually { lab.node.isDrained })
+      try lab.finish()
+    }
+
+    @Test func nothingLeaksOverManyConnections() throws {
+      let lab = try HTTPLab(backends: 2)
+      let backends = lab.backends
+      let serving = backends.map { backend in
+        inBackground {
+          while let peer = try? backend.accept() {
+            _ = inBackground {
+              let peer = HTTPPeer(peer)
+              while let request = try? peer.read() { try peer.respond(200, request.target) }
+            }
+          }
+        }
+      }
+      for round in 0..<300 {
+        let client = try lab.connect()
+        for request in 0..<3 {
+          try client.get("/\(round)/\(request)")
+          #expect(try client.read().text == "/\(round)/\(request)")
+        }
+        if round % 3 == 0 { client.reset() } else { client.close() }
+      }
+      #expect(lab.node.socketRequests < 6)
+      for backend in backends { shutdown(backend.fd, Int32(SHUT_RD)) }
+      for server in serving { try server.get() }
+      try lab.finish(threads: serving.count)
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import CLinux
+import Glibc
+import MeshModel
+import ProxyCore
+import Testing
+
+@testable import ProxyRuntime
+
+/// A worker, a client's way in, and Services whose endpoints are sockets of the test's: `shop/web` with as many as
+/// wanted, others with one each.
+final class HTTPLab {
+  static let web = ServiceKey(namespace: "shop", name: "web")
+
+  let node: TestNode
+  let backends: [TestSocket]
+  /// By the Service's name.
+  private(set) var others: [String: TestSocket] = [:]
+  private let entrance: TestSocket
+  private let descriptors: Int
+  private var peers: [HTTPPeer] = []
+
+  /// - Parameters:
+  ///   - speaking: the ports' `appProtocol`.
+  ///   - dead: so many of `shop/web`'s endpoints refuse connections; they come behind the others.
+  init(
+    backends count: Int = 1, dead: Int = 0, others names: [String] = [], speaking: String = "http",
+    routes: [Route] = [], policies: [TrafficPolicy] = []
+  ) throws {
+    node = try TestNode()
+    _ = try node.on { _ in }
+    descriptors = try Self.quietDescriptors()
+    backends = try (0..<count).map { _ in try TestSocket.listening() }
+    var update = MeshSnapshotUpdate()
+    update.node = "one"
+    update.now = EventLoop.clock()
+    var ports = backends.map(\.address.port)
+    for _ in 0..<dead {
+      let closed = try TestSocket.listening()
+      ports.append(closed.address.port)
+      closed.close()
+    }
+    update.services = [Self.service("web", speaking)]
+    update.workloads = ports.enumerated().map { Self.workload("web", $0.offset, port: $0.element) }
+    for name in names {
+      let backend = try TestSocket.listening()
+      others[name] = backend
+      update.services.append(Self.service(name, speaking))
+      update.workloads.append(Self.workload(name, 0, port: backend.address.port))
+    }
+    update.routes = routes
+    update.policies = policies
+    try node.apply(update)
+    node.addPod("shop/a")
+    let listener = try TestSocket.listening(isBlocking: false)
+    entrance = listener
+    try node.on { worker in
+      let pod = worker.pods["shop/a"]!
+      pod.listeners.append(
+        try TCPListener(fd: listener.fd, loop: worker.loop, report: { _ in }) { [unowned worker] fd, peer in
+          guard let stream = worker.accept(fd) else { return }
+          let client = HTTPClient(
+            workload: "shop/a", identity: .of("a"), address: peer, service: HTTPLab.web, port: 80, family: .v4)
+          guard let traffic = worker.snapshot.traffic(of: HTTPLab.web, port: 80) else { return stream.reset() }
+          worker.serve(stream, traffic, client, Session.Facts(direction: .outbound, workload: "shop/a"))
+        })
+    }
+  }
+
+  private static func service(_ name: String, _ speaking: String) -> Service {
+    Service(
+      key: ServiceKey(namespace: "shop", name: name), addresses: [], ports: [.init(port: 80, appProtocol: speaking)])
+  }
+
+  private static func workload(_ service: String, _ index: Int, port: UInt16) -> Workload {
+    Workload(
+      id: "shop/\(service)-\(index)", namespace: "shop", name: "\(service)-\(index)", serviceAccount: "sa", node: "two",
+      addresses: [IPAddress("127.0.0.1")!], isMeshed: false,
+      memberships: [
+        .init(
+          service: ServiceKey(namespace: "shop", name: service), ports: [.init(servicePort: 80, targetPort: port)])
+      ])
+  }
+
+  /// Once the threads of the test before have let go of theirs.
+  private static func quietDescriptors() throws -> Int {
+    var last = try openDescriptors()
+    var unchanged = 0
+    while unchanged < 25 {
+      usleep(2000)
+      let now = try openDescriptors()
+      unchanged = now == last ? unchanged + 1 : 0
+      last = now
+    }
+    return last
+  }
+
+  func change(_ body: (inout MeshSnapshotUpdate) -> Void) throws {
+    var update = MeshSnapshotUpdate()
+    update.node = "one"
+    update.now = EventLoop.clock()
+    body(&update)
+    try node.apply(update)
+    _ = try node.on { _ in }
+  }
+
+  func connect() throws -> HTTPPeer { HTTPPeer(try connectRaw()) }
+  func connectRaw() throws -> TestSocket { try TestSocket.connected(to: entrance.address) }
+
+  private func peer(_ socket: TestSocket) -> HTTPPeer {
+    let peer = HTTPPeer(socket)
+    peers.append(peer)
+    return peer
+  }
+
+  /// The next connection to an endpoint of `shop/web`, or of another Service.
+  func accept(_ backend: Int = 0) throws -> HTTPPeer { peer(try backends[backend].accept()) }
+  func accept(_ service: String) throws -> HTTPPeer {
+    let backend = try #require(others[service])
+    return peer(try backend.accept())
+  }
+
+  /// Whichever endpoint of `shop/web` is dialled next.
+  func acceptAny() throws -> (index: Int, peer: HTTPPeer) {
+    var polls = backends.map { pollfd(fd: $0.fd, events: Int16(POLLIN), revents: 0) }
+    guard Glibc.poll(&polls, UInt(polls.count), 10_000) > 0, let index = polls.firstIndex(where: { $0.revents != 0 })
+    else { throw SystemError(ETIMEDOUT, "wait for a connection") }
+    return (index, try accept(index))
+  }
+
+  /// Whether no endpoint of `shop/web` is dialled within `milliseconds`.
+  func isLeftAlone(for milliseconds: Int32 = 50) -> Bool {
+    var polls = backends.map { pollfd(fd: $0.fd, events: Int16(POLLIN), revents: 0) }
+    return Glibc.poll(&polls, UInt(polls.count), milliseconds) == 0
+  }
+
+  func count(_ resource: CircuitLimits.Resource) throws -> Int {
+    try node.on { $0.snapshot.traffic(of: HTTPLab.web, port: 80)?.limits.count(of: resource) ?? -1 }
+  }
+
+  /// Once the clients have left: nothing is held any more, no slot and no descriptor.
+  /// - Parameter threads: so many of the test's own `BackgroundResult`s still have theirs.
+  func finish(threads: Int = 0) throws {
+    #expect(try eventually { try node.sessionCount == 0 }, "connections remain")
+    for resource in [CircuitLimits.Resource.requests, .pending, .retries] {
+      #expect(try eventually { try count(resource) == 0 }, "\(resource) are held")
+    }
+    node.post(.removePod(id: "shop/a", runsOn: false))
+    for peer in peers { peer.close() }
+    for backend in backends { backend.close() }
+    for backend in others.values { backend.close() }
+    #expect(try eventually { try count(.connections) == 0 }, "connections are counted")
+    var after = 0
+    let isBack = try eventually {
+      after = try openDescriptors()
+      return after == descriptors + threads
+    }
+    #expect(isBack, "\(descriptors) descriptors before, \(after) after")
+    node.stop()
+  }
+}
+
+extension Route {
+  /// `shop/web`'s, with one rule for each pair of a path prefix and a backend's name.
+  static func web(_ rules: [RouteRule], name: String = "r", hostnames: [String] = []) -> Route {
+    Route(namespace: "shop", name: name, parents: [.init(service: HTTPLab.web)], hostnames: hostnames, rules: rules)
+  }
+}
+
+extension RouteRule {
+  static func to(
+    _ service: String, path: String = "/", filters: [RouteFilter] = [], retry: RetryPolicy? = nil, invalid: String = ""
+  ) -> RouteRule {
+    RouteRule(
+      matches: [RouteMatch(path: .prefix(path))], filters: filters,
+      backends: [
+        RouteBackend(service: ServiceKey(namespace: "shop", name: service), port: 80, invalid: invalid)
+      ], retry: retry)
+  }
+}
+
+extension TrafficPolicy {
+  /// For all of `shop/web`; refusals say why.
+  static func web(_ fill: (inout TrafficPolicy) -> Void) -> TrafficPolicy {
+    var policy = TrafficPolicy(namespace: "shop", name: "p", targets: [Target(kind: .service(HTTPLab.web))])
+    policy.headers = HeaderOptions(reason: true)
+    fill(&policy)
+    return policy
+  }
+}
