@@ -256,7 +256,7 @@ extension RuntimeTests {
         init(opened: NanoTime) { self.opened = opened }
         func drain() {}
         func abort() {}
-        func closeIfIdle(since time: NanoTime) {}
+        func closeIfIdle(now: NanoTime) {}
       }
       let report = try node.on { worker in
         let connection = Connection(opened: worker.loop.now - .seconds(2))
