@@ -198,6 +198,7 @@ extension Exchange {
     // The other try goes on.
     guard self.attempt == nil else { return }
     hedgeAlarm?.cancel()
+    hedgeAlarm = nil
     if isStale {
       staleTries += 1
       if let index = tried.lastIndex(where: { $0 == address }) { tried.remove(at: index) }

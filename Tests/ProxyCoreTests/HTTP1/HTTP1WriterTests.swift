@@ -128,7 +128,8 @@ struct HTTP1WriterTests {
     let text = "HTTP/1.1 200 Fine\r\nServer: x\r\nConnection: close, y\r\nY: 1\r\nContent-Length: 5\r\nz: 2\r\n\r\n"
     #expect(pass(response: text) == "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\nz: 2\r\n\r\n")
     #expect(pass(response: text, keepAlive: false).hasSuffix("Content-Length: 5\r\nz: 2\r\nConnection: close\r\n\r\n"))
-    #expect(pass(response: text, minorVersion: 0).hasSuffix("Content-Length: 5\r\nz: 2\r\nConnection: keep-alive\r\n\r\n"))
+    #expect(
+      pass(response: text, minorVersion: 0).hasSuffix("Content-Length: 5\r\nz: 2\r\nConnection: keep-alive\r\n\r\n"))
     #expect(pass(response: "HTTP/1.1 799 x\r\nContent-Length: 0\r\n\r\n").hasPrefix("HTTP/1.1 799 \r\n"))
   }
 
