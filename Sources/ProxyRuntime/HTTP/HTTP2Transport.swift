@@ -23,6 +23,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
   weak var owner: (any HTTP2TransportOwner)?
   private(set) var isClosed = false
   private let stream: any ByteStream
+  private let side: RelayState.Side
   private let loop: EventLoop
   private var out = ByteBuffer()
   private var isScheduled = false
@@ -34,6 +35,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
     loop: EventLoop
   ) {
     self.stream = stream
+    self.side = side
     self.loop = loop
     http2 = HTTP2Connection(role: role, limits: limits, into: &out)
     stream.side = side
@@ -166,6 +168,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
     guard !isClosed else { return }
     isClosed = true
     owner = nil
-    stream.close()
+    // A stream of a tunnel that is only let go of would stay open at its other end.
+    if side == .upstream { stream.reset() } else { stream.close() }
   }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 extension EndToEnd.ProtocolTests {
@@ -55,6 +56,14 @@ extension EndToEnd.ProtocolTests {
       // A head that isn't in the static table (RFC 7541, appendix A) as 200 is: 503.
       #expect("\(end["2"])" == (hasBegun ? #"["88", "reset 2"]"# : #"["08", "whole"]"#), "\(name)")
       #expect("\(end["next"])" == #"[200, "good"]"#, "behind \(name)")
+    }
+    guard place == "far" else { return }
+    // Of some sixty connections those that are good are kept, one for each of the proxy's threads that had a client.
+    let threads = ProcessInfo.processInfo.processorCount
+    wait(5, for: "the end of the broken connections at the other node") {
+      try lab.ask("b", "connections")["connections"].list.filter {
+        $0["upstream_address"].text?.hasSuffix(":9112") == true
+      }.count <= threads
     }
   }
 

@@ -67,7 +67,7 @@ async def serve(reader, writer):
             await writer.drain()
             if shape in ("cut", "gone"):
                 break
-    except (ConnectionError, asyncio.IncompleteReadError):
+    except (ConnectionError, asyncio.IncompleteReadError, KeyError):
         pass
     writer.close()
 
