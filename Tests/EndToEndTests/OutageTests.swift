@@ -70,6 +70,8 @@ extension EndToEnd {
         _ = try? lab.lab("start", ["agent", "--node", "a"])
       }
       let path = "\(lab.folder)/nodes/a/state/snapshot/mesh.bin"
+      // A mesh is saved once it has been told in full.
+      wait(10, for: "the saved mesh") { FileManager.default.fileExists(atPath: path) }
       try lab.act("stop", "agent", "--node", "a")
       try lab.act("stop", "control")
       var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
