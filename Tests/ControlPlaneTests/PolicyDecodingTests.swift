@@ -27,7 +27,6 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
     let object = try policy(
       policyYAML(
         """
-          clients: [{namespace: web}, {serviceAccount: front}, {namespace: far, serviceAccount: a.b}]
           loadBalancer: {algorithm: ringHash, hash: {cookie: {name: c, ttl: 24h}}, slowStart: 30s}
           timeouts: {request: 1.5s, perTry: 250ms, idle: 0s, connect: 1h}
           retry:
@@ -57,17 +56,12 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
           headers: {forwardedFor: false, via: true, requestID: false, reason: true}
         """,
         targets: """
-          [{group: "", kind: Service, name: cart, port: 80}, {kind: Service, name: cart, sectionName: web},
-            {group: gateway.networking.k8s.io, kind: HTTPRoute, name: r.x}, {kind: GRPCRoute, name: g}]
+          [{group: "", kind: Service, name: cart, port: 80}, {kind: Service, name: cart, sectionName: web}]
           """))
     let cart = TrafficPolicy.Target.Kind.service(ServiceKey("shop/cart")!)
     #expect(
-      object.targets == [
-        .init(kind: cart, port: 80), .init(kind: cart, sectionName: "web"),
-        .init(kind: .route("HTTPRoute/shop/r.x")), .init(kind: .route("GRPCRoute/shop/g")),
-      ])
-    var expected = TrafficPolicy(
-      namespace: "shop", name: "p", targets: [], clients: ["web", "shop/front", "far/a.b"])
+      object.targets == [.init(kind: cart, port: 80), .init(kind: cart, sectionName: "web")])
+    var expected = TrafficPolicy(namespace: "shop", name: "p", targets: [])
     expected.loadBalancer = LoadBalancer(algorithm: .ringHash(.cookie("c", ttl: 86_400)), slowStart: 30_000)
     expected.timeouts = Timeouts(request: 1500, perTry: 250, idle: 0, connect: 3_600_000)
     expected.retry = RetryPolicy(
@@ -94,6 +88,36 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
     expected.sessionPersistence = SessionPersistence(name: "s", lifetime: 90)
     expected.headers = HeaderOptions(forwardedFor: false, via: true, requestID: false, reason: true)
     #expect(object.policy == expected)
+  }
+
+  @Test func routesAndClients() throws {
+    let object = try policy(
+      policyYAML(
+        """
+          clients: [{namespace: web}, {serviceAccount: front}, {namespace: far, serviceAccount: a.b}]
+          timeouts: {request: 1s}
+        """,
+        targets: "[{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r.x}, {kind: GRPCRoute, name: g}]"))
+    #expect(
+      object.targets == [.init(kind: .route("HTTPRoute/shop/r.x")), .init(kind: .route("GRPCRoute/shop/g"))])
+    #expect(object.policy.clients == ["web", "shop/front", "far/a.b"])
+  }
+
+  @Test(
+    "what would have no effect is refused",
+    arguments: [
+      ("  loadBalancer: {}", "[{kind: HTTPRoute, name: r}]", "spec.loadBalancer: holds for a Service as a whole"),
+      (
+        "  circuitBreaker: {maxRequests: 1}", "[{kind: GRPCRoute, name: r}]", "spec.circuitBreaker: holds for a Service"
+      ),
+      (
+        "  clients: [{namespace: web}]\n  retryBudget: {}", "[{kind: Service, name: cart}]",
+        "spec.retryBudget: counts all clients together"
+      ),
+    ])
+  func withoutEffect(spec: String, targets: String, reason: String) throws {
+    let decoded = FileDecoder.decode(Array(policyYAML(spec, targets: targets).utf8), file: "a.yaml")
+    #expect(decoded.problems.contains { $0.description.contains(reason) }, "\(decoded.problems)")
   }
 
   @Test func whatIsNotSaidIsTheDefault() throws {

@@ -31,7 +31,30 @@ struct TrafficPolicyDecoder {
       policy.faults.append(try ResilienceDecoder.fault(field))
     }
     policy.headers = try spec.map("headers", headers) ?? HeaderOptions()
-    return TrafficPolicyObject(policy: policy, targets: try targets(try spec.required("targetRefs")))
+    let targets = try targets(try spec.required("targetRefs"))
+    try refuseWithoutEffect(spec, targets)
+    return TrafficPolicyObject(policy: policy, targets: targets)
+  }
+
+  /// What is said where it can't hold must not be taken for granted.
+  private func refuseWithoutEffect(
+    _ spec: Fields, _ targets: [TrafficPolicyObject.Target]
+  ) throws(ConfigProblem) {
+    let shared = ["circuitBreaker", "retryBudget", "adaptiveConcurrency"]
+    let namesRoute = targets.contains { if case .route = $0.kind { true } else { false } }
+    if namesRoute {
+      for part in ["loadBalancer", "locality", "outlierDetection"] + shared {
+        if let field = spec[part] {
+          throw field.problem("holds for a Service as a whole: name the Service, not a route")
+        }
+      }
+    }
+    guard spec["clients"] != nil else { return }
+    for part in shared {
+      if let field = spec[part] {
+        throw field.problem("counts all clients together: a policy with clients can't set it")
+      }
+    }
   }
 
   private func targets(_ field: Field) throws(ConfigProblem) -> [TrafficPolicyObject.Target] {

@@ -21,9 +21,11 @@ public enum RequestHeaders {
   }
 
   private static func appendForwardedFor(_ head: inout HTTPHead, _ ip: IPAddress) {
-    guard let index = head.index(of: "x-forwarded-for") else {
+    guard var index = head.index(of: "x-forwarded-for") else {
       return head.append(name: "x-forwarded-for".utf8, value: ip.description.utf8)
     }
+    // Several fields are one list (RFC 9110 §5.3): the client's address goes behind all of it.
+    while let later = head.index(of: "x-forwarded-for", from: index + 1) { index = later }
     head.extend(field: index, with: ", \(ip.description)".utf8)
   }
 }

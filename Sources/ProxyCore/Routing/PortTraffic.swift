@@ -105,6 +105,9 @@ extension TrafficPolicy {
 
 /// The settings that hold, with the defaults filled in.
 public final class EffectivePolicy: Sendable {
+  /// An idle timeout that was turned off.
+  private static let never: NanoTime = .seconds(10 * 365 * 86_400)
+
   /// 0: none.
   public let requestTimeout: NanoTime
   public let perTryTimeout: NanoTime
@@ -134,8 +137,11 @@ public final class EffectivePolicy: Sendable {
     }
     requestTimeout = time(first { $0.timeouts.request }, default: 0)
     perTryTimeout = time(first { $0.timeouts.perTry }, default: 0)
-    idleTimeout = time(first { $0.timeouts.idle }, default: 3600)
-    connectTimeout = time(first { $0.timeouts.connect }, default: 5)
+    let idle = time(first { $0.timeouts.idle }, default: 3600)
+    idleTimeout = idle == 0 ? Self.never : idle
+    let connect = time(first { $0.timeouts.connect }, default: 5)
+    // An attempt without an end would hold its request for ever.
+    connectTimeout = connect == 0 ? .seconds(5) : connect
     loadBalancer = first { $0.loadBalancer } ?? LoadBalancer()
     retry = first { $0.retry }
     retryBudget = first { $0.retryBudget } ?? RetryBudget()

@@ -15,6 +15,8 @@ final class Attempt: UpstreamOwner {
   /// The time of the response's head, and what it says of the endpoint.
   var answered: (at: NanoTime, outcome: AttemptOutcome)?
   var alarm: Alarm?
+  /// Where no alarm says it.
+  var deadline: NanoTime?
   var isHedge = false
   /// Counts its uses, so that what one waited for never comes to the next.
   var generation = 0
@@ -62,6 +64,7 @@ extension Exchange {
     }
     attempt.alarm?.cancel()
     attempt.alarm = nil
+    attempt.deadline = nil
     attempt.opening?.cancel()
     attempt.opening = nil
     attempt.waiter?.cancel()
@@ -85,6 +88,17 @@ extension Exchange {
     attempt.generation += 1
     spare = attempt
     return upstream
+  }
+
+  /// The try's own time is over: another may be made.
+  func timedOut(_ attempt: Attempt) {
+    guard isCurrent(attempt), !responseBegan else { return }
+    let upstream = attempt.upstream
+    upstream?.owner = nil
+    attempt.upstream = nil
+    upstream?.abandon()
+    failed(attempt, .timeout, wasReused: false)
+    eventEnded()
   }
 
   /// All that is under way for the request.

@@ -26,17 +26,7 @@ extension Exchange {
     attempt.target = target
     attempt.began = worker.loop.now
     tried.append(target.address)
-    if plan.perTryTimeout > 0 {
-      attempt.alarm = worker.loop.after(plan.perTryTimeout) { [unowned self, unowned attempt] in
-        guard isCurrent(attempt), !responseBegan else { return }
-        let upstream = attempt.upstream
-        upstream?.owner = nil
-        attempt.upstream = nil
-        upstream?.abandon()
-        failed(attempt, .timeout, wasReused: false)
-        eventEnded()
-      }
-    }
+    if plan.perTryTimeout > 0 { setDeadline(worker.loop.now + plan.perTryTimeout, of: attempt) }
     return attempt
   }
 
@@ -127,11 +117,13 @@ extension Exchange {
     guard isCurrent(attempt) else { return }
     if isInformational {
       if hedge == nil { downstream.inform(head) }
+      if downstream.isBlocked { attempt.upstream?.pauseResponse() }
       return
     }
     attempt.alarm?.cancel()
     attempt.alarm = nil
-    attempt.answered = (worker.loop.now, head.status >= 500 ? .failure : .success)
+    attempt.deadline = nil
+    attempt.answered = (worker.loop.now, head.status >= 500 || head.saysGRPCFailure ? .failure : .success)
     if !attempt.isHedge { plan?.hedger?.record(worker.loop.now - attempt.began) }
     if retries(attempt, head) { return }
     keepOnly(attempt)
@@ -175,6 +167,7 @@ extension Exchange {
 
   func responseEnded(_ attempt: Attempt, _ trailers: HTTPHead?) {
     guard self.attempt === attempt, responseBegan else { return }
+    if trailers?.saysGRPCFailure == true { attempt.answered?.outcome = .failure }
     end(attempt, .success)
     finish()
     downstream.finishResponse(trailers: trailers.flatMap { $0.fields.isEmpty ? nil : $0 })
@@ -246,8 +239,12 @@ extension Exchange {
 
   /// A second try once the first takes longer than most, if the request is whole and may be sent twice.
   private func planHedge(_ plan: RulePlan) {
-    guard hedge == nil, hedgeAlarm == nil, let delay = plan.hedger?.delay, retry.isIdempotent else { return }
-    hedgeAlarm = worker.loop.after(delay) { [unowned self] in
+    // The first try may have ended the request already.
+    guard isActive, attempt != nil, hedge == nil, hedgeAlarm == nil, let delay = plan.hedger?.delay,
+      retry.isIdempotent
+    else { return }
+    hedgeAlarm = worker.loop.after(delay) { [weak self] in
+      guard let self else { return }
       hedgeAlarm = nil
       startHedge()
       eventEnded()

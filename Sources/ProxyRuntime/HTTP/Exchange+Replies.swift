@@ -80,6 +80,13 @@ enum GRPCStatus {
 }
 
 extension HTTPHead {
+  /// A gRPC status that speaks against the server, not the call: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL,
+  /// UNAVAILABLE, DATA_LOSS.
+  var saysGRPCFailure: Bool {
+    guard let status = first("grpc-status") else { return false }
+    return ["4", "8", "13", "14", "15"].contains { equals(status, $0) }
+  }
+
   var isGRPC: Bool {
     guard let contentType = first("content-type") else { return false }
     return withBytes(of: contentType) { $0.starts(with: "application/grpc".utf8) }

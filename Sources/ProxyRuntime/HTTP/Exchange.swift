@@ -241,23 +241,29 @@ final class Exchange: Timed {
 
   private func setDeadline(_ time: NanoTime) {
     deadline = time
-    watch(time) { [unowned self] in
-      if let deadline, worker.loop.now >= deadline { timedOut() }
-    }
+    if let alarm = watch(time, { [unowned self] in timedOut() }) { deadlineAlarm = alarm }
   }
 
-  /// Sees to it that `strike` is called at that time, or a little later, while the exchange is active.
-  private func watch(_ time: NanoTime, _ strike: @escaping () -> Void) {
-    if time <= worker.loop.now + Self.exactTimeout {
-      deadlineAlarm = worker.loop.after(time - worker.loop.now, strike)
-    } else if !isTimed {
+  func setDeadline(_ time: NanoTime, of attempt: Attempt) {
+    attempt.deadline = time
+    attempt.alarm = watch(time) { [unowned self, unowned attempt] in timedOut(attempt) }
+  }
+
+  /// An alarm for what is near; for anything else the loop's timer looks, which costs nothing to forget.
+  private func watch(_ time: NanoTime, _ strike: @escaping () -> Void) -> Alarm? {
+    if time <= worker.loop.now + Self.exactTimeout { return worker.loop.after(time - worker.loop.now, strike) }
+    if !isTimed {
       isTimed = true
       worker.loop.startTimer(self)
     }
+    return nil
   }
 
   func timerFired(now: NanoTime) {
     if let deadline, now >= deadline { return timedOut() }
+    for attempt in [attempt, hedge] {
+      if let attempt, let deadline = attempt.deadline, now >= deadline { timedOut(attempt) }
+    }
   }
 
   private func timedOut() {

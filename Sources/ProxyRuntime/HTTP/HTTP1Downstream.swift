@@ -101,6 +101,7 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
       minorVersion = reader.minorVersion
       keepsAlive = reader.isKeepAlive
       reader.exchangeHead(&exchange.head)
+      exchange.head.removeConnectionFields()
       exchange.isUpgrade = reader.upgrade
       exchange.framing = reader.framing
       if requestEnded {

@@ -5,6 +5,7 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   /// A client may have as many requests under way on one connection.
   private static let streamsBound = 256
   private static let spareBound = 64
+  private static let notice: NanoTime = .milliseconds(500)
   private static let streamWindow = 256 << 10
 
   let facts: Session.Facts
@@ -17,6 +18,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   /// Written to in this event.
   private var touched: [HTTP2ServerStream] = []
   private var isDraining = false
+  /// The client was told the last stream that is served.
+  private var isLeaving = false
   /// Of the last byte in either direction.
   fileprivate var lastActive: NanoTime
   private var isClosed = false
@@ -90,25 +93,35 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   func forget(_ stream: HTTP2ServerStream) {
     guard streams.removeValue(forKey: stream.id) != nil else { return }
     if spare.count < Self.spareBound { spare.append(stream) } else { worker.loop.retire(stream) }
-    if isDraining, streams.isEmpty {
-      transport.end()
-      finish()
-    }
+    endIfDone()
   }
 
   func drain() {
     guard !isDraining else { return }
     isDraining = true
+    transport.announceGoAway()
+    // A round trip later the client knows: what it has sent before that is here.
+    _ = worker.loop.after(Self.notice) { [weak self] in self?.goAway() }
+  }
+
+  private func goAway() {
+    guard !isClosed else { return }
+    isLeaving = true
     transport.goAway(.noError)
-    if streams.isEmpty {
-      transport.end()
-      finish()
-    }
+    endIfDone()
+  }
+
+  private func endIfDone() {
+    guard isLeaving, streams.isEmpty else { return }
+    transport.end()
+    finish()
   }
 
   func closeIfIdle(now: NanoTime) {
     let timeout = worker.view(of: client)?.policy.idleTimeout ?? Worker.idleTimeout
     guard now > lastActive + timeout else { return }
+    // It had its time to take the last answers.
+    if isDraining { return abort() }
     for stream in Array(streams.values) { stream.exchange.endIdle() }
     drain()
   }
@@ -170,8 +183,18 @@ final class HTTP2ServerStream: Downstream {
     connection.transport.http2.exchangeHead(&exchange.head)
     exchange.framing = end ? .none : BodyLength.framing(of: exchange.head)
     exchange.isUpgrade = false
+    // A tunnel through a request isn't offered (RFC 9113 §8.5): neither is it here.
+    guard !exchange.head.equals(exchange.head.method, "CONNECT") else { return refuseConnect() }
     exchange.begin()
     if end { exchange.endedBody(trailers: nil) }
+  }
+
+  private func refuseConnect() {
+    var head = HTTPHead()
+    head.setStatus(501)
+    connection.transport.respond(head, stream: id, end: true)
+    if !requestEnded { connection.transport.reset(id, .noError) }
+    connection.forget(self)
   }
 
   func received(_ bytes: UnsafeRawBufferPointer) {

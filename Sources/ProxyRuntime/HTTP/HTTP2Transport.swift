@@ -19,6 +19,9 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
   /// What the protocol itself owes to a peer that reads nothing: then it's over.
   private static let owedBound = 1 << 20
 
+  /// How long a peer may take to read the last bytes.
+  private static let farewell: NanoTime = .seconds(5)
+
   var http2: HTTP2Connection
   weak var owner: (any HTTP2TransportOwner)?
   private(set) var isClosed = false
@@ -85,6 +88,13 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
     if out.readableBytes > 0 { wantsFlush() }
   }
 
+  /// The first step of a graceful end (RFC 9113 §6.8): what is on its way is still taken.
+  func announceGoAway() {
+    guard !isClosed else { return }
+    http2.announceGoAway(into: &out)
+    wantsFlush()
+  }
+
   func goAway(_ code: HTTP2ErrorCode) {
     guard !isClosed else { return }
     http2.goAway(code, into: &out)
@@ -130,8 +140,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
       http2.goAway(error.code, into: &out)
       let owner = owner
       self.owner = nil
-      endsAfterFlush = true
-      wantsFlush()
+      endSoon()
       owner?.transportFailed(error.reason)
       return
     }
@@ -160,8 +169,14 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
   func end() {
     owner = nil
     guard !isClosed else { return }
+    endSoon()
+  }
+
+  /// With what is written, unless the peer doesn't take it.
+  private func endSoon() {
     endsAfterFlush = true
     wantsFlush()
+    _ = loop.after(Self.farewell) { [weak self] in self?.close() }
   }
 
   func close() {

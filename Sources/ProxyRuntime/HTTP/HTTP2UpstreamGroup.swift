@@ -29,7 +29,12 @@ final class HTTP2UpstreamGroup {
   func wait(_ client: HTTPClient, timeout: NanoTime, _ completion: @escaping Completion) {
     guard waiting.count < Self.waitingBound else { return completion(.failure(.overflow)) }
     waiting.append((worker.loop.now + timeout, completion))
-    guard opening == nil, connections.count < Self.connectionsBound else { return }
+    openOneMore(client, timeout)
+  }
+
+  /// Where somebody waits, nothing is being opened, and there may be another.
+  private func openOneMore(_ client: HTTPClient, _ timeout: NanoTime) {
+    guard !waiting.isEmpty, opening == nil, connections.count < Self.connectionsBound else { return }
     let target = StreamTarget(source: client.workload, client: client.address, endpoint: key.target, timeout: timeout)
     let attempt = worker.open(target) { [unowned self] result in
       opening = nil
@@ -38,6 +43,7 @@ final class HTTP2UpstreamGroup {
         let connection = HTTP2Upstream(stream: stream, group: self, loop: worker.loop)
         connections.append(connection)
         serve(connection)
+        openOneMore(client, timeout)
       case .failure(let failure):
         let failed = waiting
         waiting = []
