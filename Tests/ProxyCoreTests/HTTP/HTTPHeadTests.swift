@@ -113,6 +113,30 @@ import Testing
     #expect(prepared(.request("/"), nothing).lines == ["Host: reviews"])
   }
 
+  @Test func theClientsAddressIsTheLastOfAllForwardedFields() {
+    var head = HTTPHead.request("/")
+    head.append("X-Forwarded-For", "1.1.1.1")
+    head.append("x-forwarded-for", "2.2.2.2")
+    let added = prepared(head, HeaderOptions())
+    #expect(
+      added.lines.filter { $0.lowercased().hasPrefix("x-forwarded-for") } == [
+        "X-Forwarded-For: 1.1.1.1", "x-forwarded-for: 2.2.2.2, 10.1.2.3",
+      ])
+  }
+
+  @Test func connectionFieldsAndWhatTheyName() {
+    var head = HTTPHead.request("/")
+    head.append("X-Hop", "1")
+    head.append("Connection", " x-hop ,Host, close,X-Absent")
+    head.append("x-stays", "2")
+    head.append("connection", "X-FORWARDED-FOR")
+    head.append("X-Forwarded-For", "1.1.1.1")
+    head.removeConnectionFields()
+    #expect(head.lines == ["Host: reviews", "x-stays: 2"])
+    // Nobody names away what is added after that.
+    #expect(prepared(head, HeaderOptions()).value("x-forwarded-for") == "10.1.2.3")
+  }
+
   @Test func requestIDsAreUUIDsOfVersion4() throws {
     var random = FastRandom(seed: 3)
     var seen: Set<String> = []
