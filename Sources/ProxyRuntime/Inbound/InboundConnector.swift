@@ -62,6 +62,8 @@ final class TunnelServer: TunnelDelegate {
   private let pod: PodContext
   var workloadID: String { pod.id }
   var tunnel: TunnelConnection?
+  /// Its place among the pod's.
+  var arrival: UInt64 = 0
   private var client: SPIFFEID?
 
   init(worker: Worker, pod: PodContext) {

@@ -10,6 +10,7 @@ final class InboundTunnels {
   private static let sweepInterval: NanoTime = .seconds(5)
 
   private var servers: [ObjectIdentifier: TunnelServer] = [:]
+  private var arrivals: UInt64 = 0
   private var nextSweep: NanoTime = 0
   var refusals = LogRate()
 
@@ -32,11 +33,17 @@ final class InboundTunnels {
     return true
   }
 
+  /// Many arrive within one tick, all at its time: then the order counts in which they came.
   private static func isOlder(_ left: TunnelServer, _ right: TunnelServer) -> Bool {
-    left.tunnel?.lastActive ?? 0 < right.tunnel?.lastActive ?? 0
+    (left.tunnel?.lastActive ?? 0, left.arrival) < (right.tunnel?.lastActive ?? 0, right.arrival)
   }
 
-  func add(_ server: TunnelServer) { servers[ObjectIdentifier(server)] = server }
+  func add(_ server: TunnelServer) {
+    arrivals += 1
+    server.arrival = arrivals
+    servers[ObjectIdentifier(server)] = server
+  }
+
   func remove(_ server: TunnelServer) { servers[ObjectIdentifier(server)] = nil }
 
   func expire(now: NanoTime) {
