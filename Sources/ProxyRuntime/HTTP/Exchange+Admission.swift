@@ -22,7 +22,7 @@ extension Exchange {
       guard case .refused(let wait) = buckets.take(bucketKey(buckets.limit, plan), now: worker.loop.now) else {
         continue
       }
-      rateLimited(wait)
+      reply(429, .rateLimited, retryAfter: wait)
       return false
     }
     guard let faults = plan.faults else { return true }
@@ -45,18 +45,6 @@ extension Exchange {
       key = StableHash.mix(key ^ hash)
     }
     return key
-  }
-
-  private func rateLimited(_ wait: NanoTime?) {
-    responseHead.removeAll()
-    worker.statistics.localReplies += 1
-    responseHead.setStatus(429)
-    if plan?.policy.headers.reason == true {
-      responseHead.append("weft-reason", "\(ResponseFlag.rateLimited.rawValue): \(ResponseFlag.rateLimited.reason)")
-    }
-    // RFC 9110 §10.2.3: whole seconds.
-    if let wait { responseHead.append("retry-after", String((wait + 999_999_999) / 1_000_000_000)) }
-    replyPrepared(text: ResponseFlag.rateLimited.reason)
   }
 
   private func inject(_ faults: FaultInjector, _ plan: RulePlan) -> Bool {

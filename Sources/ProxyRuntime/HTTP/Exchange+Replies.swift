@@ -3,7 +3,8 @@ import ProxyCore
 /// Answers that the proxy gives itself.
 extension Exchange {
   /// Refuses the request, or says that it failed; once begun, a response is broken off instead.
-  func reply(_ status: Int, _ flag: ResponseFlag) {
+  /// - Parameter retryAfter: nanoseconds, told in whole seconds (RFC 9110 §10.2.3).
+  func reply(_ status: Int, _ flag: ResponseFlag, retryAfter: NanoTime? = nil) {
     guard isActive else { return }
     guard !responseBegan else { return breakOff() }
     worker.statistics.localReplies += 1
@@ -13,6 +14,7 @@ extension Exchange {
     if (plan?.policy ?? view?.policy)?.headers.reason == true {
       responseHead.append("weft-reason", "\(flag.rawValue): \(flag.reason)")
     }
+    if let retryAfter { responseHead.append("retry-after", String((retryAfter + 999_999_999) / 1_000_000_000)) }
     replyPrepared(text: flag.reason)
   }
 

@@ -153,15 +153,8 @@ final class HTTP2ServerStream: Downstream {
   private(set) lazy var exchange = Exchange(worker: worker, downstream: self, client: client)
   private let worker: Worker
   private let client: HTTPClient
-  /// What the windows don't let out yet; bounded by the upstream's being paused.
-  private var pending: [UInt8] = []
-  private var endsAfterPending = false
-  private var pendingTrailers: HTTPHead?
-  private var isPaused = false
-  /// Taken in while paused: given back to the client's window on resume.
-  private var withheld = 0
+  private var flow = HTTP2StreamFlow()
   private var requestEnded = false
-  private var isReported = false
 
   init(connection: HTTP2Downstream, worker: Worker, client: HTTPClient) {
     self.connection = connection
@@ -173,13 +166,8 @@ final class HTTP2ServerStream: Downstream {
 
   func begin(_ id: UInt32, end: Bool) {
     self.id = id
-    pending.removeAll(keepingCapacity: pending.capacity <= 4096)
-    endsAfterPending = false
-    pendingTrailers = nil
-    isPaused = false
-    withheld = 0
+    flow.reset()
     requestEnded = end
-    isReported = false
     connection.transport.http2.exchangeHead(&exchange.head)
     exchange.framing = end ? .none : BodyLength.framing(of: exchange.head)
     exchange.isUpgrade = false
@@ -199,7 +187,7 @@ final class HTTP2ServerStream: Downstream {
 
   func received(_ bytes: UnsafeRawBufferPointer) {
     exchange.receivedBody(bytes)
-    if isPaused { withheld += bytes.count } else { connection.transport.consumed(bytes.count, stream: id) }
+    flow.received(bytes.count, stream: id, over: connection.transport)
   }
 
   func receivedEnd(trailers: HTTPHead?) {
@@ -212,24 +200,14 @@ final class HTTP2ServerStream: Downstream {
     connection.forget(self)
   }
 
-  func pauseRequest() { isPaused = true }
-
-  func resumeRequest() {
-    guard isPaused else { return }
-    isPaused = false
-    if withheld > 0 { connection.transport.consumed(withheld, stream: id) }
-    withheld = 0
-  }
+  func pauseRequest() { flow.pause() }
+  func resumeRequest() { flow.resume(stream: id, over: connection.transport) }
 
   // MARK: The response
 
   var isHTTP2: Bool { true }
 
-  var isBlocked: Bool {
-    let blocked = !pending.isEmpty || connection.transport.isCongested
-    if blocked { isReported = true }
-    return blocked
-  }
+  var isBlocked: Bool { flow.isBlocked(connection.transport) }
 
   func inform(_ head: HTTPHead) { connection.transport.respond(head, stream: id, end: false) }
 
@@ -240,26 +218,14 @@ final class HTTP2ServerStream: Downstream {
 
   func sendBody(_ bytes: UnsafeRawBufferPointer) {
     connection.lastActive = worker.loop.now
-    var sent = 0
-    if pending.isEmpty { sent = connection.transport.send(bytes, stream: id, end: false) }
-    if sent < bytes.count { pending.append(contentsOf: bytes[sent...]) }
+    flow.send(bytes, stream: id, over: connection.transport)
   }
 
   func finishResponse(trailers: HTTPHead?) {
-    guard pending.isEmpty else {
-      endsAfterPending = true
-      pendingTrailers = trailers
-      return
-    }
-    end(trailers)
+    if flow.finish(trailers, stream: id, over: connection.transport) { ended() }
   }
 
-  private func end(_ trailers: HTTPHead?) {
-    if let trailers {
-      connection.transport.sendTrailers(trailers, stream: id)
-    } else {
-      _ = connection.transport.send(UnsafeRawBufferPointer(start: nil, count: 0), stream: id, end: true)
-    }
+  private func ended() {
     // Nobody waits for the rest of the request (RFC 9113 §8.1).
     if !requestEnded { connection.transport.reset(id, .noError) }
     connection.forget(self)
@@ -271,15 +237,9 @@ final class HTTP2ServerStream: Downstream {
   }
 
   func mayWrite() {
-    if !pending.isEmpty {
-      let sent = pending.withUnsafeBytes { connection.transport.send($0, stream: id, end: false) }
-      if sent == pending.count { pending.removeAll(keepingCapacity: true) } else { pending.removeFirst(sent) }
-      guard pending.isEmpty else { return }
-      if endsAfterPending { return end(pendingTrailers) }
-    }
-    guard isReported, !connection.transport.isCongested else { return }
-    isReported = false
-    exchange.downstreamUnblocked()
+    let progress = flow.mayWrite(stream: id, over: connection.transport)
+    if progress.ended { return ended() }
+    if progress.unblocked { exchange.downstreamUnblocked() }
   }
 
   func flush() {}

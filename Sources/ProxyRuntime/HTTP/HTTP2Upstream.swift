@@ -131,13 +131,10 @@ final class HTTP2ClientStream: Upstream {
   let isReused: Bool
   private let connection: HTTP2Upstream
   private var id: UInt32 = 0
-  private var pending: [UInt8] = []
-  private var endsAfterPending = false
-  private var pendingTrailers: HTTPHead?
-  private var isPaused = false
-  private var withheld = 0
+  private var flow = HTTP2StreamFlow()
   private var isDone = false
-  private var isReported = false
+  /// The request is whole, though its end may still wait for the windows.
+  private var hasEnded = false
   private var head = HTTPHead()
   private var finishing: (any UpstreamOwner)?
 
@@ -147,11 +144,7 @@ final class HTTP2ClientStream: Upstream {
     connection.promised += 1
   }
 
-  var isBlocked: Bool {
-    let blocked = !pending.isEmpty || connection.transport.isCongested
-    if blocked { isReported = true }
-    return blocked
-  }
+  var isBlocked: Bool { flow.isBlocked(connection.transport) }
 
   func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool) {
     var head = head
@@ -171,42 +164,19 @@ final class HTTP2ClientStream: Upstream {
     if framing == .none { hasEnded = true }
   }
 
-  private var hasEnded = false
-
   func sendBody(_ bytes: UnsafeRawBufferPointer) {
     guard !isDone, !hasEnded else { return }
-    var sent = 0
-    if pending.isEmpty { sent = connection.transport.send(bytes, stream: id, end: false) }
-    if sent < bytes.count { pending.append(contentsOf: bytes[sent...]) }
+    flow.send(bytes, stream: id, over: connection.transport)
   }
 
   func finishRequest(trailers: HTTPHead?) {
     guard !isDone, !hasEnded else { return }
     hasEnded = true
-    guard pending.isEmpty else {
-      endsAfterPending = true
-      pendingTrailers = trailers
-      return
-    }
-    end(trailers)
+    _ = flow.finish(trailers, stream: id, over: connection.transport)
   }
 
-  private func end(_ trailers: HTTPHead?) {
-    if let trailers {
-      connection.transport.sendTrailers(trailers, stream: id)
-    } else {
-      _ = connection.transport.send(UnsafeRawBufferPointer(start: nil, count: 0), stream: id, end: true)
-    }
-  }
-
-  func pauseResponse() { isPaused = true }
-
-  func resumeResponse() {
-    guard isPaused else { return }
-    isPaused = false
-    if withheld > 0 { connection.transport.consumed(withheld, stream: id) }
-    withheld = 0
-  }
+  func pauseResponse() { flow.pause() }
+  func resumeResponse() { flow.resume(stream: id, over: connection.transport) }
 
   func flush() {}
 
@@ -237,7 +207,7 @@ final class HTTP2ClientStream: Upstream {
 
   func received(_ bytes: UnsafeRawBufferPointer) {
     owner?.received(bytes)
-    if isPaused { withheld += bytes.count } else { connection.transport.consumed(bytes.count, stream: id) }
+    flow.received(bytes.count, stream: id, over: connection.transport)
   }
 
   func ended(trailers: HTTPHead?) {
@@ -267,14 +237,6 @@ final class HTTP2ClientStream: Upstream {
 
   func mayWrite() {
     guard !isDone else { return }
-    if !pending.isEmpty {
-      let sent = pending.withUnsafeBytes { connection.transport.send($0, stream: id, end: false) }
-      if sent == pending.count { pending.removeAll(keepingCapacity: true) } else { pending.removeFirst(sent) }
-      guard pending.isEmpty else { return }
-      if endsAfterPending { end(pendingTrailers) }
-    }
-    guard isReported, !connection.transport.isCongested else { return }
-    isReported = false
-    owner?.upstreamUnblocked()
+    if flow.mayWrite(stream: id, over: connection.transport).unblocked { owner?.upstreamUnblocked() }
   }
 }

@@ -23,8 +23,6 @@ final class UpstreamPool {
   private var idle: [Key: [HTTP1Upstream]] = [:]
   private var idleCount = 0
   private var groups: [Key: HTTP2UpstreamGroup] = [:]
-  /// Everything that is open, so that it can be ended with its workload.
-  private var open: [ObjectIdentifier: HTTP1Upstream] = [:]
 
   init(loop: EventLoop) { self.loop = loop }
 
@@ -54,9 +52,7 @@ final class UpstreamPool {
     return worker.open(request) { [unowned self] result in
       switch result {
       case .success(let stream):
-        let upstream = HTTP1Upstream(stream: stream, target: key, pool: self, slot: slot)
-        open[ObjectIdentifier(upstream)] = upstream
-        completion(.success(upstream))
+        completion(.success(HTTP1Upstream(stream: stream, target: key, pool: self, slot: slot)))
       case .failure(let failure):
         slot?.release()
         completion(.failure(.connect(failure)))
@@ -84,7 +80,6 @@ final class UpstreamPool {
 
   /// It is closed, or carries something else than HTTP now.
   func remove(_ upstream: HTTP1Upstream) {
-    open[ObjectIdentifier(upstream)] = nil
     guard let index = idle.index(forKey: upstream.target),
       let place = idle.values[index].firstIndex(where: { $0 === upstream })
     else { return }
