@@ -82,7 +82,7 @@ struct MessageRules {
   }
 
   private func isRequest(_ head: inout HTTPHead) -> Bool {
-    guard has(.method), head.withBytes(of: head.method, { !$0.isEmpty && $0.allSatisfy(FieldBytes.isToken) }) else {
+    guard has(.method), head.withBytes(of: head.method, HTTPSyntax.isToken) else {
       return false
     }
     if !host.isEmpty {

@@ -79,13 +79,8 @@ public struct MirrorFilter: Sendable {
   }
 }
 
-/// What may stand in a message (RFC 9110 §5).
+/// What a filter may put into a message.
 enum FieldSyntax {
-  /// No control characters but the tab: neither CR, LF nor NUL.
-  static func isValue(_ text: some Sequence<UInt8>) -> Bool {
-    text.allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 9 }
-  }
-
   /// A host's name or address, without a port.
   static func isHostname(_ text: some Collection<UInt8>) -> Bool {
     text.allSatisfy { byte in

@@ -29,7 +29,7 @@ public struct HeaderFilter: Sendable {
     var result: [Field] = []
     for field in fields {
       let name = try checked(field.name)
-      guard FieldSyntax.isValue(field.value.utf8) else {
+      guard Array(field.value.utf8).withUnsafeBytes(HTTPSyntax.isFieldValue) else {
         throw FilterError(description: "the value of the header \(field.name) has control characters")
       }
       if result.contains(where: { $0.lowercase == name }) { continue }

@@ -46,9 +46,6 @@ enum FieldBytes {
     byte < 64 ? lowTokens >> UInt64(byte) & 1 == 1 : byte < 128 && lowercaseTokens >> UInt64(byte - 64) & 1 == 1
   }
 
-  @inline(__always)
-  static func isToken(_ byte: UInt8) -> Bool { isLowercaseToken(byte.asciiLowercase) }
-
   /// Neither control characters nor white space at the ends (RFC 9113 §8.2.1).
   static func isValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
     guard let first = bytes.first, let last = bytes.last else { return true }
