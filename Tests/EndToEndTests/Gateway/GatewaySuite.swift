@@ -4,7 +4,7 @@ import Testing
 extension EndToEnd {
   /// The Gateway API as routes to Services use it. `Programs/gateway/CONFORMANCE.md` says which test holds which case
   /// of the API's own suite.
-  @Suite(.serialized, .grpcio, .lab("e2egate", programs: "gateway"))
+  @Suite(.serialized, .pythonPackages, .lab("e2egate", programs: "gateway"))
   struct GatewayTests {
     let lab: TestLab
     init() throws { lab = try TestLab.running() }
@@ -145,20 +145,4 @@ extension EndToEnd.GatewayTests {
         \(rules.replacing("\n", with: "\n  "))
       """
   }
-}
-
-/// grpcio from PyPI, which the servers and clients of the suite need; installed once into an ignored folder.
-struct GRPCPackage: SuiteTrait, TestScoping {
-  func provideScope(
-    for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
-  ) async throws {
-    let done = try Finished.of(
-      "/usr/bin/env", ["python3", "\(TestLab.programs)/gateway/packages.py"], timeout: 120)
-    guard done.status == 0 else { throw TestFailure("grpcio can't be installed: \(done.errors)") }
-    try await function()
-  }
-}
-
-extension Trait where Self == GRPCPackage {
-  static var grpcio: GRPCPackage { GRPCPackage() }
 }

@@ -63,12 +63,7 @@ struct HBONEPeer {
   /// Hands `bytes` on in pieces of `pieces` bytes each, the last size again and again. Data of one stream that
   /// arrives in a row is joined, so that cuts don't show.
   mutating func feed(_ bytes: [UInt8], pieces: [Int] = [Int.max], consume: Bool = true) {
-    var rest = bytes[...]
-    var next = 0
-    while !rest.isEmpty, error == nil {
-      let piece = Array(rest.prefix(pieces[min(next, pieces.count - 1)]))
-      rest = rest.dropFirst(piece.count)
-      next += 1
+    for piece in bytes.cut(into: pieces) where error == nil {
       piece.withUnsafeBytes { raw in
         var input = raw
         do throws(HTTP2Error) {

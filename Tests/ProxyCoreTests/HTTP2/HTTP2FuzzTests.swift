@@ -65,16 +65,7 @@ import Testing
     var conversation = Self.conversation(&random)
     for round in 0..<1000 {
       if round % 50 == 0 { conversation = Array(Self.conversation(&random).prefix(1500)) }
-      var bytes = conversation
-      for _ in 0..<Int.random(in: 1...8, using: &random) {
-        let at = Int.random(in: 24..<bytes.count, using: &random)
-        switch Int.random(in: 0..<4, using: &random) {
-        case 0: bytes[at] = UInt8.random(in: 0...255, using: &random)
-        case 1: bytes[at] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-        case 2: bytes.remove(at: at)
-        default: bytes.insert(UInt8.random(in: 0...255, using: &random), at: at)
-        }
-      }
+      let bytes = conversation.damaged(behind: 24, using: &random)
       var server = HTTP2Peer(.server, limits: limits)
       server.feed(bytes, pieces: [Int.random(in: 1...2000, using: &random)], consume: false)
       if server.connection.streamCount > 8 || server.out.readableBytes > 4 * bytes.count + 200 {
