@@ -18,7 +18,8 @@ MODULES = {
     # The stand-in reports misuse by preconditions, and by rooms of the exact size to what writes into it.
     "NIOCore": ([f"{FUZZ}/NIOCore/*.swift"], ["-sanitize=address"]),
 }
-HTTP2 = [f"{CORE}/HTTP/HTTPHead.swift", f"{CORE}/HTTP2/HPACK/*.swift", f"{CORE}/HTTP2/MessageRules.swift"]
+HTTP2 = [f"{CORE}/HTTP/HTTPHead.swift", f"{CORE}/HTTP2/HPACK/*.swift", f"{CORE}/HTTP2/MessageRules.swift",
+         f"{CORE}/HTTP1/HTTPSyntax.swift"]
 # Of each target: the sources that it tests, the modules that these import, and the longest input in bytes.
 TARGETS = {
     "HTTP1": ([f"{CORE}/HTTP/HTTPHead.swift", f"{CORE}/HTTP1/*.swift"], [], 4096),
