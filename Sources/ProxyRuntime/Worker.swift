@@ -7,7 +7,7 @@ import ProxyCore
 final class Worker {
   /// Sessions without a byte in either direction end after this time.
   static let idleTimeout: NanoTime = .seconds(3600)
-  private static let sweepInterval: NanoTime = .seconds(5)
+  private static let sweepInterval: NanoTime = .seconds(1)
   static let sessionsBound = 200_000
 
   let index: Int
@@ -20,8 +20,9 @@ final class Worker {
   private(set) var podEpoch: UInt64 = 0
   var views: [ServiceView.Key: ServiceView] = [:]
   var clusters: [Cluster.Key: Cluster] = [:]
+  /// Copies of requests that are under way.
+  var mirrorCount = 0
   private(set) lazy var upstreams = UpstreamPool(loop: loop)
-  var balancer = PowerOfTwoChoices()
   var statistics = Statistics()
   private(set) var isDraining = false
 
@@ -87,7 +88,10 @@ final class Worker {
     epoch += 1
     // Made again at the next request; what nobody asks for any more goes.
     views = views.filter { snapshot.traffic(of: $0.key.service, port: $0.key.port) === $0.value.traffic }
-    clusters = clusters.filter { snapshot.traffic(of: $0.key.service, port: $0.key.port) != nil }
+    clusters = clusters.filter { key, _ in
+      guard let route = key.route else { return snapshot.traffic(of: key.service, port: key.port) != nil }
+      return snapshot.traffic(of: route.service, port: route.port)?.shapesBackends(ofRoute: route.id) == true
+    }
   }
 
   private func addPod(_ id: String, _ listeners: [(ListenerKind, Int32)]) {
@@ -120,6 +124,7 @@ final class Worker {
     for server in servers(of: id) { server.tunnel?.close("the pod is gone") }
     for session in Array(sessions.values) where session.facts.workload == id { session.abort() }
     for connection in Array(connections.values) where connection.facts.workload == id { connection.abort() }
+    for probe in Array(probes.values) where probe.workload == id { probe.abort() }
   }
 
   private func drain() {
@@ -128,11 +133,12 @@ final class Worker {
     tunnels.drain()
     for server in servers() { server.tunnel?.drain() }
     for connection in Array(connections.values) { connection.drain() }
+    for probe in Array(probes.values) { probe.drain() }
     finishDraining()
   }
 
   func finishDraining() {
-    if isDraining, sessions.isEmpty, connections.isEmpty { events.post(.drained(worker: index)) }
+    if isDraining, sessions.isEmpty, connections.isEmpty, probes.isEmpty { events.post(.drained(worker: index)) }
   }
 
   // MARK: Sessions
@@ -184,7 +190,6 @@ final class Worker {
     }
     if scope.hasEndpoints {
       report.endpoints = endpointLoads(of: scope.service)
-      report.balancer = balancer
     }
     report.pods = pods.keys.sorted()
     report.pooledSockets = pods.values.reduce(0) { $0 + $1.pooledSockets }
@@ -197,6 +202,7 @@ final class Worker {
 extension Worker: Timed {
   func timerFired(now: NanoTime) {
     for pod in pods.values { pod.expire(now: now) }
+    for cluster in clusters.values where cluster.owesSlot { upstreams.yieldSlot(of: cluster) }
     guard now >= nextSweep else { return }
     nextSweep = now + Self.sweepInterval
     for session in Array(sessions.values) where now > session.lastActive + session.idleTimeout { session.abort() }

@@ -171,8 +171,10 @@ extension RuntimeTests {
       let key = EndpointLoad.Key(service: web, port: 80, address: address)
       func report(_ status: EndpointStatus) -> WorkerReport {
         var report = WorkerReport()
-        report.endpoints = [EndpointLoad(key: key, status, now: .seconds(100))]
-        report.balancer.opened(address)
+        report.endpoints = [EndpointLoad(key: key, status, isOfConnections: false, now: .seconds(100))]
+        let ofConnections = EndpointStatus(
+          isUsable: true, ejectedUntil: nil, ejections: 0, outstanding: 1, latency: .seconds(9))
+        report.endpoints.append(EndpointLoad(key: key, ofConnections, isOfConnections: true, now: .seconds(100)))
         return report
       }
       let reports = [
@@ -185,7 +187,7 @@ extension RuntimeTests {
       ]
       let list = EndpointList(reports, mesh, pods: [], service: web, bound: 10)
       let entry = try #require(list.endpoints.first)
-      #expect(entry.balancers == 4 && entry.ejected == 2 && entry.ejected_seconds == 30 && entry.panicking == 1)
+      #expect(entry.balancers == 8 && entry.ejected == 2 && entry.ejected_seconds == 30 && entry.panicking == 1)
       #expect(entry.ejections == 5 && entry.requests == 5 && entry.connections == 4 && entry.latency_ms == 2.5)
       #expect(list.endpoints.count == 2 && list.endpoints[1].balancers == 0)
     }
@@ -228,7 +230,7 @@ extension RuntimeTests {
         for client in ["a", "b"] {
           // As where policies differ by client.
           let key = Cluster.Key(service: web, port: 80, family: .v4, client: .of(client))
-          let cluster = Cluster(key: key, policy: EffectivePolicy())
+          let cluster = Cluster(key: key)
           worker.clusters[key] = cluster
           cluster.refresh(worker, here: nil)
           _ = cluster.endpoints.started(0)

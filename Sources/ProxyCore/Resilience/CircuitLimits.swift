@@ -54,6 +54,19 @@ public final class CircuitLimits: Sendable {
     precondition(old > 0, "released what wasn't acquired")
   }
 
+  /// How many more may be taken; below 0 where the limit has been lowered meanwhile. Others take and give at the same
+  /// time: `tryAcquire` decides.
+  public func room(for resource: Resource) -> Int {
+    let limit =
+      switch resource {
+      case .connections: connections.limit.load(ordering: .relaxed)
+      case .pending: pending.limit.load(ordering: .relaxed)
+      case .requests: requests.limit.load(ordering: .relaxed)
+      case .retries: retries.limit.load(ordering: .relaxed)
+      }
+    return limit - count(of: resource)
+  }
+
   public func count(of resource: Resource) -> Int {
     switch resource {
     case .connections: connections.count.load(ordering: .relaxed)

@@ -15,7 +15,7 @@ public struct RetryState {
     /// The upstream says that it has done nothing with it: REFUSED_STREAM, or above a GOAWAY's last stream
     /// (RFC 9113 §8.7).
     case refused
-    /// No answer in time; retried like a 504.
+    /// No answer in time; retried like a 504, or a reset.
     case perTryTimeout
 
     /// Whether the upstream can't have acted on the request, so that any method may be retried (RFC 9110 §9.2.2).
@@ -63,10 +63,15 @@ public struct RetryState {
   public private(set) var canReplay = true
   public private(set) var hasResponse = false
 
-  public init(policy: RetryPolicy, isIdempotent: Bool, deadline: NanoTime?) {
+  private let waitsAtLeastBackoff: Bool
+
+  /// - Parameter waitsAtLeastBackoff: a retry never comes earlier than the policy's backoff, as HTTPRoute's `retry.backoff`
+  ///   demands; else the full jitter begins at 0.
+  public init(policy: RetryPolicy, isIdempotent: Bool, deadline: NanoTime?, waitsAtLeastBackoff: Bool = false) {
     self.policy = policy
     self.isIdempotent = isIdempotent
     self.deadline = deadline
+    self.waitsAtLeastBackoff = waitsAtLeastBackoff
   }
 
   /// RFC 9110 §9.2.2. Methods are case-sensitive.
@@ -93,10 +98,13 @@ public struct RetryState {
   ) -> Decision {
     guard isNamed(failure) else { return .giveUp(.notRetriable) }
     guard !hasResponse else { return .giveUp(.responseStarted) }
-    guard isIdempotent || policy.retriesNonIdempotent || failure.isUnprocessed else { return .giveUp(.notIdempotent) }
+    guard isIdempotent || policy.retriesNonIdempotent || failure.isUnprocessed || isToldByGRPC(failure) else {
+      return .giveUp(.notIdempotent)
+    }
     guard canReplay else { return .giveUp(.bufferExceeded) }
     guard retries < min(policy.attempts, 20) else { return .giveUp(.attemptsUsed) }
     var delay = Backoff.delay(policy, retry: Int(retries), random: &random)
+    if waitsAtLeastBackoff { delay += .milliseconds(UInt64(policy.backoff)) }
     if case .response(_, _, let wanted?) = failure {
       let patience = 10 * NanoTime.milliseconds(UInt64(policy.maximumBackoff))
       guard wanted <= patience else { return .giveUp(.retryAfterTooLong) }
@@ -114,6 +122,11 @@ public struct RetryState {
     return .retry(after: delay)
   }
 
+  /// A gRPC call is a POST, but a status that the policy names is said by who has dealt with it.
+  private func isToldByGRPC(_ failure: Failure) -> Bool {
+    if case .response(_, let status?, _) = failure { policy.grpcStatuses.contains(status) } else { false }
+  }
+
   private func isNamed(_ failure: Failure) -> Bool {
     switch failure {
     case .response(let status, let grpcStatus, _):
@@ -121,7 +134,8 @@ public struct RetryState {
     case .connectFailure: policy.onConnectFailure
     case .reset: policy.onReset
     case .refused: policy.onReset || policy.onConnectFailure
-    case .perTryTimeout: policy.statuses.contains(504)
+    // HTTPRoute's `retry`: of connection errors "disconnect, reset, timeout, TCP failure".
+    case .perTryTimeout: policy.onReset || policy.statuses.contains(504)
     }
   }
 }

@@ -2,8 +2,10 @@ import MeshModel
 
 /// Where a captured connection may go, decided once from its original destination.
 public enum OutboundRoute: Sendable, Equatable {
-  /// The candidates of a Service's port, or the one workload that was addressed.
-  case endpoints([Endpoint], service: ServiceKey?)
+  /// To the port of a Service: as its routes and policies have it.
+  case service(ServiceKey)
+  /// To the workload that was addressed.
+  case endpoint(Endpoint)
   /// Outside the mesh: as the application asked.
   case passthrough(SocketAddress)
   case refused(Refusal)
@@ -31,7 +33,6 @@ public enum OutboundRoute: Sendable, Equatable {
   }
 
   public enum Refusal: String, Sendable {
-    case noReadyEndpoint = "no ready endpoint"
     case unknownServicePort = "the Service has no such port"
     case proxyAddress = "a port of the mesh itself"
   }
@@ -41,27 +42,14 @@ extension MeshSnapshot {
   /// - Parameter isServedHere: whether this proxy holds that workload's listeners, so that it may deliver to it.
   public func route(to destination: SocketAddress, isServedHere: (String) -> Bool) -> OutboundRoute {
     if let service = service(at: destination.ip) {
-      guard service.ports.contains(where: { $0.port == destination.port && $0.transport == .tcp }) else {
-        return .refused(.unknownServicePort)
-      }
-      let candidates = readyEndpoints(
-        of: service.key, port: destination.port, family: destination.ip.family, isServedHere: isServedHere)
-      return candidates.isEmpty ? .refused(.noReadyEndpoint) : .endpoints(candidates, service: service.key)
+      return traffic(of: service.key, port: destination.port) == nil
+        ? .refused(.unknownServicePort) : .service(service.key)
     }
     guard let workload = workload(at: destination.ip) else { return .passthrough(destination) }
     if workload.isMeshed, [MeshPort.outbound, MeshPort.inbound].contains(destination.port) {
       return .refused(.proxyAddress)
     }
-    return .endpoints([endpoint(of: workload, at: destination, isServedHere: isServedHere)], service: nil)
-  }
-
-  /// The endpoints of a Service's port that may be given new connections.
-  public func readyEndpoints(
-    of key: ServiceKey, port: UInt16, family: IPAddress.Family, isServedHere: (String) -> Bool
-  ) -> [OutboundRoute.Endpoint] {
-    balancedEndpoints(of: key, port: port, family: family, here: nil, isServedHere: isServedHere).compactMap {
-      $0.isReady && !$0.isDraining && $0.weight > 0 ? $1 : nil
-    }
+    return .endpoint(endpoint(of: workload, at: destination, isServedHere: isServedHere))
   }
 
   /// The endpoints of a Service's port for a balancer, ready or not, each with the way to it.

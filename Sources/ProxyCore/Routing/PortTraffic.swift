@@ -8,13 +8,17 @@ public final class PortTraffic: Sendable {
   public let appProtocol: AppProtocol
   public let routes: RouteTable
   public let connections: L4RouteTable
-  /// Shared by the node's workers, and kept over changes that don't concern them.
-  public let limits: CircuitLimits
-  public let budget: SharedRetryBudget
-  public let adaptiveLimit: AdaptiveLimit?
-  private let buckets: [RateLimit: TokenBuckets]
   /// Those that name the Service, this port, or a route of it; the oldest first.
   private let policies: [TrafficPolicy]
+  /// By the policies' ids.
+  private let counters: [String: PolicyCounters]
+  /// Where no policy says a limit.
+  private let defaultLimits: CircuitLimits
+  private let defaultBudget: SharedRetryBudget
+  /// The policy whose circuit breaker holds for all clients.
+  private let breakerOwner: String?
+  /// Routes whose policies say how their backends are reached.
+  private let shapedRoutes: Set<String>
 
   /// - Parameters:
   ///   - previous: the port as it was.
@@ -28,30 +32,32 @@ public final class PortTraffic: Sendable {
     appProtocol = AppProtocol(appProtocol: port.appProtocol, portName: port.name)
     self.routes = RouteTable(routes: routes, service: service, port: port.port)
     connections = L4RouteTable(routes: routes, service: service, port: port.port)
-    self.policies = policies.filter { policy in
+    let policies = policies.filter { policy in
       policy.targets.contains { $0.port == nil || $0.port == port.port }
     }.sorted { ($0.created, $0.id) < ($1.created, $1.id) }
-    // Limits of a node don't differ by client: the policies for all clients say them.
-    let shared = EffectivePolicy(Self.ranked(self.policies, service, port.port, client: nil, routeID: nil))
-    limits = previous?.limits ?? CircuitLimits()
-    limits.update(shared.circuitBreaker)
-    let budget = previous?.budget
-    self.budget = budget?.policy == shared.retryBudget ? budget! : SharedRetryBudget(shared.retryBudget)
-    if let adaptive = shared.adaptiveConcurrency {
-      adaptiveLimit = previous?.adaptiveLimit ?? AdaptiveLimit(adaptive, now: now)
-      adaptiveLimit?.update(adaptive)
-    } else {
-      adaptiveLimit = nil
+    self.policies = policies
+    let owner = policies.ranked(service, port.port, client: nil, routeID: nil).first { $0.circuitBreaker != nil }?.id
+    breakerOwner = owner
+    // Whoever sets the limit for all takes over what is under way from a policy that has gone, or from none.
+    let inherited = previous.flatMap { previous in
+      policies.contains { $0.id == previous.breakerOwner && $0.circuitBreaker != nil } ? nil : previous.allLimits
     }
-    var buckets: [RateLimit: TokenBuckets] = [:]
-    var random = SystemRandomNumberGenerator()
-    for limit in self.policies.flatMap(\.rateLimits) {
-      buckets[limit] = previous?.buckets[limit] ?? TokenBuckets(limit, seed: random.next(), now: now)
+    var counters: [String: PolicyCounters] = [:]
+    for policy in policies {
+      counters[policy.id] = PolicyCounters(
+        policy, previous: previous?.counters[policy.id], inherited: policy.id == owner ? inherited : nil, now: now)
     }
-    self.buckets = buckets
+    self.counters = counters
+    defaultLimits = owner == nil ? inherited ?? CircuitLimits() : CircuitLimits()
+    defaultLimits.update(nil)
+    defaultBudget = previous?.defaultBudget ?? SharedRetryBudget()
+    shapedRoutes = Set(
+      policies.lazy.filter(\.saysHowBackendsAreReached).flatMap { policy in
+        policy.targets.compactMap { if case .route(let id) = $0.kind { id } else { nil } }
+      })
   }
 
-  public func buckets(of limit: RateLimit) -> TokenBuckets? { buckets[limit] }
+  private var allLimits: CircuitLimits { breakerOwner.flatMap { counters[$0]?.limits } ?? defaultLimits }
 
   /// Whether clients meet different policies.
   public var distinguishesClients: Bool { policies.contains { !$0.clients.isEmpty } }
@@ -60,14 +66,38 @@ public final class PortTraffic: Sendable {
   /// specific policy that says it. A route's policy goes before a port's, that before a Service's; of each, one that
   /// names the client before one for all; of equals the oldest.
   public func policy(client: SPIFFEID?, routeID: String?) -> EffectivePolicy {
-    EffectivePolicy(Self.ranked(policies, service, port, client: client, routeID: routeID))
+    effective(counted(client, routeID))
   }
 
-  private static func ranked(
-    _ policies: [TrafficPolicy], _ service: ServiceKey, _ port: UInt16, client: SPIFFEID?, routeID: String?
+  /// Whether a route's policies say how its backends are reached: they have to be balanced for it apart.
+  public func shapesBackends(ofRoute id: String) -> Bool { shapedRoutes.contains(id) }
+
+  /// The policies that say how this port, as a backend, is reached: those of the route that leads there, then its own.
+  /// - Parameter parent: the port that the route belongs to.
+  public func backendPolicy(client: SPIFFEID?, routeID: String?, parent: PortTraffic?) -> EffectivePolicy {
+    guard let routeID, let parent else { return policy(client: client, routeID: nil) }
+    let ofRoute = parent.counted(client, routeID).filter { $0.policy.names(route: routeID) }
+    return effective(ofRoute + counted(client, nil))
+  }
+
+  private func counted(
+    _ client: SPIFFEID?, _ routeID: String?
+  ) -> [(policy: TrafficPolicy, counters: PolicyCounters)] {
+    policies.ranked(service, port, client: client, routeID: routeID).map { ($0, counters[$0.id]!) }
+  }
+
+  private func effective(_ policies: [(policy: TrafficPolicy, counters: PolicyCounters)]) -> EffectivePolicy {
+    EffectivePolicy(policies, defaults: (defaultLimits, defaultBudget))
+  }
+}
+
+extension [TrafficPolicy] {
+  /// Those that hold, the most specific first.
+  fileprivate func ranked(
+    _ service: ServiceKey, _ port: UInt16, client: SPIFFEID?, routeID: String?
   ) -> [TrafficPolicy] {
     var ranked: [(rank: Int, policy: TrafficPolicy)] = []
-    for policy in policies {
+    for policy in self {
       guard let clientRank = policy.rank(of: client),
         let targetRank = policy.rank(service: service, port: port, routeID: routeID)
       else { continue }
@@ -80,6 +110,14 @@ public final class PortTraffic: Sendable {
 }
 
 extension TrafficPolicy {
+  fileprivate func names(route id: String) -> Bool { targets.contains { $0.kind == .route(id) } }
+
+  /// As opposed to what becomes of a request before its backend is drawn.
+  fileprivate var saysHowBackendsAreReached: Bool {
+    loadBalancer != nil || locality != nil || outlierDetection != nil || circuitBreaker != nil || retryBudget != nil
+      || timeouts.connect != nil
+  }
+
   /// 2: names the route; 1: the port; 0: the Service; nil: none of them.
   fileprivate func rank(service: ServiceKey, port: UInt16, routeID: String?) -> Int? {
     var best: Int?
@@ -100,59 +138,5 @@ extension TrafficPolicy {
     guard let client else { return nil }
     if clients.contains("\(client.namespace)/\(client.serviceAccount)") { return 2 }
     return clients.contains(client.namespace) ? 1 : nil
-  }
-}
-
-/// The settings that hold, with the defaults filled in.
-public final class EffectivePolicy: Sendable {
-  /// An idle timeout that was turned off.
-  private static let never: NanoTime = .seconds(10 * 365 * 86_400)
-
-  /// 0: none.
-  public let requestTimeout: NanoTime
-  public let perTryTimeout: NanoTime
-  public let idleTimeout: NanoTime
-  public let connectTimeout: NanoTime
-  public let loadBalancer: LoadBalancer
-  public let retry: RetryPolicy?
-  public let retryBudget: RetryBudget
-  public let hedging: Hedging?
-  public let circuitBreaker: CircuitBreaker
-  public let outlierDetection: OutlierDetection?
-  public let rateLimits: [RateLimit]
-  public let adaptiveConcurrency: AdaptiveConcurrency?
-  public let faults: [Fault]
-  public let locality: Locality?
-  public let sessionPersistence: SessionPersistence?
-  public let headers: HeaderOptions
-
-  /// - Parameter policies: the most specific first.
-  public init(_ policies: [TrafficPolicy] = []) {
-    func first<Value>(_ value: (TrafficPolicy) -> Value?) -> Value? {
-      for policy in policies { if let found = value(policy) { return found } }
-      return nil
-    }
-    func time(_ milliseconds: UInt32?, default seconds: UInt64) -> NanoTime {
-      milliseconds.map { .milliseconds(UInt64($0)) } ?? .seconds(seconds)
-    }
-    requestTimeout = time(first { $0.timeouts.request }, default: 0)
-    perTryTimeout = time(first { $0.timeouts.perTry }, default: 0)
-    let idle = time(first { $0.timeouts.idle }, default: 3600)
-    idleTimeout = idle == 0 ? Self.never : idle
-    let connect = time(first { $0.timeouts.connect }, default: 5)
-    // An attempt without an end would hold its request for ever.
-    connectTimeout = connect == 0 ? .seconds(5) : connect
-    loadBalancer = first { $0.loadBalancer } ?? LoadBalancer()
-    retry = first { $0.retry }
-    retryBudget = first { $0.retryBudget } ?? RetryBudget()
-    hedging = first { $0.hedging }
-    circuitBreaker = first { $0.circuitBreaker } ?? CircuitBreaker()
-    outlierDetection = first { $0.outlierDetection }
-    rateLimits = first { $0.rateLimits.isEmpty ? nil : $0.rateLimits } ?? []
-    adaptiveConcurrency = first { $0.adaptiveConcurrency }
-    faults = first { $0.faults.isEmpty ? nil : $0.faults } ?? []
-    locality = first { $0.locality }
-    sessionPersistence = first { $0.sessionPersistence }
-    headers = first { $0.headers == HeaderOptions() ? nil : $0.headers } ?? HeaderOptions()
   }
 }

@@ -21,7 +21,7 @@ struct EndpointList: Encodable {
     let panicking: Int
     let ejections: UInt64
     let requests: Int
-    /// Of plain TCP, to this address by whatever Service.
+    /// Of bytes, not of HTTP.
     let connections: Int
     let latency_ms: Double?
   }
@@ -55,9 +55,7 @@ struct EndpointList: Encodable {
           truncated = truncated || !snapshot.endpoints(of: service.key).isEmpty
           continue
         }
-        add(service.key, port, served.isEmpty ? [.v4] : served, snapshot, pods, here, bound) { key in
-          (loads[key], reports.reduce(0) { $0 + $1.balancer.load(of: key.address) })
-        }
+        add(service.key, port, served.isEmpty ? [.v4] : served, snapshot, pods, here, bound, loads)
       }
     }
   }
@@ -65,7 +63,7 @@ struct EndpointList: Encodable {
   private mutating func add(
     _ service: ServiceKey, _ port: UInt16, _ families: [IPAddress.Family], _ snapshot: MeshSnapshot,
     _ pods: Set<String>, _ here: Workload?, _ bound: Int,
-    known: (EndpointLoad.Key) -> (load: EndpointLoad?, connections: Int)
+    _ loads: [EndpointLoad.Key: EndpointLoad]
   ) {
     var seen: Set<SocketAddress> = []
     for family in families {
@@ -77,7 +75,7 @@ struct EndpointList: Encodable {
           return
         }
         let key = EndpointLoad.Key(service: service, port: port, address: endpoint.address)
-        let (load, connections) = known(key)
+        let load = loads[key]
         endpoints.append(
           Entry(
             service: service.description, port: port, address: endpoint.address.description, workload: endpoint.id,
@@ -86,7 +84,7 @@ struct EndpointList: Encodable {
             ejected: load?.ejected ?? 0,
             ejected_seconds: load.flatMap { $0.ejected > 0 ? Double($0.ejectedFor) / 1e9 : nil },
             panicking: load?.panicking ?? 0, ejections: load?.ejections ?? 0, requests: load?.outstanding ?? 0,
-            connections: connections, latency_ms: load?.latency.map { (Double($0) / 1e4).rounded() / 100 }))
+            connections: load?.connections ?? 0, latency_ms: load?.latency.map { (Double($0) / 1e4).rounded() / 100 }))
       }
     }
   }

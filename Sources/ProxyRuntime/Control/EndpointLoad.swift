@@ -19,17 +19,23 @@ struct EndpointLoad: Sendable {
   var panicking = 0
   var ejections: UInt64 = 0
   var outstanding = 0
+  /// Of bytes, not of HTTP.
+  var connections = 0
   /// The highest; nil before the first answer.
   var latency: NanoTime?
 
   init(key: Key) { self.key = key }
 
-  init(key: Key, _ status: EndpointStatus, now: NanoTime) {
+  init(key: Key, _ status: EndpointStatus, isOfConnections: Bool, now: NanoTime) {
     self.init(key: key)
     balancers = 1
     ejections = UInt64(status.ejections)
-    outstanding = status.outstanding
-    latency = status.latency
+    if isOfConnections {
+      connections = status.outstanding
+    } else {
+      outstanding = status.outstanding
+      latency = status.latency
+    }
     // One whose time is over returns with the next request.
     guard let end = status.ejectedUntil, end > now else { return }
     ejected = 1
@@ -44,6 +50,7 @@ struct EndpointLoad: Sendable {
     panicking += other.panicking
     ejections += other.ejections
     outstanding += other.outstanding
+    connections += other.connections
     if let theirs = other.latency { latency = max(latency ?? 0, theirs) }
   }
 }
@@ -63,7 +70,9 @@ extension Worker {
       for (index, endpoint) in cluster.endpoints.endpoints.prefix(ProxyDump.rowsBound).enumerated() {
         let place = EndpointLoad.Key(service: key.service, port: key.port, address: endpoint.address)
         loads[place, default: EndpointLoad(key: place)].add(
-          EndpointLoad(key: place, cluster.endpoints.status(of: index, now: loop.now), now: loop.now))
+          EndpointLoad(
+            key: place, cluster.endpoints.status(of: index, now: loop.now), isOfConnections: key.isOfConnections,
+            now: loop.now))
       }
     }
     return Array(loads.values)

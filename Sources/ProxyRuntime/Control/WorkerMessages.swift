@@ -69,8 +69,6 @@ struct WorkerReport: Sendable {
   var identities: [String] = []
   /// Only where asked for.
   var endpoints: [EndpointLoad] = []
-  /// Connections of plain TCP to each address; only where asked for.
-  var balancer = PowerOfTwoChoices()
 }
 
 /// Counters of a worker since its start.

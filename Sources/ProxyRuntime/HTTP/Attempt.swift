@@ -7,10 +7,8 @@ final class Attempt: UpstreamOwner {
   var token: EndpointAttempt?
   var target: OutboundRoute.Endpoint?
   var upstream: (any Upstream)?
-  var opening: StreamOpening?
+  var opening: (any UpstreamOpening)?
   var waiter: ConnectionWaiter?
-  /// The end of that waiting.
-  var waiterAlarm: Alarm?
   var began: NanoTime = 0
   /// The time of the response's head, and what it says of the endpoint.
   var answered: (at: NanoTime, outcome: AttemptOutcome)?
@@ -18,6 +16,9 @@ final class Attempt: UpstreamOwner {
   /// Where no alarm says it.
   var deadline: NanoTime?
   var isHedge = false
+  /// Its places among the backend's requests, and as a hedge among the retries.
+  var requestSlot: CircuitLimits?
+  var retrySlot: CircuitLimits?
   /// Counts its uses, so that what one waited for never comes to the next.
   var generation = 0
 
@@ -34,9 +35,9 @@ final class Attempt: UpstreamOwner {
     exchange.responseEnded(self, trailers)
   }
 
-  func upgraded(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
+  func upgraded(to upgrade: Upgrade) {
     upstream = nil
-    exchange.upgraded(self, stream, pending)
+    exchange.upgraded(self, upgrade)
   }
 
   func upstreamFailed(_ failure: UpstreamFailure) {
@@ -69,8 +70,10 @@ extension Exchange {
     attempt.opening = nil
     attempt.waiter?.cancel()
     attempt.waiter = nil
-    attempt.waiterAlarm?.cancel()
-    attempt.waiterAlarm = nil
+    attempt.requestSlot?.release(.requests)
+    attempt.requestSlot = nil
+    attempt.retrySlot?.release(.retries)
+    attempt.retrySlot = nil
     if let token = attempt.token {
       let now = worker.loop.now
       attempt.cluster?.endpoints.finished(
@@ -90,9 +93,15 @@ extension Exchange {
     return upstream
   }
 
-  /// The try's own time is over: another may be made.
+  /// The try's own time is over, which is for the whole response (Gateway API, `backendRequest`): another may be made,
+  /// unless the client has a part of this one's.
   func timedOut(_ attempt: Attempt) {
-    guard isCurrent(attempt), !responseBegan else { return }
+    guard isCurrent(attempt) else { return }
+    if responseBegan {
+      attempt.answered?.outcome = .failure
+      endAttempts(.failure)
+      return breakOff(.upstreamTimeout)
+    }
     let upstream = attempt.upstream
     upstream?.owner = nil
     attempt.upstream = nil

@@ -15,8 +15,16 @@ final class ConnectionSlot {
 
   func isOf(_ cluster: Cluster) -> Bool { self.cluster === cluster }
 
+  /// Whether its connection may be kept for later requests: not where another event loop waits for a place, or more are
+  /// taken than the limit is now.
+  var mayIdle: Bool {
+    let room = limits.room(for: .connections)
+    return room > 0 || room == 0 && (limits.count(of: .pending) == 0 || cluster?.slots.hasWaiters == true)
+  }
+
   /// The connection serves whoever waits for one.
   func becameIdle() {
+    guard !isIdle, isHeld else { return }
     isIdle = true
     cluster?.slots.idleCount += 1
     cluster?.wakeWaiter()
@@ -46,52 +54,56 @@ final class ConnectionSlot {
   }
 }
 
-/// A request that waits for a connection.
+/// Somebody who waits for a place, until there may be one, patience ends, or it is cancelled.
 final class ConnectionWaiter {
-  private let limits: CircuitLimits
-  private var wake: (() -> Void)?
-
-  fileprivate init(_ limits: CircuitLimits, _ wake: @escaping () -> Void) {
-    self.limits = limits
-    self.wake = wake
+  enum Outcome {
+    /// Another may have been quicker.
+    case mayOpen
+    case gaveUp
   }
 
-  fileprivate var isWaiting: Bool { wake != nil }
+  private let limits: CircuitLimits
+  private let isPending: Bool
+  private var alarm: Alarm?
+  private var settled: ((Outcome) -> Void)?
 
-  fileprivate func ring() {
-    let wake = wake
+  fileprivate init(_ limits: CircuitLimits, isPending: Bool, _ settled: @escaping (Outcome) -> Void) {
+    self.limits = limits
+    self.isPending = isPending
+    self.settled = settled
+  }
+
+  fileprivate func giveUp(after patience: NanoTime, _ loop: EventLoop) {
+    alarm = loop.after(patience) { [unowned self] in settle(.gaveUp) }
+  }
+
+  fileprivate var isWaiting: Bool { settled != nil }
+
+  fileprivate func settle(_ outcome: Outcome) {
+    let settled = settled
     cancel()
-    wake?()
+    settled?(outcome)
   }
 
   func cancel() {
-    guard wake != nil else { return }
-    wake = nil
-    limits.release(.pending)
+    guard settled != nil else { return }
+    settled = nil
+    alarm?.cancel()
+    alarm = nil
+    if isPending { limits.release(.pending) }
   }
 }
 
-/// Who may open a connection to a cluster, and who waits.
+/// Who waits for a connection to a cluster, on this event loop.
 struct ConnectionSlots {
-  private static let waitingBound = 4096
+  fileprivate static let waitingBound = 4096
 
   /// Of the connections those without a request.
   fileprivate(set) var idleCount = 0
-  private var waiting: Deque<ConnectionWaiter> = []
+  fileprivate var waiting: Deque<ConnectionWaiter> = []
+  fileprivate var lookout: Alarm?
 
-  /// nil: as many are open as the breaker allows.
-  func take(_ limits: CircuitLimits, _ cluster: Cluster) -> ConnectionSlot? {
-    limits.tryAcquire(.connections) ? ConnectionSlot(limits, cluster) : nil
-  }
-
-  /// nil: as many wait as may.
-  mutating func wait(_ limits: CircuitLimits, _ wake: @escaping () -> Void) -> ConnectionWaiter? {
-    while let first = waiting.first, !first.isWaiting { waiting.removeFirst() }
-    guard waiting.count < Self.waitingBound, limits.tryAcquire(.pending) else { return nil }
-    let waiter = ConnectionWaiter(limits, wake)
-    waiting.append(waiter)
-    return waiter
-  }
+  fileprivate var hasWaiters: Bool { waiting.contains { $0.isWaiting } }
 
   /// The one that has waited longest.
   fileprivate mutating func next() -> ConnectionWaiter? {
@@ -103,6 +115,51 @@ struct ConnectionSlots {
 }
 
 extension Cluster {
+  /// Places are given back on other event loops too, which say nothing here.
+  private static let lookoutInterval: NanoTime = .milliseconds(5)
+
+  /// nil: as many are open as the breaker allows.
+  func takeSlot() -> ConnectionSlot? {
+    let limits = policy.limits
+    return limits.tryAcquire(.connections) ? ConnectionSlot(limits, self) : nil
+  }
+
+  /// nil: as many wait as may.
+  /// - Parameter isPending: it counts as a request that waits; not where those who do are counted themselves.
+  func waitForSlot(
+    isPending: Bool = true, patience: NanoTime, _ loop: EventLoop,
+    _ settled: @escaping (ConnectionWaiter.Outcome) -> Void
+  ) -> ConnectionWaiter? {
+    let limits = policy.limits
+    if slots.waiting.count >= ConnectionSlots.waitingBound { slots.waiting.removeAll { !$0.isWaiting } }
+    guard slots.waiting.count < ConnectionSlots.waitingBound, !isPending || limits.tryAcquire(.pending) else {
+      return nil
+    }
+    let waiter = ConnectionWaiter(limits, isPending: isPending, settled)
+    waiter.giveUp(after: patience, loop)
+    slots.waiting.append(waiter)
+    lookOut(loop)
+    return waiter
+  }
+
   /// A connection is free, or may be opened. Rung outside of the list, since who is woken may wait again.
-  func wakeWaiter() { slots.next()?.ring() }
+  func wakeWaiter() { slots.next()?.settle(.mayOpen) }
+
+  private func lookOut(_ loop: EventLoop) {
+    guard slots.lookout == nil, slots.hasWaiters else { return }
+    slots.lookout = loop.after(Self.lookoutInterval) { [weak self, unowned loop] in
+      guard let self else { return }
+      slots.lookout = nil
+      if policy.limits.room(for: .connections) > 0 { wakeWaiter() }
+      lookOut(loop)
+    }
+  }
+
+  /// Whether an idle connection of its should end: its place is wanted on another event loop, or there are more than may
+  /// be.
+  var owesSlot: Bool {
+    guard slots.idleCount > 0 else { return false }
+    let room = policy.limits.room(for: .connections)
+    return room < 0 || room == 0 && policy.limits.count(of: .pending) > 0 && !slots.hasWaiters
+  }
 }

@@ -5,20 +5,19 @@ import ProxyCore
 extension Exchange {
   /// false: it was answered, or waits for an injected delay.
   func admit(_ plan: RulePlan) -> Bool {
-    guard let traffic = view?.traffic else { return false }
-    guard traffic.limits.tryAcquire(.requests) else {
+    guard plan.policy.limits.tryAcquire(.requests) else {
       reply(503, .overflow)
       return false
     }
-    holdsRequestSlot = traffic.limits
-    if let adaptive = traffic.adaptiveLimit {
+    holdsRequestSlot = plan.policy.limits
+    if let adaptive = plan.policy.adaptiveLimit {
       guard adaptive.tryAcquire() else {
         reply(503, .overflow)
         return false
       }
       holdsAdaptiveSlot = (adaptive, worker.loop.now)
     }
-    for buckets in plan.rateLimits {
+    for buckets in plan.policy.buckets {
       guard case .refused(let wait) = buckets.take(bucketKey(buckets.limit, plan), now: worker.loop.now) else {
         continue
       }
@@ -70,14 +69,7 @@ extension Exchange {
     switch abort {
     case nil: return false
     case .status(let status): reply(Int(status), .faultAbort)
-    case .grpc(let status):
-      responseHead.removeAll()
-      responseHead.setStatus(200)
-      responseHead.append("content-type", "application/grpc")
-      responseHead.append("grpc-status", String(status))
-      responseHead.append("grpc-message", ResponseFlag.faultAbort.reason)
-      worker.statistics.localReplies += 1
-      replyPrepared()
+    case .grpc(let status): reply(200, .faultAbort, grpcStatus: Int(status))
     }
     return true
   }

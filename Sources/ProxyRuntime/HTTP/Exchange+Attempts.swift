@@ -4,7 +4,7 @@ import ProxyCore
 
 extension Exchange {
   func startAttempt() {
-    guard let plan, let cluster = plan.clusters[backend ?? 0] else { return reply(500, .noCluster) }
+    guard let plan, let cluster = plan.cluster(backend ?? 0, worker) else { return reply(500, .noCluster) }
     cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
     let now = worker.loop.now
     let index =
@@ -12,12 +12,18 @@ extension Exchange {
       ?? cluster.endpoints.choose(
         hash: balancingHash(cluster.policy.loadBalancer), excluding: tried, now: now, random: &worker.loop.random)
     guard let index else { return reply(503, .noHealthyUpstream) }
+    if tried.isEmpty, retry.retries == 0, staleTries == 0 { cluster.policy.budget.began(at: now) }
     attempt = makeAttempt(cluster, index, plan)
-    if let attempt { open(attempt) }
+    guard let attempt else { return reply(503, .overflow) }
+    open(attempt)
     planHedge(plan)
   }
 
-  private func makeAttempt(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt {
+  /// nil: the backend has as many requests as it may. The Service that was asked counts them by itself: where it is its
+  /// own backend, once.
+  private func makeAttempt(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt? {
+    let limits = cluster.policy.limits === plan.policy.limits ? nil : cluster.policy.limits
+    guard limits?.tryAcquire(.requests) != false else { return nil }
     let target = cluster.targets[index]
     let attempt = spare ?? Attempt(exchange: self)
     spare = nil
@@ -25,6 +31,7 @@ extension Exchange {
     attempt.token = cluster.endpoints.started(index)
     attempt.target = target
     attempt.began = worker.loop.now
+    attempt.requestSlot = limits
     tried.append(target.address)
     if plan.perTryTimeout > 0 { setDeadline(worker.loop.now + plan.perTryTimeout, of: attempt) }
     return attempt
@@ -34,25 +41,24 @@ extension Exchange {
     guard let cluster = attempt.cluster, let target = attempt.target else { return }
     let key = UpstreamPool.Key(source: client.workload, target: target)
     let isHTTP2 = usesHTTP2(cluster)
-    if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream, attempt) }
+    // After one that turned out to be closed, a connection that surely isn't.
+    if staleTries == 0 || isHTTP2, let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) {
+      return send(over: upstream, attempt)
+    }
     connect(key, isHTTP2: isHTTP2, cluster, attempt)
   }
 
   private func connect(_ key: UpstreamPool.Key, isHTTP2: Bool, _ cluster: Cluster, _ attempt: Attempt) {
     var slot: ConnectionSlot?
-    if !isHTTP2, let limits = cluster.traffic?.limits {
-      slot = cluster.slots.take(limits, cluster)
-      if slot == nil {
-        worker.upstreams.yieldPlace(in: cluster)
-        slot = cluster.slots.take(limits, cluster)
-      }
-      guard slot != nil else { return wait(limits, cluster, attempt) }
+    if !isHTTP2 {
+      slot = worker.upstreams.takeSlot(of: cluster)
+      guard slot != nil else { return wait(cluster, attempt) }
     }
     attempt.generation += 1
     let generation = attempt.generation
     var isReturning = false
     let opening = worker.upstreams.open(
-      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, slot: slot, worker: worker
+      key, isHTTP2: isHTTP2, for: client, cluster: cluster, slot: slot, worker: worker
     ) { [weak self, weak attempt] result in
       guard let self, let attempt, isCurrent(attempt), attempt.generation == generation else {
         if case .success(let upstream) = result { upstream.abandon() }
@@ -67,25 +73,23 @@ extension Exchange {
       if isReturning { eventEnded() }
     }
     isReturning = true
-    if attempt.generation == generation, isCurrent(attempt), opening?.isSettled == false {
+    if attempt.generation == generation, isCurrent(attempt), !opening.isSettled {
       attempt.opening = opening
     }
   }
 
   /// Until a connection is free, no longer than connecting may take.
-  private func wait(_ limits: CircuitLimits, _ cluster: Cluster, _ attempt: Attempt) {
-    attempt.waiter = cluster.slots.wait(limits) { [unowned self, unowned attempt] in
+  private func wait(_ cluster: Cluster, _ attempt: Attempt) {
+    attempt.waiter = cluster.waitForSlot(patience: cluster.policy.connectTimeout, worker.loop) {
+      [unowned self, unowned attempt] outcome in
       attempt.waiter = nil
-      attempt.waiterAlarm?.cancel()
-      attempt.waiterAlarm = nil
-      open(attempt)
+      switch outcome {
+      case .mayOpen: open(attempt)
+      case .gaveUp: failed(attempt, .overflow, wasReused: false)
+      }
       eventEnded()
     }
-    guard attempt.waiter != nil else { return failed(attempt, .overflow, wasReused: false) }
-    attempt.waiterAlarm = worker.loop.after(cluster.policy.connectTimeout) { [unowned self, unowned attempt] in
-      failed(attempt, .overflow, wasReused: false)
-      eventEnded()
-    }
+    if attempt.waiter == nil { failed(attempt, .overflow, wasReused: false) }
   }
 
   private func send(over upstream: any Upstream, _ attempt: Attempt) {
@@ -120,9 +124,6 @@ extension Exchange {
       if downstream.isBlocked { attempt.upstream?.pauseResponse() }
       return
     }
-    attempt.alarm?.cancel()
-    attempt.alarm = nil
-    attempt.deadline = nil
     attempt.answered = (worker.loop.now, head.status >= 500 || head.saysGRPCFailure ? .failure : .success)
     if !attempt.isHedge { plan?.hedger?.record(worker.loop.now - attempt.began) }
     if retries(attempt, head) { return }
@@ -173,21 +174,24 @@ extension Exchange {
     downstream.finishResponse(trailers: trailers.flatMap { $0.fields.isEmpty ? nil : $0 })
   }
 
-  func upgraded(_ attempt: Attempt, _ stream: any ByteStream, _ pending: UnsafeRawBufferPointer) {
-    guard self.attempt === attempt else { return stream.reset() }
+  func upgraded(_ attempt: Attempt, _ upgrade: Upgrade) {
+    guard self.attempt === attempt else { return upgrade.stream.reset() }
+    var upgrade = upgrade
+    upgrade.idleTimeout = idleTimeout
     end(attempt, .success)
     finish()
-    downstream.upgrade(to: stream, pending: pending)
+    downstream.upgrade(to: upgrade)
   }
 
   func failed(_ attempt: Attempt, _ failure: UpstreamFailure, wasReused: Bool) {
     guard isCurrent(attempt) else { return }
     attempt.upstream = nil
     attempt.answered = nil
+    if case .timeout = failure { answeredAt = worker.loop.now }
     let isStale = isStale(failure, wasReused)
     let address = attempt.target?.address
     end(attempt, failure.isOfTheEndpoint && !isStale ? .failure : .abandoned)
-    guard !responseBegan else { return breakOff() }
+    guard !responseBegan else { return breakOff(failure.flag) }
     // The other try goes on.
     guard self.attempt == nil else { return }
     hedgeAlarm?.cancel()
@@ -210,19 +214,19 @@ extension Exchange {
   }
 
   /// A connection that was idle may have been closed by its server just then: nothing has been done with the request,
-  /// and it says nothing about the endpoint.
+  /// and it says nothing about the endpoint. Once: what fails again has another reason (RFC 9110 §9.2.2).
   private func isStale(_ failure: UpstreamFailure, _ wasReused: Bool) -> Bool {
     guard case .closed = failure else { return false }
-    return wasReused && !responseBegan && retry.isIdempotent && retry.canReplay && staleTries < 8
+    return wasReused && !responseBegan && retry.isIdempotent && retry.canReplay && staleTries == 0
   }
 
   private func decide(after failure: RetryState.Failure) -> RetryState.Decision {
     releaseRetrySlot()
-    let traffic = view?.traffic
+    let policy = plan?.cluster(backend ?? 0, worker)?.policy
     let decision = retry.decide(
-      after: failure, now: worker.loop.now, budget: traffic?.budget, limits: traffic?.limits,
+      after: failure, now: worker.loop.now, budget: policy?.budget, limits: policy?.limits,
       random: &worker.loop.random)
-    if case .retry = decision { holdsRetrySlot = traffic?.limits }
+    if case .retry = decision { holdsRetrySlot = policy?.limits }
     return decision
   }
 
@@ -253,15 +257,27 @@ extension Exchange {
 
   private func startHedge() {
     guard isActive, !responseBegan, requestEnded, retry.canReplay, let plan, attempt != nil, hedge == nil,
-      let cluster = plan.clusters[backend ?? 0], view?.traffic.budget.tryRetry(at: worker.loop.now) == true,
+      let cluster = plan.cluster(backend ?? 0, worker),
       let index = cluster.endpoints.choose(
-        hash: nil, excluding: tried, now: worker.loop.now, random: &worker.loop.random)
+        hash: nil, excluding: tried, now: worker.loop.now, random: &worker.loop.random),
+      let second = makeHedge(cluster, index, plan)
     else { return }
     worker.statistics.retries += 1
-    let second = makeAttempt(cluster, index, plan)
-    second.isHedge = true
     hedge = second
     open(second)
+  }
+
+  /// Within the limits of retries: nil where there is no room for another.
+  private func makeHedge(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt? {
+    let limits = cluster.policy.limits
+    guard limits.tryAcquire(.retries) else { return nil }
+    guard cluster.policy.budget.tryRetry(at: worker.loop.now), let second = makeAttempt(cluster, index, plan) else {
+      limits.release(.retries)
+      return nil
+    }
+    second.retrySlot = limits
+    second.isHedge = true
+    return second
   }
 
   /// The first to answer has won.

@@ -3,36 +3,37 @@ import ProxyCore
 /// Answers that the proxy gives itself.
 extension Exchange {
   /// Refuses the request, or says that it failed; once begun, a response is broken off instead.
-  /// - Parameter retryAfter: nanoseconds, told in whole seconds (RFC 9110 §10.2.3).
-  func reply(_ status: Int, _ flag: ResponseFlag, retryAfter: NanoTime? = nil) {
+  /// - Parameters:
+  ///   - retryAfter: nanoseconds, told in whole seconds (RFC 9110 §10.2.3).
+  ///   - grpcStatus: in place of the one that `status` stands for, and also to a client that doesn't seem to speak gRPC.
+  func reply(_ status: Int, _ flag: ResponseFlag, retryAfter: NanoTime? = nil, grpcStatus: Int? = nil) {
     guard isActive else { return }
-    guard !responseBegan else { return breakOff() }
+    guard !responseBegan else { return breakOff(flag) }
     worker.statistics.localReplies += 1
-    worker.log(.info, logLine(status, flag))
+    worker.log(.info, logLine("\(status)", flag))
     responseHead.removeAll()
     responseHead.setStatus(status)
     if (plan?.policy ?? view?.policy)?.headers.reason == true {
       responseHead.append("weft-reason", "\(flag.rawValue): \(flag.reason)")
     }
     if let retryAfter { responseHead.append("retry-after", String((retryAfter + 999_999_999) / 1_000_000_000)) }
-    replyPrepared(text: flag.reason)
+    replyPrepared(text: flag.reason, grpcStatus: grpcStatus)
   }
 
-  private func logLine(_ status: Int, _ flag: ResponseFlag) -> String {
+  func logLine(_ what: String, _ flag: ResponseFlag) -> String {
     let upstream = tried.last.map { " at \($0)" } ?? ""
     return
-      "\(client.workload) to \(client.service):\(client.port)\(upstream): \(status) \(flag.rawValue): \(flag.reason)"
+      "\(client.workload) to \(client.service):\(client.port)\(upstream): \(what) \(flag.rawValue): \(flag.reason)"
   }
 
   /// Answers with `responseHead`.
-  func replyPrepared(text: String = "") {
+  func replyPrepared(text: String = "", grpcStatus: Int? = nil) {
     guard isActive else { return }
-    let isGRPC = head.isGRPC
     var body = text
-    if isGRPC, !text.isEmpty {
+    if head.isGRPC || grpcStatus != nil, !text.isEmpty {
       // A gRPC client looks at the trailers alone (gRPC over HTTP/2, "Trailers-Only").
       responseHead.append("content-type", "application/grpc")
-      responseHead.append("grpc-status", String(GRPCStatus.code(http: responseHead.status)))
+      responseHead.append("grpc-status", String(grpcStatus ?? GRPCStatus.code(http: responseHead.status)))
       responseHead.append("grpc-message", text)
       responseHead.setStatus(200)
       body = ""

@@ -94,6 +94,9 @@ final class Exchange: Timed {
 
   /// The filters, and then the first try.
   func route(_ plan: RulePlan) {
+    // Before the filters, which may change these fields too.
+    RequestHeaders.prepare(
+      &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
     if let rule = plan.rule {
       guard applyFilters(rule) else { return }
       guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
@@ -103,19 +106,12 @@ final class Exchange: Timed {
       rule.backendFilters[drawn].applyToRequest(&head, matchedPrefix: matchedPrefix)
     }
     readSession()
-    RequestHeaders.prepare(
-      &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
-    retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent(plan), deadline: deadline)
+    retry = RetryState(
+      policy: plan.retry ?? Self.defaultRetry, isIdempotent: RetryState.isIdempotent(head), deadline: deadline,
+      waitsAtLeastBackoff: plan.rule?.rule.retry != nil)
     // During an injected delay.
     if !kept.isEmpty { retry.kept(kept.count) }
-    view?.traffic.budget.began(at: worker.loop.now)
     startAttempt()
-  }
-
-  /// A gRPC call is a POST: whoever asks for retries of its statuses knows which methods bear them.
-  private func isIdempotent(_ plan: RulePlan) -> Bool {
-    if RetryState.isIdempotent(head) { return true }
-    return plan.retry?.grpcStatuses.isEmpty == false && head.isGRPC
   }
 
   private func applyFilters(_ rule: CompiledRule) -> Bool {
@@ -171,7 +167,7 @@ final class Exchange: Timed {
   func endIdle() {
     guard isActive else { return }
     endAttempts(.failure)
-    if responseBegan { breakOff() } else { reply(504, .streamIdleTimeout) }
+    reply(504, .streamIdleTimeout)
     downstream.flush()
   }
 
@@ -188,6 +184,7 @@ final class Exchange: Timed {
   /// The client has gone: nobody waits for the response.
   func cancel() {
     guard isActive else { return }
+    if !responseBegan { answeredAt = nil }
     endAttempts(.abandoned)
     finish()
   }
@@ -268,14 +265,16 @@ final class Exchange: Timed {
 
   private func timedOut() {
     guard isActive else { return }
+    // A limit that follows the latency has to see those who waited in vain.
+    answeredAt = answeredAt ?? worker.loop.now
     endAttempts(.failure)
-    guard !responseBegan else { return breakOff() }
     reply(504, .upstreamTimeout)
     downstream.flush()
   }
 
   /// The response can't be completed: its client has to see that.
-  func breakOff() {
+  func breakOff(_ flag: ResponseFlag) {
+    worker.log(.info, logLine("broken off", flag))
     finish()
     downstream.abortResponse()
   }

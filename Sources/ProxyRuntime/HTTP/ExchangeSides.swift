@@ -19,8 +19,17 @@ protocol Downstream: AnyObject {
   func resumeRequest()
   /// What was written leaves; called at the end of every event.
   func flush()
-  /// 101, or 2xx to a CONNECT: from here on bytes go both ways as they come. `pending` came behind the response's head.
-  func upgrade(to stream: any ByteStream, pending: UnsafeRawBufferPointer)
+  func upgrade(to upgrade: Upgrade)
+}
+
+/// 101, or 2xx to a CONNECT: from here on bytes go both ways as they come.
+struct Upgrade {
+  let stream: any ByteStream
+  /// Came behind the response's head; valid during the call.
+  let pending: UnsafeRawBufferPointer
+  /// The connection's place, which the session holds to its end.
+  let slot: ConnectionSlot?
+  var idleTimeout = Worker.idleTimeout
 }
 
 /// One request on its way to an endpoint, and its response.
@@ -41,13 +50,20 @@ protocol Upstream: AnyObject {
   func abandon()
 }
 
+/// A connection, or a stream of one, that is on its way.
+protocol UpstreamOpening: AnyObject {
+  var isSettled: Bool { get }
+  /// Nobody is told then.
+  func cancel()
+}
+
 protocol UpstreamOwner: AnyObject {
   /// The response's head, which may be changed. An informational one (1xx but 101) is followed by another.
   func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool)
   func received(_ bytes: UnsafeRawBufferPointer)
   /// The upstream is done, and has let its owner go.
   func responseEnded(trailers: HTTPHead?)
-  func upgraded(to stream: any ByteStream, pending: UnsafeRawBufferPointer)
+  func upgraded(to upgrade: Upgrade)
   /// Gone; no call follows.
   func upstreamFailed(_ failure: UpstreamFailure)
   func upstreamUnblocked()

@@ -220,7 +220,8 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     if out.capacity > Self.keptCapacity { out = [] } else { out.removeAll(keepingCapacity: true) }
   }
 
-  func upgrade(to upstream: any ByteStream, pending: UnsafeRawBufferPointer) {
+  func upgrade(to upgrade: Upgrade) {
+    let upstream = upgrade.stream
     guard case .open = state else { return upstream.reset() }
     flush()
     state = .closed
@@ -230,7 +231,9 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
       stream.reset()
       return upstream.reset()
     }
-    if !pending.isEmpty { stream.write(pending) }
+    session.idleTimeout = upgrade.idleTimeout
+    session.onClose { upgrade.slot?.release() }
+    if !upgrade.pending.isEmpty { stream.write(upgrade.pending) }
     if held.readableBytes > 0 { held.withUnsafeReadableBytes { upstream.write($0) } }
     held = ByteBuffer()
     session.establish(upstream)

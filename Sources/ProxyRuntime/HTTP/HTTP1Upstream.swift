@@ -146,9 +146,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     self.owner = nil
     isClosed = true
     pool.remove(self)
-    // What it carries now counts as a connection of the session's.
-    slot?.release()
-    owner.upgraded(to: stream, pending: rest)
+    owner.upgraded(to: Upgrade(stream: stream, pending: rest, slot: slot))
     owner.eventEnded()
     return false
   }

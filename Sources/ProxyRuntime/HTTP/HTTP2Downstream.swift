@@ -20,8 +20,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   private var isDraining = false
   /// The client was told the last stream that is served.
   private var isLeaving = false
-  /// Of the last byte in either direction.
-  fileprivate var lastActive: NanoTime
+  /// Of the last byte from the client, or of a request.
+  private var lastActive: NanoTime
   private var isClosed = false
   private let closed: (HTTP2Downstream) -> Void
 
@@ -92,6 +92,7 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   /// A stream's exchange is over, or was reset.
   func forget(_ stream: HTTP2ServerStream) {
     guard streams.removeValue(forKey: stream.id) != nil else { return }
+    lastActive = worker.loop.now
     if spare.count < Self.spareBound { spare.append(stream) } else { worker.loop.retire(stream) }
     endIfDone()
   }
@@ -118,12 +119,11 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   }
 
   func closeIfIdle(now: NanoTime) {
+    for stream in Array(streams.values) { stream.endIfIdle(now: now) }
     let timeout = worker.view(of: client)?.policy.idleTimeout ?? Worker.idleTimeout
-    guard now > lastActive + timeout else { return }
-    // It had its time to take the last answers.
-    if isDraining { return abort() }
-    for stream in Array(streams.values) { stream.exchange.endIdle() }
-    drain()
+    guard streams.isEmpty, now > lastActive + timeout else { return }
+    // It had its time.
+    if isDraining { abort() } else { drain() }
   }
 
   func abort() {
@@ -155,6 +155,8 @@ final class HTTP2ServerStream: Downstream {
   private let client: HTTPClient
   private var flow = HTTP2StreamFlow()
   private var requestEnded = false
+  /// Of the last byte in either direction.
+  private var lastActive: NanoTime = 0
 
   init(connection: HTTP2Downstream, worker: Worker, client: HTTPClient) {
     self.connection = connection
@@ -168,6 +170,7 @@ final class HTTP2ServerStream: Downstream {
     self.id = id
     flow.reset()
     requestEnded = end
+    lastActive = worker.loop.now
     connection.transport.http2.exchangeHead(&exchange.head)
     exchange.framing = end ? .none : BodyLength.framing(of: exchange.head)
     exchange.isUpgrade = false
@@ -186,6 +189,7 @@ final class HTTP2ServerStream: Downstream {
   }
 
   func received(_ bytes: UnsafeRawBufferPointer) {
+    lastActive = worker.loop.now
     exchange.receivedBody(bytes)
     flow.received(bytes.count, stream: id, over: connection.transport)
   }
@@ -198,6 +202,12 @@ final class HTTP2ServerStream: Downstream {
   func wasReset() {
     exchange.cancel()
     connection.forget(self)
+  }
+
+  /// An answered one whose rest its client doesn't take ends too.
+  func endIfIdle(now: NanoTime) {
+    guard now > lastActive + exchange.idleTimeout else { return }
+    if exchange.isActive { exchange.endIdle() } else { abortResponse() }
   }
 
   func pauseRequest() { flow.pause() }
@@ -217,7 +227,7 @@ final class HTTP2ServerStream: Downstream {
   }
 
   func sendBody(_ bytes: UnsafeRawBufferPointer) {
-    connection.lastActive = worker.loop.now
+    lastActive = worker.loop.now
     flow.send(bytes, stream: id, over: connection.transport)
   }
 
@@ -245,8 +255,8 @@ final class HTTP2ServerStream: Downstream {
   func flush() {}
 
   /// HTTP/2 has no such thing but extended CONNECT, which isn't offered.
-  func upgrade(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
-    stream.reset()
+  func upgrade(to upgrade: Upgrade) {
+    upgrade.stream.reset()
     abortResponse()
   }
 }

@@ -10,15 +10,17 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   private var touched: [HTTP2ClientStream] = []
   private(set) var idleSince: NanoTime
   let loop: EventLoop
+  let slot: ConnectionSlot
   /// Streams that were given out and not opened yet.
-  var promised = 0
+  private var promised = 0
   private var isLeaving = false
   private var isInEvent = false
   /// It hears nothing more.
   private(set) var isOver = false
 
-  init(stream: any ByteStream, group: HTTP2UpstreamGroup, loop: EventLoop) {
+  init(stream: any ByteStream, group: HTTP2UpstreamGroup, slot: ConnectionSlot, loop: EventLoop) {
     self.group = group
+    self.slot = slot
     self.loop = loop
     idleSince = loop.now
     var limits = HTTP2Connection.Limits()
@@ -31,6 +33,18 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   var isIdle: Bool { streams.isEmpty && promised == 0 }
   var hasRoom: Bool { !transport.isClosed && promised == 0 && transport.http2.acceptsStreams }
 
+  /// A stream is given out.
+  func promise() {
+    promised += 1
+    slot.becameBusy()
+  }
+
+  /// Nobody wants the stream any more.
+  func unpromise() {
+    promised -= 1
+    if !isInEvent { settle() }
+  }
+
   func open(_ stream: HTTP2ClientStream, _ head: HTTPHead, end: Bool) -> UInt32? {
     promised -= 1
     guard !transport.isClosed, let id = transport.open(head, end: end) else { return nil }
@@ -42,21 +56,24 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     guard streams.removeValue(forKey: id) != nil else { return }
     if streams.isEmpty { idleSince = loop.now }
     group.hasRoomAgain(self)
-    if !isInEvent { endIfDone() }
+    if !isInEvent { settle() }
   }
 
   /// It takes no new streams, and ends with its last one.
   func leave() {
     isLeaving = true
     group.leaves(self)
-    if !isInEvent { endIfDone() }
+    if !isInEvent { settle() }
   }
 
-  private func endIfDone() {
-    guard isLeaving, isIdle, !isOver else { return }
+  /// Without a stream it ends, if it is to, or its place is there for whoever needs one.
+  private func settle() {
+    guard isIdle, !isOver else { return }
+    guard isLeaving || !slot.mayIdle else { return slot.becameIdle() }
     isOver = true
     transport.end()
     group.leaves(self)
+    slot.release()
   }
 
   func event(_ event: HTTP2Connection.Event) {
@@ -103,7 +120,7 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     for stream in touched { stream.eventEnded() }
     touched.removeAll(keepingCapacity: true)
     isInEvent = false
-    endIfDone()
+    settle()
   }
 
   func transportUnblocked() { for stream in Array(streams.values) { stream.mayWrite() } }
@@ -113,6 +130,7 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     streams = [:]
     isOver = true
     group.leaves(self)
+    slot.release()
     for stream in broken { stream.broken(.closed) }
     // What came whole before the end.
     for stream in touched { stream.eventEnded() }
@@ -141,7 +159,7 @@ final class HTTP2ClientStream: Upstream {
   init(connection: HTTP2Upstream, isReused: Bool) {
     self.connection = connection
     self.isReused = isReused
-    connection.promised += 1
+    connection.promise()
   }
 
   var isBlocked: Bool { flow.isBlocked(connection.transport) }
@@ -188,7 +206,7 @@ final class HTTP2ClientStream: Upstream {
       connection.transport.reset(id, .cancel)
       connection.forget(id)
     } else {
-      connection.promised -= 1
+      connection.unpromise()
     }
   }
 

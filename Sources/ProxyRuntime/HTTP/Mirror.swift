@@ -7,10 +7,12 @@ final class MirrorUpstream: UpstreamOwner {
   private static let bufferBound = 256 << 10
   /// A copy that isn't answered by then is let go.
   private static let patience: NanoTime = .seconds(15)
+  /// Of one event loop: what comes above it isn't copied.
+  static let bound = 4096
 
   private let worker: Worker
   private var upstream: (any Upstream)?
-  private var opening: StreamOpening?
+  private var opening: (any UpstreamOpening)?
   private var head: HTTPHead
   private let framing: HTTP1Reader.Framing
   private var buffered: [UInt8] = []
@@ -18,8 +20,14 @@ final class MirrorUpstream: UpstreamOwner {
   private var trailers: HTTPHead?
   private var isDone = false
   private var alarm: Alarm?
+  /// Its place among the requests of the Service that it goes to.
+  private let requestSlot: CircuitLimits
 
-  init(worker: Worker, head: HTTPHead, framing: HTTP1Reader.Framing) {
+  /// nil: there is no room for another.
+  init?(worker: Worker, cluster: Cluster, head: HTTPHead, framing: HTTP1Reader.Framing) {
+    guard worker.mirrorCount < Self.bound, cluster.policy.limits.tryAcquire(.requests) else { return nil }
+    worker.mirrorCount += 1
+    requestSlot = cluster.policy.limits
     self.worker = worker
     self.head = head
     self.framing = framing
@@ -30,8 +38,11 @@ final class MirrorUpstream: UpstreamOwner {
     alarm = worker.loop.after(Self.patience) { [unowned self] in abandon() }
     let key = UpstreamPool.Key(source: client.workload, target: target)
     if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream) }
+    // A copy waits for no place.
+    let slot = isHTTP2 ? nil : cluster.takeSlot()
+    guard isHTTP2 || slot != nil else { return end() }
     let attempt = worker.upstreams.open(
-      key, isHTTP2: isHTTP2, for: client, timeout: cluster.policy.connectTimeout, slot: nil, worker: worker
+      key, isHTTP2: isHTTP2, for: client, cluster: cluster, slot: slot, worker: worker
     ) { [weak self] result in
       guard case .success(let upstream) = result else { return self?.end() ?? () }
       guard let self, !isDone else { return upstream.abandon() }
@@ -39,7 +50,7 @@ final class MirrorUpstream: UpstreamOwner {
       send(over: upstream)
       upstream.flush()
     }
-    if attempt?.isSettled == false { opening = attempt }
+    if !attempt.isSettled { opening = attempt }
   }
 
   private func send(over upstream: any Upstream) {
@@ -81,7 +92,10 @@ final class MirrorUpstream: UpstreamOwner {
   }
 
   private func end() {
+    guard !isDone else { return }
     isDone = true
+    requestSlot.release(.requests)
+    worker.mirrorCount -= 1
     alarm?.cancel()
     opening = nil
     upstream = nil
@@ -93,8 +107,8 @@ final class MirrorUpstream: UpstreamOwner {
   func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool) {}
   func received(_ bytes: UnsafeRawBufferPointer) {}
   func responseEnded(trailers: HTTPHead?) { end() }
-  func upgraded(to stream: any ByteStream, pending: UnsafeRawBufferPointer) {
-    stream.reset()
+  func upgraded(to upgrade: Upgrade) {
+    upgrade.stream.reset()
     end()
   }
   func upstreamFailed(_ failure: UpstreamFailure) { end() }
@@ -108,7 +122,7 @@ extension Exchange {
     let cluster = worker.cluster(mirror.service, mirror.port, client.family, client: client.identity)
     cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
     guard let index = cluster.endpoints.choose(now: worker.loop.now, random: &worker.loop.random) else { return }
-    let copied = MirrorUpstream(worker: worker, head: head, framing: framing)
+    guard let copied = MirrorUpstream(worker: worker, cluster: cluster, head: head, framing: framing) else { return }
     copied.start(client, cluster.targets[index], isHTTP2: usesHTTP2(cluster), cluster: cluster)
     mirrors.append(copied)
     // What came during an injected delay.

@@ -7,6 +7,8 @@ final class ProtocolSniff: StreamOwner {
   /// A port that says HTTP or TLS: its client speaks first.
   private static let longPatience: NanoTime = .seconds(3600)
 
+  /// The client's.
+  let workload: String
   private let stream: any ByteStream
   private let loop: EventLoop
   private let wait: NanoTime
@@ -18,10 +20,11 @@ final class ProtocolSniff: StreamOwner {
 
   /// - Parameter decided: called once; nil: the connection is gone.
   init(
-    stream: any ByteStream, loop: EventLoop, patience: NanoTime?,
+    stream: any ByteStream, workload: String, loop: EventLoop, patience: NanoTime?,
     decided: @escaping (ProtocolSniff, SniffedProtocol?) -> Void
   ) {
     self.stream = stream
+    self.workload = workload
     self.loop = loop
     wait = patience ?? Self.longPatience
     self.decided = decided
@@ -51,6 +54,19 @@ final class ProtocolSniff: StreamOwner {
   func ended(_ side: RelayState.Side) {
     hasEnded = true
     settle(.opaque)
+  }
+
+  /// Nothing has been asked of it that would have to be finished.
+  func drain() {
+    guard bytes.isEmpty, wait == Self.longPatience, decided != nil else { return }
+    stream.close()
+    settle(nil)
+  }
+
+  func abort() {
+    guard decided != nil else { return }
+    stream.reset()
+    settle(nil)
   }
 
   func finished(_ side: RelayState.Side) {}

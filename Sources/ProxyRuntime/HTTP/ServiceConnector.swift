@@ -18,9 +18,10 @@ extension Worker {
     _ facts: Session.Facts
   ) {
     guard probes.count < Self.sessionsBound else { return stream.reset() }
-    let probe = ProtocolSniff(stream: stream, loop: loop, patience: patience) { [unowned self] probe, verdict in
+    let probe = ProtocolSniff(stream: stream, workload: client.workload, loop: loop, patience: patience) {
+      [unowned self] probe, verdict in
       probes[ObjectIdentifier(probe)] = nil
-      guard let verdict else { return }
+      guard let verdict else { return finishDraining() }
       begin(stream, verdict, probe, traffic, client, facts)
     }
     probes[ObjectIdentifier(probe)] = probe
@@ -81,27 +82,27 @@ extension Worker {
     _ stream: any ByteStream, _ kind: L4RouteTable.Connection, _ traffic: PortTraffic, _ client: HTTPClient,
     _ facts: Session.Facts, first: [UInt8] = [], hasEnded: Bool = false
   ) {
-    var service = client.service
-    var port = client.port
+    var (service, port) = (client.service, client.port)
+    var route: Cluster.Key.Route?
     if let group = traffic.connections.group(clientNamespace: client.identity?.namespace ?? "") {
-      guard let rule = group.match(kind), let drawn = rule.backend(using: &loop.random),
-        rule.rule.backends[drawn].invalid.isEmpty
-      else { return refuse(stream, facts, "no route takes the connection, or its backend doesn't exist") }
-      service = rule.rule.backends[drawn].service
-      port = rule.rule.backends[drawn].port
+      guard let rule = group.match(kind) else { return refuse(stream, facts, .noRoute) }
+      guard let drawn = rule.backend(using: &loop.random), rule.rule.backends[drawn].invalid.isEmpty else {
+        return refuse(stream, facts, .noCluster)
+      }
+      (service, port) = (rule.rule.backends[drawn].service, rule.rule.backends[drawn].port)
+      route = Cluster.Key.Route(id: rule.routeID, service: client.service, port: client.port)
     }
-    let endpoints = snapshot.readyEndpoints(of: service, port: port, family: client.family) { pods[$0] != nil }
-    guard !endpoints.isEmpty else { return refuse(stream, facts, OutboundRoute.Refusal.noReadyEndpoint.rawValue) }
     guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
-    let policy = traffic.policy(client: client.identity, routeID: nil)
-    session.idleTimeout = policy.idleTimeout
-    session.connectTimeout = policy.connectTimeout
+    session.idleTimeout = traffic.policy(client: client.identity, routeID: route?.id).idleTimeout
     first.withUnsafeBytes { session.begin(with: $0, hasEnded: hasEnded) }
-    dial(session, among: endpoints, attemptsLeft: Self.attempts)
+    let cluster = cluster(
+      service, port, client.family, client: client.identity, route: route, isOfConnections: true)
+    cluster.refresh(self, here: snapshot.workload(id: client.workload))
+    ServiceDial(session, client, cluster, worker: self).start()
   }
 
-  private func refuse(_ stream: any ByteStream, _ facts: Session.Facts, _ reason: String) {
-    log(.info, "\(facts.source) to \(facts.destination) refused: \(reason)")
+  private func refuse(_ stream: any ByteStream, _ facts: Session.Facts, _ flag: ResponseFlag) {
+    log(.info, "\(facts.source) to \(facts.destination) refused: \(flag.rawValue): \(flag.reason)")
     statistics.refused += 1
     stream.reset()
   }

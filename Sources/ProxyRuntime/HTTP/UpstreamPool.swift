@@ -36,19 +36,19 @@ final class UpstreamPool {
   }
 
   /// Opens a connection, or waits for one of HTTP/2 that others are opening. `completion` is called once, perhaps before
-  /// this returns; not after the attempt was cancelled, where there is one of its own.
+  /// this returns; not after the attempt was cancelled.
+  /// - Parameter slot: of HTTP/1.1; those of HTTP/2 are taken for several requests at once.
   func open(
-    _ key: Key, isHTTP2: Bool, for client: HTTPClient, timeout: NanoTime, slot: ConnectionSlot?, worker: Worker,
+    _ key: Key, isHTTP2: Bool, for client: HTTPClient, cluster: Cluster, slot: ConnectionSlot?, worker: Worker,
     completion: @escaping (Result<any Upstream, UpstreamFailure>) -> Void
-  ) -> StreamOpening? {
+  ) -> any UpstreamOpening {
     if isHTTP2 {
       let group = groups[key] ?? HTTP2UpstreamGroup(key: key, worker: worker)
       groups[key] = group
-      group.wait(client, timeout: timeout, completion)
-      return nil
+      return group.wait(client, cluster, completion)
     }
     let request = StreamTarget(
-      source: client.workload, client: client.address, endpoint: key.target, timeout: timeout)
+      source: client.workload, client: client.address, endpoint: key.target, timeout: cluster.policy.connectTimeout)
     return worker.open(request) { [unowned self] result in
       switch result {
       case .success(let stream):
@@ -62,20 +62,29 @@ final class UpstreamPool {
 
   /// The last used is used first: what isn't needed grows old.
   func keep(_ upstream: HTTP1Upstream) {
-    guard idleCount < Self.idleBound else { return upstream.close() }
+    guard idleCount < Self.idleBound, upstream.slot?.mayIdle != false else { return upstream.close() }
     idleCount += 1
     idle[upstream.target, default: []].append(upstream)
     upstream.slot?.becameIdle()
   }
 
-  /// Ends one of the cluster's idle connections, whose place a connection to another endpoint needs.
-  func yieldPlace(in cluster: Cluster) {
+  /// A place for one more connection to a cluster, if need be that of an idle connection to another of its endpoints;
+  /// nil: as many are open as may be.
+  func takeSlot(of cluster: Cluster) -> ConnectionSlot? {
+    if let slot = cluster.takeSlot() { return slot }
+    yieldSlot(of: cluster)
+    return cluster.takeSlot()
+  }
+
+  /// Ends one of the cluster's idle connections, if there is one.
+  func yieldSlot(of cluster: Cluster) {
     guard cluster.slots.idleCount > 0 else { return }
     for list in idle.values {
       guard let upstream = list.first(where: { $0.slot?.isOf(cluster) == true }) else { continue }
       upstream.slot?.yield()
       return upstream.close()
     }
+    for group in groups.values where group.yieldSlot(of: cluster) { return }
   }
 
   /// It is closed, or carries something else than HTTP now.

@@ -24,7 +24,7 @@ extension Worker {
     facts.downstreamAddress = peer
     guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
     let endpoint = OutboundRoute.Endpoint(address: target, workloadID: pod.id, transport: .delivery)
-    open(session, to: endpoint) { [unowned self] in give(up: session, $0) }
+    open(session, to: endpoint) { [unowned self] in give(up: session, .connectFailure, $0.description) }
   }
 
   /// A tunnel's connection on port 15008.
@@ -118,7 +118,7 @@ final class TunnelServer: TunnelDelegate {
     worker.open(session, to: endpoint, established: { tunnel.respond(200, stream: stream.id) }) {
       [unowned worker] failure in
       tunnel.respond(503, stream: stream.id)
-      worker.give(up: session, failure)
+      worker.give(up: session, .connectFailure, failure.description)
     }
   }
 

@@ -4,8 +4,6 @@ import ProxyCore
 
 /// The client half: a captured connection to where its application wanted it.
 extension Worker {
-  static let attempts = 3
-
   func acceptOutbound(_ fd: Int32, _ peer: SocketAddress, pod: PodContext) {
     guard let destination = CaptureOptions.originalDestination(fd) else {
       // Somebody inside the pod dialled the proxy's port itself.
@@ -23,36 +21,30 @@ extension Worker {
     facts.downstreamAddress = SocketAddress(
       source?.addresses.first { $0.family == destination.ip.family } ?? peer.ip, peer.port)
     if destination.port == 53 { return serveDNS(over: stream, from: pod, server: destination) }
-    if let service = snapshot.service(at: destination.ip),
-      let traffic = snapshot.traffic(of: service.key, port: destination.port)
-    {
-      facts.service = service.key.description
-      let client = HTTPClient(
-        workload: pod.id, identity: source?.identity(in: snapshot.config.trustDomain),
-        address: facts.downstreamAddress ?? peer, service: service.key, port: destination.port,
-        family: destination.ip.family)
-      return serve(stream, traffic, client, facts)
-    }
-    route(stream, to: destination, facts)
-  }
-
-  /// As a stream of bytes, to where it is addressed.
-  private func route(_ stream: any ByteStream, to destination: SocketAddress, _ facts: Session.Facts) {
-    var facts = facts
     switch snapshot.route(to: destination, isServedHere: { pods[$0] != nil }) {
     case .refused(let reason):
       log(.info, "\(facts.source) to \(destination) refused: \(reason.rawValue)")
       statistics.refused += 1
       stream.reset()
+    case .service(let service):
+      guard let traffic = snapshot.traffic(of: service, port: destination.port) else { return stream.reset() }
+      facts.service = service.description
+      let client = HTTPClient(
+        workload: pod.id, identity: source?.identity(in: snapshot.config.trustDomain),
+        address: facts.downstreamAddress ?? peer, service: service, port: destination.port,
+        family: destination.ip.family)
+      serve(stream, traffic, client, facts)
+    case .endpoint(let endpoint): dial(stream, endpoint, facts)
     case .passthrough(let address):
-      guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
-      let endpoint = OutboundRoute.Endpoint(address: address, workloadID: "", transport: .plaintext)
-      open(session, to: endpoint) { [unowned self] in give(up: session, $0) }
-    case .endpoints(let endpoints, let service):
-      facts.service = service?.description ?? ""
-      guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
-      dial(session, among: endpoints, attemptsLeft: Self.attempts)
+      dial(stream, OutboundRoute.Endpoint(address: address, workloadID: "", transport: .plaintext), facts)
     }
+  }
+
+  /// As a stream of bytes, to where it is addressed.
+  func dial(_ stream: any ByteStream, _ endpoint: OutboundRoute.Endpoint, _ facts: Session.Facts) {
+    guard let session = makeSession(facts, downstream: stream) else { return stream.reset() }
+    describe(&session.facts, endpoint)
+    open(session, to: endpoint) { [unowned self] in give(up: session, .connectFailure, $0.description) }
   }
 
   /// Wraps an accepted socket; closes it where that fails.
@@ -67,38 +59,14 @@ extension Worker {
     }
   }
 
-  func give(up session: Session, _ failure: StreamFailure) {
+  /// - Parameter detail: in place of the flag's own words.
+  func give(up session: Session, _ flag: ResponseFlag, _ detail: String? = nil) {
     guard !session.isClosed else { return }
     statistics.failed += 1
-    log(.info, "\(session.facts.source) to \(session.facts.destination) failed: \(failure.description)")
+    log(
+      .info,
+      "\(session.facts.source) to \(session.facts.destination) failed: \(flag.rawValue): \(detail ?? flag.reason)")
     session.refuse()
-  }
-
-  /// Chooses an endpoint and connects; on failure tries the others, a bounded number of times.
-  func dial(_ session: Session, among endpoints: [OutboundRoute.Endpoint], attemptsLeft: Int) {
-    guard let choice = balancer.choose(from: endpoints.map(\.address), using: &loop.random) else {
-      return give(up: session, .tunnel("no endpoint answered"))
-    }
-    let endpoint = endpoints[choice]
-    balancer.opened(endpoint.address)
-    session.onClose { [unowned self] in balancer.closed(endpoint.address) }
-    let target = snapshot.workload(id: endpoint.workloadID)
-    session.facts.destinationIdentity =
-      target?.isMeshed == true ? target?.identity(in: snapshot.config.trustDomain)?.description ?? "" : ""
-    switch endpoint.transport {
-    case .delivery: session.facts.direction = .local
-    case .plaintext: break
-    case .tunnel:
-      session.facts.isTLS = true
-      session.facts.isTunnelled = true
-    }
-    open(session, to: endpoint) { [unowned self] failure in
-      var others = endpoints
-      others.remove(at: choice)
-      guard attemptsLeft > 1, !others.isEmpty else { return give(up: session, failure) }
-      session.runOnClose()
-      dial(session, among: others, attemptsLeft: attemptsLeft - 1)
-    }
   }
 
   /// - Parameters:
@@ -123,5 +91,22 @@ extension Worker {
     }
     // Where it failed at once, another endpoint's attempt may be running already.
     if !opening.isSettled { session.opening = opening }
+  }
+
+  /// What is known of a connection by the endpoint that it goes to.
+  func describe(_ facts: inout Session.Facts, _ endpoint: OutboundRoute.Endpoint) {
+    let target = snapshot.workload(id: endpoint.workloadID)
+    facts.destinationIdentity =
+      target?.isMeshed == true ? target?.identity(in: snapshot.config.trustDomain)?.description ?? "" : ""
+    facts.isTLS = false
+    facts.isTunnelled = false
+    switch endpoint.transport {
+    case .delivery: facts.direction = .local
+    case .plaintext: facts.direction = .outbound
+    case .tunnel:
+      facts.direction = .outbound
+      facts.isTLS = true
+      facts.isTunnelled = true
+    }
   }
 }

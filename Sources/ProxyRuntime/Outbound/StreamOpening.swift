@@ -4,7 +4,7 @@ import ProxyCore
 
 /// An attempt to open a stream to one endpoint: it is settled once, by a stream, a failure or its deadline, or
 /// cancelled without a word.
-final class StreamOpening: Timed {
+final class StreamOpening: Timed, UpstreamOpening {
   typealias Completion = (Result<any ByteStream, StreamFailure>) -> Void
 
   private let loop: EventLoop

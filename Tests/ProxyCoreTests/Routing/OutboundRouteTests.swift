@@ -32,46 +32,50 @@ import Testing
 
   private func identity(_ name: String) -> SPIFFEID { SPIFFEID("spiffe://cluster.local/ns/shop/sa/sa-\(name)")! }
 
+  private func endpoints(_ family: IPAddress.Family) -> [OutboundRoute.Endpoint] {
+    snapshot.balancedEndpoints(
+      of: ServiceKey(namespace: "shop", name: "web"), port: 80, family: family, here: nil
+    ) { $0 == "shop/near" }.filter(\.0.isReady).map(\.1)
+  }
+
   @Test func aServicesReadyEndpointsOnTheirOwnPorts() {
-    let web = ServiceKey(namespace: "shop", name: "web")
     #expect(
-      route("10.96.0.1:80")
-        == .endpoints(
-          [
-            endpoint("10.0.1.1:9090", "far", .tunnel(identity("far"))), endpoint("10.0.0.1:8080", "near", .delivery),
-            endpoint("10.0.2.1:8080", "plain", .plaintext),
-          ], service: web))
+      endpoints(.v4) == [
+        endpoint("10.0.1.1:9090", "far", .tunnel(identity("far"))), endpoint("10.0.0.1:8080", "near", .delivery),
+        endpoint("10.0.2.1:8080", "plain", .plaintext),
+      ])
   }
 
   @Test func theFamilyThatWasAskedForIsPreferred() {
-    guard case .endpoints(let endpoints, _) = route("[fd00:96::1]:80") else { return #expect(Bool(false)) }
-    #expect(endpoints.map(\.address.description) == ["10.0.1.1:9090", "[fd00::1]:8080", "10.0.2.1:8080"])
+    #expect(endpoints(.v6).map(\.address.description) == ["10.0.1.1:9090", "[fd00::1]:8080", "10.0.2.1:8080"])
   }
 
-  @Test func whatAServiceDoesNotServe() {
+  @Test func aServicesPortIsItsRoutesAffair() {
+    #expect(route("10.96.0.1:80") == .service(ServiceKey(namespace: "shop", name: "web")))
+    #expect(route("[fd00:96::1]:80") == .service(ServiceKey(namespace: "shop", name: "web")))
+    // Without an endpoint as well.
+    #expect(route("10.96.0.2:80") == .service(ServiceKey(namespace: "shop", name: "down")))
     #expect(route("10.96.0.1:443") == .refused(.unknownServicePort))
     #expect(route("10.96.0.10:53") == .refused(.unknownServicePort))
-    #expect(route("10.96.0.1:81") == .refused(.noReadyEndpoint))
-    #expect(route("10.96.0.2:80") == .refused(.noReadyEndpoint))
   }
 
   @Test func aPodIsReachedByItsOwnAddress() {
-    #expect(route("10.0.0.1:1234") == .endpoints([endpoint("10.0.0.1:1234", "near", .delivery)], service: nil))
+    #expect(route("10.0.0.1:1234") == .endpoint(endpoint("10.0.0.1:1234", "near", .delivery)))
     #expect(
       route("10.0.1.1:5432")
-        == .endpoints([endpoint("10.0.1.1:5432", "far", .tunnel(identity("far")))], service: nil))
+        == .endpoint(endpoint("10.0.1.1:5432", "far", .tunnel(identity("far")))))
     // Whoever names an unready pod wants that pod.
     #expect(
-      route("10.0.1.2:80") == .endpoints([endpoint("10.0.1.2:80", "sick", .tunnel(identity("sick")))], service: nil))
-    #expect(route("10.0.2.1:80") == .endpoints([endpoint("10.0.2.1:80", "plain", .plaintext)], service: nil))
+      route("10.0.1.2:80") == .endpoint(endpoint("10.0.1.2:80", "sick", .tunnel(identity("sick")))))
+    #expect(route("10.0.2.1:80") == .endpoint(endpoint("10.0.2.1:80", "plain", .plaintext)))
     // HBONE itself is not wrapped again.
-    #expect(route("10.0.1.1:15008") == .endpoints([endpoint("10.0.1.1:15008", "far", .plaintext)], service: nil))
+    #expect(route("10.0.1.1:15008") == .endpoint(endpoint("10.0.1.1:15008", "far", .plaintext)))
   }
 
   @Test func theProxysOwnPortsAreNoDestination() {
     #expect(route("10.0.1.1:15001") == .refused(.proxyAddress))
     #expect(route("10.0.0.1:15006") == .refused(.proxyAddress))
-    guard case .endpoints = route("10.0.2.1:15001") else { return #expect(Bool(false)) }
+    guard case .endpoint = route("10.0.2.1:15001") else { return #expect(Bool(false)) }
   }
 
   @Test func allElsePasses() {
@@ -86,6 +90,6 @@ import Testing
     let odd = MeshSnapshot.of([.sample("a", "10.0.0.1", account: "Not A Name")])
     #expect(
       odd.route(to: SocketAddress("10.0.0.1:80")!) { _ in false }
-        == .endpoints([endpoint("10.0.0.1:80", "a", .plaintext)], service: nil))
+        == .endpoint(endpoint("10.0.0.1:80", "a", .plaintext)))
   }
 }

@@ -111,7 +111,7 @@ import Testing
     #expect(policy.faults.map(\.effect) == [.delay(3), .delay(4)])
     // What nobody says: the defaults.
     #expect(policy.perTryTimeout == 0 && policy.idleTimeout == .seconds(3600) && policy.outlierDetection == nil)
-    #expect(policy.headers == HeaderOptions() && policy.retryBudget == RetryBudget())
+    #expect(policy.headers == HeaderOptions() && policy.budget.policy == RetryBudget())
   }
 
   @Test func aPolicyOfAnotherPortOrServiceDoesNotHold() throws {
@@ -180,17 +180,78 @@ import Testing
     // Without the policy: no limit but the default ones.
     let free = try port(self.changed(before) { $0.removedPolicies = ["shop/p"] })
     #expect(free.limits === old.limits && free.limits.tryAcquire(.requests) && free.adaptiveLimit == nil)
-    #expect(free.policy(client: nil, routeID: nil).rateLimits.isEmpty)
+    #expect(free.policy(client: nil, routeID: nil).buckets.isEmpty)
   }
 
-  /// What a node counts doesn't differ by client: policies that name some don't set it.
-  @Test func limitsComeFromPoliciesForAll() throws {
-    let traffic = try port(
-      snapshot([
-        policy("all", 1) { $0.circuitBreaker = CircuitBreaker(maxRequests: 1) },
-        policy("some", 2, clients: ["shop"]) { $0.circuitBreaker = CircuitBreaker(maxRequests: 100) },
-      ]))
-    #expect(traffic.limits.tryAcquire(.requests) && !traffic.limits.tryAcquire(.requests))
+  /// Each policy counts by itself: clients, and routes, that have one of their own don't fill that of the others.
+  @Test func eachPolicyCountsByItself() throws {
+    let limit = RateLimit(requests: 1, interval: 100_000, burst: 1)
+    let all = policy("all", 1) {
+      $0.circuitBreaker = CircuitBreaker(maxRequests: 1)
+      $0.rateLimits = [limit]
+    }
+    let some = policy("some", 2, clients: ["shop"]) {
+      $0.circuitBreaker = CircuitBreaker(maxRequests: 2)
+      $0.rateLimits = [limit]
+    }
+    let route = policy("route", 3, .route(Self.routeID)) { $0.rateLimits = [limit] }
+    let traffic = try port(snapshot([all, some, route]))
+    let everybody = traffic.policy(client: nil, routeID: nil)
+    let named = traffic.policy(client: client, routeID: nil)
+    #expect(everybody.limits.tryAcquire(.requests) && !everybody.limits.tryAcquire(.requests))
+    #expect(named.limits.tryAcquire(.requests) && named.limits.tryAcquire(.requests))
+    #expect(!named.limits.tryAcquire(.requests))
+    for policy in [everybody, named, traffic.policy(client: nil, routeID: Self.routeID)] {
+      #expect(policy.buckets.count == 1 && policy.buckets[0].take(0, now: 0) == .allowed)
+    }
+    // The route's policy says no breaker: that of the Service holds.
+    #expect(traffic.policy(client: client, routeID: Self.routeID).limits === named.limits)
+  }
+
+  /// A policy that takes the place of one that has gone counts on from what is under way.
+  @Test func aBreakersPlaceIsInherited() throws {
+    let before = snapshot([limited])
+    #expect(try port(before).limits.tryAcquire(.requests))
+    let after = changed(before) {
+      $0.removedPolicies = ["shop/p"]
+      $0.policies = [policy("q", 1) { $0.circuitBreaker = CircuitBreaker(maxRequests: 2) }]
+    }
+    let limits = try port(after).limits
+    #expect(limits.tryAcquire(.requests) && !limits.tryAcquire(.requests))
+    // Beside one that stays, another begins anew.
+    let beside = changed(after) {
+      $0.policies = [policy("r", 1, port: 80) { $0.circuitBreaker = CircuitBreaker(maxRequests: 1) }]
+    }
+    #expect(try port(beside).limits !== limits && port(beside).limits.tryAcquire(.requests))
+  }
+
+  // MARK: Backends
+
+  /// How a backend is reached: by what its own policies say, and before those the route's that leads there.
+  @Test func aRoutesPoliciesReachItsBackends() throws {
+    let held = snapshot([
+      policy("route", 1, .route(Self.routeID)) {
+        $0.loadBalancer = LoadBalancer(algorithm: .random)
+        $0.circuitBreaker = CircuitBreaker(maxRequests: 1)
+      },
+      policy("parent", 2) { $0.timeouts.connect = 70 },
+      policy("backend", 3, .service(Self.other)) {
+        $0.loadBalancer = LoadBalancer(algorithm: .roundRobin)
+        $0.timeouts.connect = 80
+        $0.circuitBreaker = CircuitBreaker(maxRequests: 5)
+      },
+    ])
+    let parent = try port(held)
+    let backend = try #require(held.traffic(of: Self.other, port: 80))
+    #expect(parent.shapesBackends(ofRoute: Self.routeID) && !backend.shapesBackends(ofRoute: Self.routeID))
+    let byRoute = backend.backendPolicy(client: nil, routeID: Self.routeID, parent: parent)
+    #expect(byRoute.loadBalancer.algorithm == .random && byRoute.connectTimeout == .milliseconds(80))
+    #expect(byRoute.limits === parent.policy(client: nil, routeID: Self.routeID).limits)
+    let direct = backend.backendPolicy(client: nil, routeID: nil, parent: nil)
+    #expect(direct.loadBalancer.algorithm == .roundRobin && direct.limits !== byRoute.limits)
+    // A policy of the route that says nothing of backends needs no balancer of its own.
+    let plain = try port(snapshot([policy("route", 1, .route(Self.routeID))]))
+    #expect(!plain.shapesBackends(ofRoute: Self.routeID))
   }
 
   // MARK: Incremental changes
@@ -297,5 +358,16 @@ import Testing
     }
     // The changes did change something.
     #expect(distinct.count > 50)
+  }
+}
+
+extension PortTraffic {
+  /// Of a client that no policy names.
+  var limits: CircuitLimits { policy(client: nil, routeID: nil).limits }
+  var budget: SharedRetryBudget { policy(client: nil, routeID: nil).budget }
+  var adaptiveLimit: AdaptiveLimit? { policy(client: nil, routeID: nil).adaptiveLimit }
+
+  func buckets(of limit: RateLimit) -> TokenBuckets? {
+    policy(client: nil, routeID: nil).buckets.first { $0.limit == limit }
   }
 }

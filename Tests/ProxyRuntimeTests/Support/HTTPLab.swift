@@ -134,7 +134,10 @@ final class HTTPLab {
   }
 
   func count(_ resource: CircuitLimits.Resource) throws -> Int {
-    try node.on { $0.snapshot.traffic(of: HTTPLab.web, port: 80)?.limits.count(of: resource) ?? -1 }
+    try node.on { 
+      let traffic = $0.snapshot.traffic(of: HTTPLab.web, port: 80)
+      return traffic?.policy(client: nil, routeID: nil).limits.count(of: resource) ?? -1
+     }
   }
 
   /// Once the clients have left: nothing is held any more, no slot and no descriptor.

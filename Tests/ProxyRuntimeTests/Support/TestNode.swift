@@ -109,9 +109,7 @@ final class TestNode: Sendable {
         try TCPListener(fd: listener.fd, loop: worker.loop, report: { _ in }) { [unowned worker] fd, peer in
           guard let stream = worker.accept(fd) else { return }
           let facts = Session.Facts(direction: .outbound, workload: pod.id)
-          guard let session = worker.makeSession(facts, downstream: stream) else { return stream.reset() }
-          let endpoint = OutboundRoute.Endpoint(address: target, workloadID: "", transport: .plaintext)
-          worker.open(session, to: endpoint) { [unowned worker] in worker.give(up: session, $0) }
+          worker.dial(stream, .init(address: target, workloadID: "", transport: .plaintext), facts)
         })
     }
     return address

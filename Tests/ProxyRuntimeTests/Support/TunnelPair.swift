@@ -50,8 +50,7 @@ struct TunnelPair: Sendable {
           var facts = Session.Facts(direction: .outbound, workload: pod.id)
           facts.source = pod.id
           facts.downstreamAddress = SocketAddress(IPAddress(Self.clientAddress)!, peer.port)
-          guard let session = worker.makeSession(facts, downstream: stream) else { return stream.reset() }
-          worker.dial(session, among: [endpoint], attemptsLeft: 1)
+          worker.dial(stream, endpoint, facts)
         })
     }
     return address
