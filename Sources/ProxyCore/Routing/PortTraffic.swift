@@ -153,6 +153,6 @@ public final class EffectivePolicy: Sendable {
     faults = first { $0.faults.isEmpty ? nil : $0.faults } ?? []
     locality = first { $0.locality }
     sessionPersistence = first { $0.sessionPersistence }
-    headers = first { $0.headers == HeaderOptions() ? nil : $0.headers } ?? HeaderOptions()
+    headers = first { $0.headers } ?? HeaderOptions()
   }
 }
