@@ -149,11 +149,11 @@ final class Exchange: Timed {
       upstream.sendBody(bytes)
       if upstream.isBlocked { downstream.pauseRequest() }
       if retry.canReplay, !responseBegan {
-        if retry.kept(bytes.count) { kept.append(contentsOf: bytes) } else { kept.removeAll() }
+        if retry.kept(bytes.count) { kept.append(contentsOf: bytes) } else { dropKept() }
       }
       return
     }
-    // Until a try is connected all of it is kept; the reading stops at the first piece beyond the limit.
+    // Until a try is connected all of it is kept, for whichever is; the reading stops at the first piece beyond the limit.
     _ = retry.kept(bytes.count)
     kept.append(contentsOf: bytes)
     if !retry.canReplay { downstream.pauseRequest() }
@@ -165,6 +165,12 @@ final class Exchange: Timed {
     requestTrailers = trailers.flatMap { $0.fields.isEmpty ? nil : $0 }
     for mirror in mirrors { mirror.finishRequest(trailers: requestTrailers) }
     attempt?.upstream?.finishRequest(trailers: requestTrailers)
+  /// It has gone to an upstream, and is too long for another.
+  func dropKept() {
+    kept = []
+    retry.dropped()
+  }
+
   }
 
   /// Nothing has moved for too long.
