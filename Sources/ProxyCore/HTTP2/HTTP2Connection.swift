@@ -49,7 +49,8 @@ public struct HTTP2Connection {
     case connectionWritable
     /// No new streams. Those above `lastStream` are reported as reset next.
     case goAway(lastStream: UInt32, code: UInt32)
-    /// Client: `open` may be tried again after it answered nil.
+    /// Client: `open` may be tried again after it answered nil, or after SETTINGS that raised the bound of a connection
+    /// that was full.
     case streamsAvailable
     /// The answer to `ping`.
     case pong(UInt64)
@@ -73,7 +74,8 @@ public struct HTTP2Connection {
   var receiveWindow: Int
   var peerInitialWindow = HTTP2.initialWindow
   var peerMaximumFrame = HTTP2.maximumFrameSize
-  var peerMaximumStreams = Int(Int32.max)
+  /// Before the peer's settings: what it should allow at least (RFC 9113 §6.5.2).
+  var peerMaximumStreams = 100
   var idleFrameBudget: Int
   var wastedStreamBudget: Int
   var openPings = 0

@@ -246,6 +246,27 @@ import Testing
     #expect(server.seen == [.headers(1, HTTP2Peer.get, end: false), .headers(3, HTTP2Peer.get, end: false)])
     #expect(server.sentResets() == [5: .refusedStream, 7: .refusedStream])
     // Their bodies, on the way already, harm nothing.
+  /// Before the settings a client assumes what it may (RFC 9113 §6.5.2); afterwards what they say.
+  @Test(arguments: [nil, 0, 50, 100, 150, UInt32.max]) func streamsBeforeTheSettings(bound: UInt32?) {
+    var limits = HTTP2Connection.Limits()
+    limits.streams = 200
+    var client = HTTP2Peer(.client, limits: limits)
+    for _ in 0..<100 { #expect(client.open() != nil) }
+    // Whoever waits may ask `acceptsStreams` alone.
+    #expect(!client.connection.acceptsStreams)
+    client.feed(Wire.settings(bound.map { [(UInt16(3), $0)] } ?? []))
+    let opened = min(bound.map(Int.init) ?? .max, 200)
+    #expect(client.seen == (opened > 100 ? [.streamsAvailable] : []))
+    var count = 100
+    while client.open() != nil { count += 1 }
+    #expect(count == max(100, opened))
+    // Other settings leave it as it is.
+    client.forget()
+    client.feed(Wire.settings([(4, 70_000)]))
+    #expect(!client.seen.contains(.streamsAvailable) && client.open() == nil)
+    #expect(client.error == nil)
+  }
+
     server.feed(Wire.data([1], stream: 5, end: true))
     #expect(server.error == nil && server.out.readableBytes == 0)
   }
