@@ -62,7 +62,9 @@ extension Exchange {
       rule.filters.cors?.apply(toResponse: &response, of: head)
     }
     setSessionCookies(&response, attempt)
-    if plan?.policy.headers.via == true { response.append("via", "1.1 weft") }
+    if plan?.policy.headers.via == true, let upstream = attempt.upstream {
+      response.append("via", upstream.version.via)
+    }
   }
 }
 

@@ -104,7 +104,8 @@ final class Exchange: Timed {
     }
     readSession()
     RequestHeaders.prepare(
-      &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
+      &head, clientAddress: client.address, version: downstream.version, options: plan.policy.headers,
+      random: &worker.loop.random)
     retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent(plan), deadline: deadline)
     // During an injected delay.
     if !kept.isEmpty { retry.kept(kept.count) }

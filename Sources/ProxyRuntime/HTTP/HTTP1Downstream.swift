@@ -150,7 +150,7 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
   // MARK: The response
 
   var isBlocked: Bool { stream.isBlocked }
-  var isHTTP2: Bool { false }
+  var version: HTTPVersion { minorVersion == 0 ? .http10 : .http11 }
 
   func inform(_ head: HTTPHead) {
     guard case .open = state, minorVersion > 0 else { return }

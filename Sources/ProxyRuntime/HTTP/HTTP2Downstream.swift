@@ -205,7 +205,7 @@ final class HTTP2ServerStream: Downstream {
 
   // MARK: The response
 
-  var isHTTP2: Bool { true }
+  var version: HTTPVersion { .http2 }
 
   var isBlocked: Bool { flow.isBlocked(connection.transport) }
 

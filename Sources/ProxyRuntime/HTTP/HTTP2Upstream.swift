@@ -145,6 +145,7 @@ final class HTTP2ClientStream: Upstream {
   }
 
   var isBlocked: Bool { flow.isBlocked(connection.transport) }
+  var version: HTTPVersion { .http2 }
 
   func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool) {
     var head = head
