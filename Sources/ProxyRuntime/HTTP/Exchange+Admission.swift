@@ -70,14 +70,7 @@ extension Exchange {
     switch abort {
     case nil: return false
     case .status(let status): reply(Int(status), .faultAbort)
-    case .grpc(let status):
-      responseHead.removeAll()
-      responseHead.setStatus(200)
-      responseHead.append("content-type", "application/grpc")
-      responseHead.append("grpc-status", String(status))
-      responseHead.append("grpc-message", ResponseFlag.faultAbort.reason)
-      worker.statistics.localReplies += 1
-      replyPrepared()
+    case .grpc(let status): reply(200, .faultAbort, grpcStatus: status)
     }
     return true
   }

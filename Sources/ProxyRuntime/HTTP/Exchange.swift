@@ -67,17 +67,22 @@ final class Exchange: Timed {
 
   // MARK: The request
 
-  /// `head` and `framing` are set.
-  func begin() {
+  /// Takes the next request; what holds for it is looked up anew where the mesh has changed.
+  func enter() {
     isActive = true
     requestEnded = false
     responseBegan = false
-    worker.statistics.requests += 1
-    retry = RetryState(policy: Self.defaultRetry, isIdempotent: false, deadline: nil)
     if viewEpoch != worker.epoch {
       view = worker.view(of: client)
       viewEpoch = worker.epoch
     }
+  }
+
+  /// `head` and `framing` are set.
+  func begin() {
+    enter()
+    worker.statistics.requests += 1
+    retry = RetryState(policy: Self.defaultRetry, isIdempotent: false, deadline: nil)
     guard let view else { return reply(503, .noCluster) }
     if let group = view.group {
       guard let found = group.match(head) else { return reply(404, .noRoute) }
@@ -160,18 +165,18 @@ final class Exchange: Timed {
     if !retry.canReplay { downstream.pauseRequest() }
   }
 
-  func endedBody(trailers: HTTPHead?) {
-    guard isActive, !requestEnded else { return }
-    requestEnded = true
-    requestTrailers = trailers.flatMap { $0.fields.isEmpty ? nil : $0 }
-    for mirror in mirrors { mirror.finishRequest(trailers: requestTrailers) }
-    attempt?.upstream?.finishRequest(trailers: requestTrailers)
   /// It has gone to an upstream, and is too long for another.
   func dropKept() {
     kept = []
     retry.dropped()
   }
 
+  func endedBody(trailers: HTTPHead?) {
+    guard isActive, !requestEnded else { return }
+    requestEnded = true
+    requestTrailers = trailers.flatMap { $0.fields.isEmpty ? nil : $0 }
+    for mirror in mirrors { mirror.finishRequest(trailers: requestTrailers) }
+    attempt?.upstream?.finishRequest(trailers: requestTrailers)
   }
 
   /// Nothing has moved for too long.

@@ -88,7 +88,7 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     case .connectionWritable: transportUnblocked()
     case .streamsAvailable: group.hasRoomAgain(self)
     case .goAway: leave()
-    case .pong: break
+    case .pong, .oversized: break
     }
   }
 
