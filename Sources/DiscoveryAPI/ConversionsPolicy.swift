@@ -65,11 +65,13 @@ extension Weft_Mesh_V1_TrafficPolicy {
       }
     }
     if let value = policy.sessionPersistence { sessionPersistence = Weft_Mesh_V1_SessionPersistence(value) }
-    headers = .with {
-      $0.forwardedFor = policy.headers.forwardedFor
-      $0.via = policy.headers.via
-      $0.requestID = policy.headers.requestID
-      $0.reason = policy.headers.reason
+    if let value = policy.headers {
+      headers = .with {
+        $0.forwardedFor = value.forwardedFor
+        $0.via = value.via
+        $0.requestID = value.requestID
+        $0.reason = value.reason
+      }
     }
   }
 }
@@ -127,9 +129,11 @@ extension TrafficPolicy {
     if message.hasSessionPersistence {
       sessionPersistence = try check.sessionPersistence(message.sessionPersistence, "session_persistence")
     }
-    headers = HeaderOptions(
-      forwardedFor: message.headers.forwardedFor, via: message.headers.via, requestID: message.headers.requestID,
-      reason: message.headers.reason)
+    if message.hasHeaders {
+      headers = HeaderOptions(
+        forwardedFor: message.headers.forwardedFor, via: message.headers.via, requestID: message.headers.requestID,
+        reason: message.headers.reason)
+    }
   }
 }
 

@@ -120,6 +120,13 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
     #expect(decoded.problems.contains { $0.description.contains(reason) }, "\(decoded.problems)")
   }
 
+  /// To name the defaults is to say something: they go before what a less specific policy says.
+  @Test(arguments: [("{}", HeaderOptions()), ("{reason: true}", HeaderOptions(reason: true))])
+  func headersAreSaidAsAWhole(yaml: String, expected: HeaderOptions) throws {
+    #expect(try policy(policyYAML("  headers: \(yaml)")).policy.headers == expected)
+    #expect(try policy(policyYAML("  timeouts: {request: 1s}")).policy.headers == nil)
+  }
+
   @Test func whatIsNotSaidIsTheDefault() throws {
     let object = try policy(
       policyYAML("  retry: {}\n  hedging: {}\n  outlierDetection: {}\n  loadBalancer: {}\n  adaptiveConcurrency: {}"))

@@ -124,6 +124,12 @@ import Testing
     return policy
   }()
 
+  private static let defaultHeaders: TrafficPolicy = {
+    var policy = TrafficPolicy(namespace: "a", name: "b", targets: [])
+    policy.headers = HeaderOptions()
+    return policy
+  }()
+
   private static func balancing(_ algorithm: LoadBalancer.Algorithm) -> TrafficPolicy {
     var policy = TrafficPolicy(namespace: "a", name: "b", targets: [])
     policy.loadBalancer = LoadBalancer(algorithm: algorithm)
@@ -131,7 +137,8 @@ import Testing
   }
 
   @Test(arguments: [
-    full, TrafficPolicy(namespace: "a", name: "b", targets: []), balancing(.roundRobin), balancing(.random),
+    full, TrafficPolicy(namespace: "a", name: "b", targets: []), defaultHeaders, balancing(.roundRobin),
+    balancing(.random),
     balancing(.leastRequest), balancing(.peakEWMA), balancing(.maglev(.sourceAddress)),
     balancing(.maglev(.header("x"))), balancing(.ringHash(.cookie("c", ttl: nil))),
   ])

@@ -132,6 +132,7 @@ private struct Application {
     settle()
     switch event {
     case .headers(let stream, let end): headers(stream, end)
+    case .oversized(let stream, let end): refuse(stream, end)
     case .trailers(let stream): log.append("trailers \(stream) \(read())")
     case .ended(let stream):
       log.append("ended \(stream)")
@@ -167,6 +168,14 @@ private struct Application {
       connection.goAway(.noError, into: &output)
     default: break
     }
+  }
+
+  private mutating func refuse(_ stream: UInt32, _ end: Bool) {
+    log.append("oversized \(stream) \(end) \(read())")
+    var head = HTTPHead()
+    head.setStatus(431)
+    connection.respond(head, stream: stream, end: true, into: &output)
+    if !end { connection.reset(stream, code: .noError, into: &output) }
   }
 
   /// The head as the application sees it: within its bounds.

@@ -113,6 +113,9 @@ extension RuntimeTests {
           "headers: x-forwarded-for on, via on, x-request-id on, weft-reason off",
         ])
       let bare = TrafficPolicy(namespace: "shop", name: "bare", targets: [.init(kind: .service(web))])
+      var plain = bare
+      plain.headers = HeaderOptions()
+      #expect(PolicyList([plain], bound: 1).policies.first?.settings.map(\.name) == ["headers"])
       let list = PolicyList([bare, policy, policy], bound: 2)
       #expect(list.total == 3 && list.policies.count == 2 && list.policies[0].settings.isEmpty)
     }

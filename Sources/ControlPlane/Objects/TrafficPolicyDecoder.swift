@@ -30,7 +30,7 @@ struct TrafficPolicyDecoder {
     for field in try spec["faults"]?.list(upTo: Self.maximumLimits) ?? [] {
       policy.faults.append(try ResilienceDecoder.fault(field))
     }
-    policy.headers = try spec.map("headers", headers) ?? HeaderOptions()
+    policy.headers = try spec.map("headers", headers)
     let targets = try targets(try spec.required("targetRefs"))
     try refuseWithoutEffect(spec, targets)
     return TrafficPolicyObject(policy: policy, targets: targets)

@@ -38,7 +38,7 @@ public struct TrafficPolicy: Hashable, Sendable, Identifiable {
   public var faults: [Fault] = []
   public var locality: Locality?
   public var sessionPersistence: SessionPersistence?
-  public var headers = HeaderOptions()
+  public var headers: HeaderOptions?
 
   public var id: String { "\(namespace)/\(name)" }
 

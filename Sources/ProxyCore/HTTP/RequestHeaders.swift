@@ -4,8 +4,9 @@ import MeshModel
 public enum RequestHeaders {
   /// Adds `x-forwarded-for` (the client behind those that are named), `x-forwarded-proto`, `x-request-id` (a UUID,
   /// version 4, where there is none) and `via` (RFC 9110 §7.6.3), as far as the options say.
+  /// - Parameter version: of the request as the client sent it.
   public static func prepare(
-    _ head: inout HTTPHead, clientAddress: SocketAddress, options: HeaderOptions,
+    _ head: inout HTTPHead, clientAddress: SocketAddress, version: HTTPVersion, options: HeaderOptions,
     random: inout some RandomNumberGenerator
   ) {
     if options.forwardedFor {
@@ -17,7 +18,7 @@ public enum RequestHeaders {
     if options.requestID, head.index(of: "x-request-id") == nil {
       head.append(name: "x-request-id".utf8, value: UUIDText(&random))
     }
-    if options.via { head.append(name: "via".utf8, value: "1.1 weft".utf8) }
+    if options.via { head.append(name: "via".utf8, value: version.via.utf8) }
   }
 
   private static func appendForwardedFor(_ head: inout HTTPHead, _ ip: IPAddress) {

@@ -33,11 +33,14 @@ public struct HTTP2Connection {
   public enum Event {
     /// A request, or a response's informational or final head (`head.status`), in `head`. `end`: nothing follows.
     case headers(stream: UInt32, end: Bool)
+    /// Server: a request whose head exceeds `Limits`; what was read of it, unchecked, in `head`. To be answered, with 431
+    /// (RFC 6585 §5), and never to be carried on. `end`: nothing follows.
+    case oversized(stream: UInt32, end: Bool)
     /// In `head`, fields only. Nothing follows.
     case trailers(stream: UInt32)
     /// Valid until the next call.
     case data(stream: UInt32, UnsafeRawBufferPointer)
-    /// After DATA; not after `headers(end: true)` or `trailers`.
+    /// After DATA; not after `headers` or `oversized` with `end`, nor after `trailers`.
     case ended(stream: UInt32)
     /// The stream is gone: by the peer's RST_STREAM, by an error of the peer's that was answered with one, or because
     /// the peer goes away without having seen it (REFUSED_STREAM). A client whose response has ended keeps it: NO_ERROR
@@ -49,7 +52,8 @@ public struct HTTP2Connection {
     case connectionWritable
     /// No new streams. Those above `lastStream` are reported as reset next.
     case goAway(lastStream: UInt32, code: UInt32)
-    /// Client: `open` may be tried again after it answered nil.
+    /// Client: `open` may be tried again after it answered nil, or after SETTINGS that raised the bound of a connection
+    /// that was full.
     case streamsAvailable
     /// The answer to `ping`.
     case pong(UInt64)
@@ -59,7 +63,7 @@ public struct HTTP2Connection {
 
   public let role: Role
   let limits: Limits
-  /// Of the event `headers` or `trailers`; valid until the next call.
+  /// Of the event `headers`, `oversized` or `trailers`; valid until the next call.
   public internal(set) var head = HTTPHead()
   var streams = StreamTable()
   var closed = ClosedStreams()
@@ -73,7 +77,8 @@ public struct HTTP2Connection {
   var receiveWindow: Int
   var peerInitialWindow = HTTP2.initialWindow
   var peerMaximumFrame = HTTP2.maximumFrameSize
-  var peerMaximumStreams = Int(Int32.max)
+  /// Before the peer's settings: what it should allow at least (RFC 9113 §6.5.2).
+  var peerMaximumStreams = 100
   var idleFrameBudget: Int
   var wastedStreamBudget: Int
   var openPings = 0

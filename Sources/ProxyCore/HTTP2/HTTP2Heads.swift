@@ -145,27 +145,15 @@ extension HTTP2Connection {
       HTTP2.write(.resetStream, stream: id, words: refusal.rawValue, into: &out)
       return nil
     }
-    guard !rules.isTooLarge else {
-      try refuseLargeHead(block, into: &out)
-      return nil
-    }
+    if rules.isTooLarge { try wasteStream() }
     var stream = Stream(id: id, sendWindow: peerInitialWindow, receiveWindow: limits.streamWindow)
     stream.headReceived = true
     stream.remoteEnded = block.endStream
     stream.expected = length ?? -1
+    stream.isWasted = rules.isTooLarge
     streams.insert(stream)
+    guard !rules.isTooLarge else { return .oversized(stream: id, end: block.endStream) }
     earn(2)
     return .headers(stream: id, end: block.endStream)
-  }
-
-  /// 431, and the rest of the request is not wanted (RFC 6585 §5, RFC 9113 §8.1).
-  private mutating func refuseLargeHead(_ block: HeaderBlock, into out: inout ByteBuffer) throws(HTTP2Error) {
-    try wasteStream()
-    head.removeAll()
-    head.setStatus(431)
-    writeHead(head, as: .response, stream: block.stream, end: true, into: &out)
-    closed.add(block.stream, .resetHere)
-    guard !block.endStream else { return }
-    HTTP2.write(.resetStream, stream: block.stream, words: HTTP2ErrorCode.noError.rawValue, into: &out)
   }
 }

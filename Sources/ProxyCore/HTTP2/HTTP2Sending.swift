@@ -28,7 +28,7 @@ extension HTTP2Connection {
     streams[index].headSent = isFinal
     writeHead(head, as: .response, stream: id, end: isFinal && end, into: &out)
     if isFinal {
-      answered()
+      if !streams[index].isWasted { answered() }
       if end { localEnded(at: index) }
     }
   }

@@ -13,6 +13,8 @@ extension HTTP2Connection {
       return nil
     }
     guard payload.count % 6 == 0 else { throw error(.frameSizeError, "a malformed SETTINGS") }
+    // Whoever names no bound has none.
+    var maximumStreams = hasSettings ? peerMaximumStreams : Int(UInt32.max)
     hasSettings = true
     // Applied once, whatever a frame repeats: it costs a walk through all streams.
     var initialWindow: UInt32?
@@ -26,7 +28,7 @@ extension HTTP2Connection {
       case .maximumFrameSize:
         guard 16_384...16_777_215 ~= value else { throw error(.protocolError, "a maximum frame size of \(value)") }
         peerMaximumFrame = min(Int(value), HTTP2.maximumDataSize)
-      case .maximumConcurrentStreams: peerMaximumStreams = Int(value)
+      case .maximumConcurrentStreams: maximumStreams = Int(value)
       case .headerTableSize: encoder.setTableSize(Int(value))
       case .enablePush:
         // A server may not even offer it (RFC 9113 §6.5.2).
@@ -36,6 +38,9 @@ extension HTTP2Connection {
       case .maximumHeaderListSize, nil: break
       }
     }
+    // Whoever looked at `acceptsStreams` alone waits too.
+    if role == .client, streams.count >= peerMaximumStreams, maximumStreams > peerMaximumStreams { isStarved = true }
+    peerMaximumStreams = maximumStreams
     let opened = if let initialWindow { try setInitialWindow(Int(initialWindow)) } else { false }
     HTTP2.write(.settings, flags: HTTP2.Flag.acknowledge, stream: 0, payload: .init(start: nil, count: 0), into: &out)
     return opened ? .connectionWritable : nil

@@ -19,6 +19,8 @@ struct StreamTable {
     /// Client: the request was HEAD, or CONNECT.
     var isHead = false
     var isConnect = false
+    /// Server: a request in vain, whose answer earns nothing back.
+    var isWasted = false
   }
 
   private(set) var count = 0

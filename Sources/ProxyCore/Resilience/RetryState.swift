@@ -60,7 +60,9 @@ public struct RetryState {
   public let deadline: NanoTime?
   public private(set) var retries: UInt32 = 0
   public private(set) var bufferedBytes = 0
+  /// Whether the request's content is within the limit, and so kept whatever becomes of it.
   public private(set) var canReplay = true
+  private var isDropped = false
   public private(set) var hasResponse = false
 
   private let waitsAtLeastBackoff: Bool
@@ -81,12 +83,16 @@ public struct RetryState {
       || head.equals(head.method, "TRACE")
   }
 
-  /// Bytes of the request's content on their way; false: beyond the limit, what was kept can be dropped.
+  /// Bytes of the request's content on their way; false: beyond the limit, what was kept can be dropped as soon as a try
+  /// has it.
   @discardableResult public mutating func kept(_ count: Int) -> Bool {
     bufferedBytes += count
     if bufferedBytes > Int(min(policy.bufferLimit, 1 << 20)) { canReplay = false }
     return canReplay
   }
+
+  /// What was kept is gone: it was sent once and can't be sent again.
+  public mutating func dropped() { isDropped = true }
 
   /// Bytes of the response have gone to the client.
   public mutating func responseStarted() { hasResponse = true }
@@ -101,7 +107,8 @@ public struct RetryState {
     guard isIdempotent || policy.retriesNonIdempotent || failure.isUnprocessed || isToldByGRPC(failure) else {
       return .giveUp(.notIdempotent)
     }
-    guard canReplay else { return .giveUp(.bufferExceeded) }
+    // Where no try was connected, all is there still, whatever the limit.
+    guard canReplay || failure == .connectFailure && !isDropped else { return .giveUp(.bufferExceeded) }
     guard retries < min(policy.attempts, 20) else { return .giveUp(.attemptsUsed) }
     var delay = Backoff.delay(policy, retry: Int(retries), random: &random)
     if waitsAtLeastBackoff { delay += .milliseconds(UInt64(policy.backoff)) }

@@ -57,7 +57,7 @@ public final class EffectivePolicy: Sendable {
     faults = first { $0.faults.isEmpty ? nil : $0.faults } ?? []
     locality = first { $0.locality }
     sessionPersistence = first { $0.sessionPersistence }
-    headers = first { $0.headers == HeaderOptions() ? nil : $0.headers } ?? HeaderOptions()
+    headers = first { $0.headers } ?? HeaderOptions()
     limits = counted { $0.limits } ?? defaults.limits
     budget = counted { $0.budget } ?? defaults.budget
     adaptiveLimit = counted { $0.adaptiveLimit }

@@ -49,7 +49,7 @@ struct PolicyList: Encodable {
     add("adaptiveConcurrency", policy.adaptiveConcurrency) { "\($0.minimum) to \($0.maximum) requests" }
     for limit in policy.rateLimits.prefix(TrafficText.listBound) { add("rateLimits", limit, TrafficText.rateLimit) }
     for fault in policy.faults.prefix(TrafficText.listBound) { add("faults", fault, TrafficText.fault) }
-    add("headers", policy.headers == HeaderOptions() ? nil : policy.headers, TrafficText.headers)
+    add("headers", policy.headers, TrafficText.headers)
     return settings
   }
 }

@@ -69,7 +69,7 @@ extension Exchange {
     switch abort {
     case nil: return false
     case .status(let status): reply(Int(status), .faultAbort)
-    case .grpc(let status): reply(200, .faultAbort, grpcStatus: Int(status))
+    case .grpc(let status): reply(200, .faultAbort, grpcStatus: status)
     }
     return true
   }

@@ -97,7 +97,7 @@ extension Exchange {
     upstream.owner = attempt
     upstream.send(head, framing: framing, upgrade: isUpgrade)
     if !kept.isEmpty { kept.withUnsafeBytes { upstream.sendBody($0) } }
-    if !retry.canReplay { kept = [] }
+    if !retry.canReplay { dropKept() }
     // A hedge goes out only once the request is whole.
     if requestEnded { upstream.finishRequest(trailers: requestTrailers) }
     if upstream.isBlocked { downstream.pauseRequest() } else if !requestEnded { downstream.resumeRequest() }

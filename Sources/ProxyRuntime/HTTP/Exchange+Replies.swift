@@ -2,35 +2,49 @@ import ProxyCore
 
 /// Answers that the proxy gives itself.
 extension Exchange {
+  /// Refuses what the connection's codec, or the proxy, takes for no request that could be routed: by the policy that
+  /// holds where no route says otherwise. `head` is what is known of it, and may be empty.
+  /// - Parameter reason: for the client too; nil: the flag's own.
+  func refuse(_ status: Int, _ flag: ResponseFlag, because reason: String? = nil) {
+    enter()
+    reply(status, flag, because: reason)
+  }
+
   /// Refuses the request, or says that it failed; once begun, a response is broken off instead.
   /// - Parameters:
+  ///   - reason: nil: the flag's own.
+  ///   - grpcStatus: to be told by that status alone, whatever was asked; nil: gRPC calls by the one of `status`.
   ///   - retryAfter: nanoseconds, told in whole seconds (RFC 9110 §10.2.3).
-  ///   - grpcStatus: in place of the one that `status` stands for, and also to a client that doesn't seem to speak gRPC.
-  func reply(_ status: Int, _ flag: ResponseFlag, retryAfter: NanoTime? = nil, grpcStatus: Int? = nil) {
+  func reply(
+    _ status: Int, _ flag: ResponseFlag, because reason: String? = nil, grpcStatus: UInt8? = nil,
+    retryAfter: NanoTime? = nil
+  ) {
     guard isActive else { return }
     guard !responseBegan else { return breakOff(flag) }
     worker.statistics.localReplies += 1
-    worker.log(.info, logLine("\(status)", flag))
+    let reason = reason ?? flag.reason
+    worker.log(.info, logLine("\(status)", flag, reason))
     responseHead.removeAll()
     responseHead.setStatus(status)
     if (plan?.policy ?? view?.policy)?.headers.reason == true {
-      responseHead.append("weft-reason", "\(flag.rawValue): \(flag.reason)")
+      responseHead.append("weft-reason", "\(flag.rawValue): \(reason)")
     }
     if let retryAfter { responseHead.append("retry-after", String((retryAfter + 999_999_999) / 1_000_000_000)) }
-    replyPrepared(text: flag.reason, grpcStatus: grpcStatus)
+    // The answer to HEAD has no content, and what can't be read may have been one.
+    replyPrepared(text: head.method.isEmpty ? "" : reason, grpcStatus: grpcStatus)
   }
 
-  func logLine(_ what: String, _ flag: ResponseFlag) -> String {
+  /// - Parameter what: the status, or what became of the response.
+  func logLine(_ what: String, _ flag: ResponseFlag, _ reason: String) -> String {
     let upstream = tried.last.map { " at \($0)" } ?? ""
-    return
-      "\(client.workload) to \(client.service):\(client.port)\(upstream): \(what) \(flag.rawValue): \(flag.reason)"
+    return "\(client.workload) to \(client.service):\(client.port)\(upstream): \(what) \(flag.rawValue): \(reason)"
   }
 
   /// Answers with `responseHead`.
-  func replyPrepared(text: String = "", grpcStatus: Int? = nil) {
+  func replyPrepared(text: String = "", grpcStatus: UInt8? = nil) {
     guard isActive else { return }
     var body = text
-    if head.isGRPC || grpcStatus != nil, !text.isEmpty {
+    if grpcStatus != nil || head.isGRPC, !text.isEmpty {
       // A gRPC client looks at the trailers alone (gRPC over HTTP/2, "Trailers-Only").
       responseHead.append("content-type", "application/grpc")
       responseHead.append("grpc-status", String(grpcStatus ?? GRPCStatus.code(http: responseHead.status)))
@@ -63,14 +77,16 @@ extension Exchange {
       rule.filters.cors?.apply(toResponse: &response, of: head)
     }
     setSessionCookies(&response, attempt)
-    if plan?.policy.headers.via == true { response.append("via", "1.1 weft") }
+    if plan?.policy.headers.via == true, let upstream = attempt.upstream {
+      response.append("via", upstream.version.via)
+    }
   }
 }
 
 /// gRPC's mapping of HTTP statuses (grpc/doc/http-grpc-status-mapping.md). But for 500, which the proxy answers where a
 /// route's backend is invalid, the Gateway API's GRPCRoute demands UNAVAILABLE.
 enum GRPCStatus {
-  static func code(http status: Int) -> Int {
+  static func code(http status: Int) -> UInt8 {
     switch status {
     case 400: 13
     case 401: 16

@@ -67,17 +67,22 @@ final class Exchange: Timed {
 
   // MARK: The request
 
-  /// `head` and `framing` are set.
-  func begin() {
+  /// Takes the next request; what holds for it is looked up anew where the mesh has changed.
+  func enter() {
     isActive = true
     requestEnded = false
     responseBegan = false
-    worker.statistics.requests += 1
-    retry = RetryState(policy: Self.defaultRetry, isIdempotent: false, deadline: nil)
     if viewEpoch != worker.epoch {
       view = worker.view(of: client)
       viewEpoch = worker.epoch
     }
+  }
+
+  /// `head` and `framing` are set.
+  func begin() {
+    enter()
+    worker.statistics.requests += 1
+    retry = RetryState(policy: Self.defaultRetry, isIdempotent: false, deadline: nil)
     guard let view else { return reply(503, .noCluster) }
     if let group = view.group {
       guard let found = group.match(head) else { return reply(404, .noRoute) }
@@ -96,7 +101,8 @@ final class Exchange: Timed {
   func route(_ plan: RulePlan) {
     // Before the filters, which may change these fields too.
     RequestHeaders.prepare(
-      &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
+      &head, clientAddress: client.address, version: downstream.version, options: plan.policy.headers,
+      random: &worker.loop.random)
     if let rule = plan.rule {
       guard applyFilters(rule) else { return }
       guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
@@ -145,14 +151,20 @@ final class Exchange: Timed {
       upstream.sendBody(bytes)
       if upstream.isBlocked { downstream.pauseRequest() }
       if retry.canReplay, !responseBegan {
-        if retry.kept(bytes.count) { kept.append(contentsOf: bytes) } else { kept.removeAll() }
+        if retry.kept(bytes.count) { kept.append(contentsOf: bytes) } else { dropKept() }
       }
       return
     }
-    // Until a try is connected all of it is kept; the reading stops at the first piece beyond the limit.
+    // Until a try is connected all of it is kept, for whichever is; the reading stops at the first piece beyond the limit.
     _ = retry.kept(bytes.count)
     kept.append(contentsOf: bytes)
     if !retry.canReplay { downstream.pauseRequest() }
+  }
+
+  /// It has gone to an upstream, and is too long for another.
+  func dropKept() {
+    kept = []
+    retry.dropped()
   }
 
   func endedBody(trailers: HTTPHead?) {
@@ -274,7 +286,7 @@ final class Exchange: Timed {
 
   /// The response can't be completed: its client has to see that.
   func breakOff(_ flag: ResponseFlag) {
-    worker.log(.info, logLine("broken off", flag))
+    worker.log(.info, logLine("broken off", flag, flag.reason))
     finish()
     downstream.abortResponse()
   }

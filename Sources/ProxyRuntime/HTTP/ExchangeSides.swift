@@ -5,7 +5,8 @@ import ProxyCore
 protocol Downstream: AnyObject {
   /// Response bytes couldn't leave yet: the upstream has to stop until `Exchange.downstreamUnblocked`.
   var isBlocked: Bool { get }
-  var isHTTP2: Bool { get }
+  /// Of the request under way.
+  var version: HTTPVersion { get }
   /// 1xx but 101.
   func inform(_ head: HTTPHead)
   func respond(_ head: HTTPHead, framing: HTTP1Reader.Framing)
@@ -32,6 +33,10 @@ struct Upgrade {
   var idleTimeout = Worker.idleTimeout
 }
 
+extension Downstream {
+  var isHTTP2: Bool { version == .http2 }
+}
+
 /// One request on its way to an endpoint, and its response.
 protocol Upstream: AnyObject {
   var owner: (any UpstreamOwner)? { get set }
@@ -39,6 +44,8 @@ protocol Upstream: AnyObject {
   var isBlocked: Bool { get }
   /// An earlier exchange has used the connection: the server may have closed it meanwhile.
   var isReused: Bool { get }
+  /// Of the response, from its head on.
+  var version: HTTPVersion { get }
   /// - Parameter upgrade: the request asks for another protocol, which HTTP/1.1 alone can do.
   func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool)
   func sendBody(_ bytes: UnsafeRawBufferPointer)

@@ -123,21 +123,17 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
 
   /// What can't be read can't be trusted to end where it seems to: the connection ends with the answer (RFC 9112 §9.6).
   private func refuse(_ error: HTTP1Error) {
-    worker.log(.info, "\(client.workload) to \(client.service):\(client.port): \(error.status) DPE: \(error.reason)")
-    worker.statistics.localReplies += 1
     keepsAlive = false
+    requestEnded = true
     if isAnswering {
       // The broken part is the body of a request under way.
-      let isUnanswered = !exchange.responseBegan
-      exchange.cancel()
-      guard isUnanswered else { return close(reset: true) }
+      exchange.endAttempts(.abandoned)
+      return exchange.reply(error.status, .downstreamProtocolError, because: error.reason)
     }
     isAnswering = true
-    requestEnded = true
-    var head = HTTPHead()
-    head.setStatus(error.status)
-    respond(head, framing: .length(0))
-    finishResponse(trailers: nil)
+    // What is left of the request before says nothing about this one.
+    exchange.head.removeAll()
+    exchange.refuse(error.status, .downstreamProtocolError, because: error.reason)
   }
 
   func pauseRequest() { stream.pause() }
@@ -150,7 +146,7 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
   // MARK: The response
 
   var isBlocked: Bool { stream.isBlocked }
-  var isHTTP2: Bool { false }
+  var version: HTTPVersion { minorVersion == 0 ? .http10 : .http11 }
 
   func inform(_ head: HTTPHead) {
     guard case .open = state, minorVersion > 0 else { return }

@@ -51,11 +51,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
   func event(_ event: HTTP2Connection.Event) {
     lastActive = worker.loop.now
     switch event {
-    case .headers(let id, let end):
-      let stream = spare.popLast() ?? HTTP2ServerStream(connection: self, worker: worker, client: client)
-      streams[id] = stream
-      stream.begin(id, end: end)
-      touched.append(stream)
+    case .headers(let id, let end): takeRequest(id) { $0.begin(id, end: end) }
+    case .oversized(let id, let end): takeRequest(id) { $0.refuseLarge(id, end: end) }
     case .trailers(let id):
       guard let stream = streams[id] else { return }
       stream.receivedEnd(trailers: transport.http2.head)
@@ -73,6 +70,13 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
     case .connectionWritable: for stream in Array(streams.values) { stream.mayWrite() }
     case .goAway, .streamsAvailable, .pong: break
     }
+  }
+
+  private func takeRequest(_ id: UInt32, _ take: (HTTP2ServerStream) -> Void) {
+    let stream = spare.popLast() ?? HTTP2ServerStream(connection: self, worker: worker, client: client)
+    streams[id] = stream
+    take(stream)
+    touched.append(stream)
   }
 
   func eventsEnded() {
@@ -143,128 +147,5 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
     guard !isClosed else { return }
     isClosed = true
     closed(self)
-  }
-}
-
-/// One request and its response on a client's connection.
-final class HTTP2ServerStream: Downstream {
-  private unowned let connection: HTTP2Downstream
-  private(set) var id: UInt32 = 0
-  private(set) lazy var exchange = Exchange(worker: worker, downstream: self, client: client)
-  private let worker: Worker
-  private let client: HTTPClient
-  private var flow = HTTP2StreamFlow()
-  private var requestEnded = false
-  /// Of the last byte in either direction.
-  private var lastActive: NanoTime = 0
-
-  init(connection: HTTP2Downstream, worker: Worker, client: HTTPClient) {
-    self.connection = connection
-    self.worker = worker
-    self.client = client
-  }
-
-  // MARK: The request
-
-  func begin(_ id: UInt32, end: Bool) {
-    self.id = id
-    flow.reset()
-    requestEnded = end
-    lastActive = worker.loop.now
-    connection.transport.http2.exchangeHead(&exchange.head)
-    exchange.framing = end ? .none : BodyLength.framing(of: exchange.head)
-    exchange.isUpgrade = false
-    // A tunnel through a request isn't offered (RFC 9113 §8.5): neither is it here.
-    guard !exchange.head.equals(exchange.head.method, "CONNECT") else { return refuseConnect() }
-    exchange.begin()
-    if end { exchange.endedBody(trailers: nil) }
-  }
-
-  private func refuseConnect() {
-    var head = HTTPHead()
-    head.setStatus(501)
-    connection.transport.respond(head, stream: id, end: true)
-    if !requestEnded { connection.transport.reset(id, .noError) }
-    connection.forget(self)
-  }
-
-  func received(_ bytes: UnsafeRawBufferPointer) {
-    lastActive = worker.loop.now
-    exchange.receivedBody(bytes)
-    flow.received(bytes.count, stream: id, over: connection.transport)
-  }
-
-  func receivedEnd(trailers: HTTPHead?) {
-    requestEnded = true
-    exchange.endedBody(trailers: trailers)
-  }
-
-  func wasReset() {
-    exchange.cancel()
-    connection.forget(self)
-  }
-
-  /// An answered one whose rest its client doesn't take ends too.
-  func endIfIdle(now: NanoTime) {
-    guard now > lastActive + exchange.idleTimeout else { return }
-    if exchange.isActive { exchange.endIdle() } else { abortResponse() }
-  }
-
-  func pauseRequest() { flow.pause() }
-  func resumeRequest() { flow.resume(stream: id, over: connection.transport) }
-
-  // MARK: The response
-
-  var isHTTP2: Bool { true }
-
-  var isBlocked: Bool { flow.isBlocked(connection.transport) }
-
-  func inform(_ head: HTTPHead) { connection.transport.respond(head, stream: id, end: false) }
-
-  /// A head without content ends its stream: gRPC knows a failure without trailers by that (Trailers-Only).
-  func respond(_ head: HTTPHead, framing: HTTP1Reader.Framing) {
-    connection.transport.respond(head, stream: id, end: framing == .none)
-  }
-
-  func sendBody(_ bytes: UnsafeRawBufferPointer) {
-    lastActive = worker.loop.now
-    flow.send(bytes, stream: id, over: connection.transport)
-  }
-
-  func finishResponse(trailers: HTTPHead?) {
-    if flow.finish(trailers, stream: id, over: connection.transport) { ended() }
-  }
-
-  private func ended() {
-    // Nobody waits for the rest of the request (RFC 9113 §8.1).
-    if !requestEnded { connection.transport.reset(id, .noError) }
-    connection.forget(self)
-  }
-
-  func abortResponse() {
-    connection.transport.reset(id, .internalError)
-    connection.forget(self)
-  }
-
-  func mayWrite() {
-    let progress = flow.mayWrite(stream: id, over: connection.transport)
-    if progress.ended { return ended() }
-    if progress.unblocked { exchange.downstreamUnblocked() }
-  }
-
-  func flush() {}
-
-  /// HTTP/2 has no such thing but extended CONNECT, which isn't offered.
-  func upgrade(to upgrade: Upgrade) {
-    upgrade.stream.reset()
-    abortResponse()
-  }
-}
-
-/// How long a body is, where HTTP/2 doesn't frame it.
-enum BodyLength {
-  static func framing(of head: HTTPHead) -> HTTP1Reader.Framing {
-    guard let slice = head.first("content-length"), let length = UInt64(head.text(slice)) else { return .chunked }
-    return .length(length)
   }
 }

@@ -105,7 +105,7 @@ final class HTTP2Upstream: HTTP2TransportOwner {
     case .connectionWritable: transportUnblocked()
     case .streamsAvailable: group.hasRoomAgain(self)
     case .goAway: leave()
-    case .pong: break
+    case .pong, .oversized: break
     }
   }
 
@@ -163,6 +163,7 @@ final class HTTP2ClientStream: Upstream {
   }
 
   var isBlocked: Bool { flow.isBlocked(connection.transport) }
+  var version: HTTPVersion { .http2 }
 
   func send(_ head: HTTPHead, framing: HTTP1Reader.Framing, upgrade: Bool) {
     var head = head

@@ -4,13 +4,22 @@ import ProxyCore
 final class Alarm {
   fileprivate let deadline: NanoTime
   private var body: (() -> Void)?
+  private let tally: AlarmTally
 
-  fileprivate init(deadline: NanoTime, body: @escaping () -> Void) {
+  fileprivate init(deadline: NanoTime, tally: AlarmTally, body: @escaping () -> Void) {
     self.deadline = deadline
+    self.tally = tally
     self.body = body
   }
 
-  func cancel() { body = nil }
+  /// Nothing happens where it has rung, or its queue is gone.
+  func cancel() {
+    guard body != nil else { return }
+    body = nil
+    tally.cancelled += 1
+  }
+
+  fileprivate var isCancelled: Bool { body == nil }
 
   fileprivate func ring() {
     let body = body
@@ -19,9 +28,20 @@ final class Alarm {
   }
 }
 
-/// Alarms in the order of their deadlines (a binary heap). A cancelled one stays until its time, without its work.
+/// How many of a queue's alarms were cancelled. Both hold it: an alarm may outlive its queue.
+private final class AlarmTally { var cancelled = 0 }
+
+/// Alarms in the order of their deadlines (a binary heap). Cancelled ones lie in it until their time, or until they are
+/// more than half of it: most alarms are timeouts that never strike.
 final class AlarmQueue {
+  /// So many cancelled ones aren't worth the work.
+  private static let spared = 64
+
   private var heap: [Alarm] = []
+  private let tally = AlarmTally()
+
+  /// With the cancelled ones.
+  var count: Int { heap.count }
 
   var next: NanoTime? { heap.first?.deadline }
 
@@ -31,7 +51,8 @@ final class AlarmQueue {
   }
 
   func add(at deadline: NanoTime, _ body: @escaping () -> Void) -> Alarm {
-    let alarm = Alarm(deadline: deadline, body: body)
+    compact()
+    let alarm = Alarm(deadline: deadline, tally: tally, body: body)
     heap.append(alarm)
     var child = heap.count - 1
     while child > 0 {
@@ -44,17 +65,30 @@ final class AlarmQueue {
   }
 
   func run(now: NanoTime) {
+    compact()
     while let first = heap.first, first.deadline <= now {
       removeFirst()
-      first.ring()
+      if first.isCancelled { tally.cancelled -= 1 } else { first.ring() }
     }
+  }
+
+  /// What it costs, the cancellations since the last time have paid for.
+  private func compact() {
+    guard tally.cancelled > max(Self.spared, heap.count / 2) else { return }
+    heap.removeAll { $0.isCancelled }
+    tally.cancelled = 0
+    for parent in (0..<heap.count / 2).reversed() { sink(parent) }
   }
 
   private func removeFirst() {
     let last = heap.removeLast()
     guard !heap.isEmpty else { return }
     heap[0] = last
-    var parent = 0
+    sink(0)
+  }
+
+  private func sink(_ index: Int) {
+    var parent = index
     while true {
       var least = parent
       for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {

@@ -88,11 +88,13 @@ import Testing
 
   // MARK: What the proxy adds
 
-  private func prepared(_ head: HTTPHead, _ options: HeaderOptions, from ip: String = "10.1.2.3") -> HTTPHead {
+  private func prepared(
+    _ head: HTTPHead, _ options: HeaderOptions, from ip: String = "10.1.2.3", version: HTTPVersion = .http11
+  ) -> HTTPHead {
     var head = head
     var random = FastRandom(seed: 1)
     RequestHeaders.prepare(
-      &head, clientAddress: SocketAddress(IPAddress(ip)!, 5), options: options, random: &random)
+      &head, clientAddress: SocketAddress(IPAddress(ip)!, 5), version: version, options: options, random: &random)
     return head
   }
 
@@ -101,6 +103,8 @@ import Testing
     let added = prepared(.request("/"), all)
     #expect(added.value("x-forwarded-for") == "10.1.2.3" && added.value("x-forwarded-proto") == "http")
     #expect(added.value("via") == "1.1 weft")
+    #expect(prepared(.request("/"), all, version: .http10).value("via") == "1.0 weft")
+    #expect(prepared(.request("/"), all, version: .http2).value("via") == "2 weft")
     // What came before us stays, and stands first.
     let kept = prepared(
       .request(

@@ -187,15 +187,23 @@ import Testing
     #expect(receiver.seen == [.headers(other, HTTP2Peer.get + long, end: false)])
   }
 
-  @Test func aHeadTooLargeIsAnswered431() throws {
+  @Test func aHeadTooLargeIsOnlyToBeRefused() throws {
     var server = HTTP2Peer.greeted(.server)
     var client = HTTP2Peer.greeted(.client)
     // 201 fields of few bytes.
     let id = try client.opened(HTTP2Peer.get + (0..<201).map { "x\($0): y" }, end: false)
     exchange(&client, &server)
-    #expect(server.seen.isEmpty && server.connection.streamCount == 0)
+    #expect(server.seen == [.oversized(id, end: false)])
+    // What its answer may depend on is there.
+    let head = server.connection.head
+    #expect(head.text(head.method) == "GET" && head.fields.count <= 200)
+    server.respond(431, on: id, end: true)
+    server.connection.reset(id, code: .noError, into: &server.out)
+    exchange(&client, &server)
+    #expect(server.connection.streamCount == 0)
     #expect(client.seen == [.headers(id, [":status: 431"], end: true), .reset(id, .noError)])
     // The tables still agree.
+    server.forget()
     let next = try client.opened(HTTP2Peer.get + ["x1: y", "x2: y"])
     exchange(&client, &server)
     #expect(server.seen == [.headers(next, HTTP2Peer.get + ["x1: y", "x2: y"], end: true)])
@@ -236,6 +244,27 @@ import Testing
     #expect(client.open() == nil)
     client.feed(Wire.settings([(3, 10)]))
     #expect(client.seen == [.streamsAvailable])
+  }
+
+  /// Before the settings a client assumes what it may (RFC 9113 §6.5.2); afterwards what they say.
+  @Test(arguments: [nil, 0, 50, 100, 150, UInt32.max]) func streamsBeforeTheSettings(bound: UInt32?) {
+    var limits = HTTP2Connection.Limits()
+    limits.streams = 200
+    var client = HTTP2Peer(.client, limits: limits)
+    for _ in 0..<100 { #expect(client.open() != nil) }
+    // Whoever waits may ask `acceptsStreams` alone.
+    #expect(!client.connection.acceptsStreams)
+    client.feed(Wire.settings(bound.map { [(UInt16(3), $0)] } ?? []))
+    let opened = min(bound.map(Int.init) ?? .max, 200)
+    #expect(client.seen == (opened > 100 ? [.streamsAvailable] : []))
+    var count = 100
+    while client.open() != nil { count += 1 }
+    #expect(count == max(100, opened))
+    // Other settings leave it as it is.
+    client.forget()
+    client.feed(Wire.settings([(4, 70_000)]))
+    #expect(!client.seen.contains(.streamsAvailable) && client.open() == nil)
+    #expect(client.error == nil)
   }
 
   @Test func aClientOverTheBoundIsRefusedStreamByStream() {

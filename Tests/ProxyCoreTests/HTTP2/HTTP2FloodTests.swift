@@ -60,6 +60,20 @@ import Testing
     #expect(tooLarge.code == .enhanceYourCalm && tooLarge.rounds == 500)
   }
 
+  /// That they are answered makes them no better.
+  @Test func headsTooLargeThatAreAnswered() {
+    var server = HTTP2Peer.greeted(.server)
+    var rounds: UInt32 = 0
+    while server.error == nil, rounds < 2000 {
+      let id = 2 * rounds + 1
+      server.feed(Wire.head(id, HTTP2Peer.get + (0..<201).map { "x\($0): y" }, end: true))
+      server.respond(431, on: id, end: true)
+      server.forget()
+      rounds += 1
+    }
+    #expect(server.error?.code == .enhanceYourCalm && rounds == 501)
+  }
+
   /// Made to reset streams itself, a server counts just as well ("MadeYouReset", CVE-2025-8671).
   @Test func madeToReset() {
     let (rounds, code, _) = run { Wire.head(2 * $0 + 3, HTTP2Peer.post) + Wire.windowUpdate(2 * $0 + 3, 0) }

@@ -8,6 +8,7 @@ struct HTTP2Peer {
   /// An event whose bytes outlive the call that yielded it; heads as lines.
   enum Seen: Equatable {
     case headers(UInt32, [String], end: Bool)
+    case oversized(UInt32, end: Bool)
     case trailers(UInt32, [String])
     case data(UInt32, [UInt8])
     case ended(UInt32)
@@ -59,6 +60,7 @@ struct HTTP2Peer {
   private mutating func note(_ event: HTTP2Connection.Event, consume: Bool) {
     switch event {
     case .headers(let id, let end): seen.append(.headers(id, HPACKTests.lines(connection.head, .request), end: end))
+    case .oversized(let id, let end): seen.append(.oversized(id, end: end))
     case .trailers(let id): seen.append(.trailers(id, HPACKTests.lines(connection.head, .trailers)))
     case .data(let id, let bytes):
       if consume { connection.consumed(bytes.count, stream: id, into: &out) }

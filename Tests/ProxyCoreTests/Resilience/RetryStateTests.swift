@@ -66,13 +66,27 @@ import Testing
       $0.kept(4); $0.kept(7)
     }
     #expect(exceeds == .giveUp(.bufferExceeded))
-    let none = decide(.connectFailure, RetryPolicy(bufferLimit: 0)) { $0.kept(1) }
-    #expect(none == .giveUp(.bufferExceeded))
     // Whatever the policy says, at most 1 MiB.
     let most = decide(.reset, RetryPolicy(bufferLimit: .max)) { $0.kept(1 << 20) }
     #expect(isRetry(most))
     let more = decide(.reset, RetryPolicy(bufferLimit: .max)) { $0.kept(1 << 20 + 1) }
     #expect(more == .giveUp(.bufferExceeded))
+  }
+
+  /// Nothing has left: it is all there, however much that is.
+  @Test(arguments: [0, 10] as [UInt32]) func whatNoTryHasTakenIsKeptBeyondTheLimit(limit: UInt32) {
+    for isIdempotent in [true, false] {
+      func after(_ failure: RetryState.Failure, isDropped: Bool) -> RetryState.Decision {
+        decide(failure, RetryPolicy(bufferLimit: limit), isIdempotent: isIdempotent) {
+          $0.kept(11)
+          if isDropped { $0.dropped() }
+        }
+      }
+      #expect(isRetry(after(.connectFailure, isDropped: false)))
+      #expect(after(.connectFailure, isDropped: true) == .giveUp(.bufferExceeded))
+      // A try that was connected has had it.
+      for isDropped in [true, false] { #expect(after(.refused, isDropped: isDropped) == .giveUp(.bufferExceeded)) }
+    }
   }
 
   @Test func noRetryOnceTheResponseRuns() {

@@ -114,6 +114,18 @@ import Testing
     #expect(policy.headers == HeaderOptions() && policy.budget.policy == RetryBudget())
   }
 
+  /// To say the defaults is to say something: a specific policy may go back to them.
+  @Test func theDefaultsMayBeSaid() throws {
+    let traffic = try port(
+      snapshot([
+        policy("service", 1) { $0.headers = HeaderOptions(via: true, reason: true) },
+        policy("port", 2, port: 80) { _ in },
+        policy("route", 3, .route(Self.routeID)) { $0.headers = HeaderOptions() },
+      ]))
+    #expect(traffic.policy(client: nil, routeID: nil).headers == HeaderOptions(via: true, reason: true))
+    #expect(traffic.policy(client: nil, routeID: Self.routeID).headers == HeaderOptions())
+  }
+
   @Test func aPolicyOfAnotherPortOrServiceDoesNotHold() throws {
     let held = snapshot([policy("port", 1, port: 81), policy("other", 2, .service(Self.other))])
     #expect(try port(held).policy(client: nil, routeID: nil).requestTimeout == 0)

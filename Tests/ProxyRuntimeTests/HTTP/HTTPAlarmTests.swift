@@ -46,6 +46,48 @@ import Testing
     #expect(log.rung == [1, 11] && queue.next == 9)
   }
 
+  @Test func cancelledAlarmsDoNotPileUp() {
+    let queue = AlarmQueue()
+    let log = Log()
+    var most = 0
+    for index in 0..<1_000_000 {
+      // A hundred stay, in any order.
+      let alarm = queue.add(at: UInt64(index * 7919 % 1_000_003)) { log.rung.append(index * 7919 % 1_000_003) }
+      if index % 10_000 != 0 { alarm.cancel() }
+      most = max(most, queue.count)
+    }
+    #expect(most <= 2 * 100 + 64 + 2)
+    queue.run(now: 500_000)
+    queue.run(now: 1_000_003)
+    #expect(log.rung == stride(from: 0, to: 1_000_000, by: 10_000).map { $0 * 7919 % 1_000_003 }.sorted())
+    #expect(queue.count == 0)
+  }
+
+  /// Many at once, and none after them: they go when the queue runs, whatever their time.
+  @Test func aRunLetsCancelledAlarmsGo() {
+    let queue = AlarmQueue()
+    let log = Log()
+    let alarms = (0..<1000).map { index in queue.add(at: UInt64(1000 - index)) { log.rung.append(1000 - index) } }
+    for (index, alarm) in alarms.enumerated() where index % 3 != 0 {
+      alarm.cancel()
+      alarm.cancel()
+    }
+    queue.run(now: 0)
+    #expect(queue.count == 334 && log.rung.isEmpty)
+    // Those that have rung, and those cancelled twice, aren't counted again.
+    queue.run(now: 500)
+    for alarm in alarms { alarm.cancel() }
+    queue.run(now: 0)
+    #expect(queue.count == 0 && log.rung == (1...500).filter { $0 % 3 == 1 })
+  }
+
+  @Test func anAlarmMayOutliveItsQueue() {
+    var queue: AlarmQueue? = AlarmQueue()
+    let alarm = queue?.add(at: 1) {}
+    queue = nil
+    alarm?.cancel()
+  }
+
   @Test func theLoopIsNeverWokenEarly() {
     let queue = AlarmQueue()
     #expect(queue.milliseconds(until: 10, from: 10) == 0 && queue.milliseconds(until: 9, from: 10) == 0)

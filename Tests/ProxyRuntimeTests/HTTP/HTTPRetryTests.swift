@@ -238,6 +238,34 @@ extension RuntimeTests {
       try lab.finish()
     }
 
+    /// All of a body is kept until a try has taken it, also what is beyond the limit.
+    @Test func aLongBodyPassesOverAnEndpointThatRefuses() throws {
+      let lab = try HTTPLab(
+        backends: 1, dead: 2,
+        policies: [
+          .web {
+            $0.retry = RetryPolicy(attempts: 2, bufferLimit: 10)
+            $0.retryBudget = RetryBudget(minimumRate: 1000)
+          }
+        ])
+      let size = 300_000
+      var backend: HTTPPeer?
+      for round in 0..<12 {
+        let client = try lab.connect()
+        try client.write("POST /\(round) HTTP/1.1\r\nHost: web\r\nContent-Length: \(size)\r\n\r\n0123456789ab")
+        let socket = client.socket
+        let writing = inBackground { try socket.write(pattern(size - 12)) }
+        if backend == nil { backend = try lab.accept() }
+        let request = try #require(try backend?.read())
+        #expect(request.target == "/\(round)" && request.body == Array("0123456789ab".utf8) + pattern(size - 12))
+        try backend?.respond(200, "\(round)")
+        #expect(try client.read().text == "\(round)")
+        try writing.get()
+        client.close()
+      }
+      try lab.finish()
+    }
+
     @Test func noEndpointAnswers() throws {
       let lab = try HTTPLab(backends: 0, dead: 3, policies: [.web { _ in }])
       let client = try lab.connect()

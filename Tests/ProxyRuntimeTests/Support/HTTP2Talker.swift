@@ -177,7 +177,7 @@ final class HTTP2Talker {
     case .ended(let id): messages[id]?.hasEnded = true
     case .reset(let id, let code): messages[id, default: Message()].reset = code
     case .goAway: hasGoAway = true
-    case .writable, .connectionWritable, .streamsAvailable, .pong: break
+    case .oversized, .writable, .connectionWritable, .streamsAvailable, .pong: break
     }
   }
 }
