@@ -34,7 +34,7 @@ extension RuntimeTests {
       let client = try warm(lab)
       // The first takes what there is.
       for round in 1...3 {
-        origin.set { .answer(afterMilliseconds: $0.path == "/slow" ? 150 : 0) }
+        origin.set { .answer(afterMilliseconds: $0.path == "/slow" ? round == 1 ? 1000 : 150 : 0) }
         #expect(try client.ask("/slow").text == "/slow")
         #expect(slow(origin) == round + 1)
         #expect(try lab.node.on { $0.statistics.retries } == 1)
@@ -50,7 +50,7 @@ extension RuntimeTests {
       let lab = try lab { $0.circuitBreaker = CircuitBreaker(maxConnections: 1, maxPending: maxPending) }
       let origin = LabOrigin(lab)
       let client = try warm(lab)
-      origin.set { .answer(afterMilliseconds: $0.path == "/slow" ? 300 : 0) }
+      origin.set { .answer(afterMilliseconds: $0.path == "/slow" ? 1000 : 0) }
       try client.get("/slow")
       // It was wanted.
       #expect(try eventually { try lab.node.on { $0.statistics.retries } == 1 })
@@ -77,10 +77,10 @@ extension RuntimeTests {
       origin.set { request in
         guard request.path == "/slow" else { return .answer() }
         // A first one goes where the other round robin's turn is.
-        guard request.underWay > 1 else { return .answer(201, afterMilliseconds: 300) }
+        guard request.underWay > 1 else { return .answer(201, afterMilliseconds: 1000) }
         switch loser {
         case .isSilent: return .silence
-        case .answersLater: return .answer(202, afterMilliseconds: 600)
+        case .answersLater: return .answer(202, afterMilliseconds: 2000)
         case .fails: return .answer(503)
         case .resets: return .reset
         }
