@@ -118,8 +118,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
 
   private func endIfDone() {
     guard isLeaving, streams.isEmpty else { return }
-    transport.end()
-    finish()
+    // The worker isn't drained before.
+    transport.end { [self] in finish() }
   }
 
   func closeIfIdle(now: NanoTime) {

@@ -32,6 +32,8 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
   private var isScheduled = false
   private var endsAfterFlush = false
   private var hasReported = false
+  /// Whoever has ended it waits for the peer to have the last bytes.
+  private var whenClosed: (() -> Void)?
 
   init(
     stream: any ByteStream, side: RelayState.Side, role: HTTP2Connection.Role, limits: HTTP2Connection.Limits,
@@ -114,7 +116,7 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
       out.withUnsafeReadableBytes { stream.write($0) }
       if out.capacity > 64 << 10 { out = ByteBuffer() } else { out.clear() }
     }
-    if endsAfterFlush, out.readableBytes == 0, !stream.isBlocked { return close() }
+    if endsAfterFlush, out.readableBytes == 0, !stream.isBlocked { return hangUp() }
     reportRoom()
   }
 
@@ -166,11 +168,16 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
   }
 
   /// What is written leaves first, if it can.
-  func end() {
+  /// - Parameter closed: called once the peer has ended too, or its time is over. To one that still sends, a closed
+  ///   socket would answer with a reset, and what it hasn't read yet would be lost.
+  func end(closed: (() -> Void)? = nil) {
     owner = nil
     guard !isClosed else { return }
+    whenClosed = closed
     endSoon()
   }
+
+  private func hangUp() { if whenClosed == nil { close() } else { stream.finish() } }
 
   /// With what is written, unless the peer doesn't take it.
   private func endSoon() {
@@ -185,5 +192,8 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
     owner = nil
     // A stream of a tunnel that is only let go of would stay open at its other end.
     if side == .upstream { stream.reset() } else { stream.close() }
+    let whenClosed = whenClosed
+    self.whenClosed = nil
+    whenClosed?()
   }
 }

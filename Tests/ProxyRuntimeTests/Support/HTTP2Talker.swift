@@ -1,8 +1,7 @@
 import CLinux
 import Glibc
 import struct NIOCore.ByteBuffer
-import ProxyCore
-
+@testable import ProxyCore
 @testable import ProxyRuntime
 
 /// One end of a connection of HTTP/2 with prior knowledge, step by step.
@@ -31,7 +30,12 @@ final class HTTP2Talker {
   /// In the order in which they began.
   private(set) var streams: [UInt32] = []
   private(set) var hasGoAway = false
+  /// Of the last GOAWAY.
+  private(set) var lastStream = UInt32(Int32.max)
   private(set) var isAtEnd = false
+  /// Whether it opens streams between the two GOAWAYs of a graceful end.
+  var goesOnWhenAnnounced = false
+  var acceptsStreams: Bool { http2.acceptsStreams }
   /// Whether what arrives is given back to the sender's window.
   var consumes = true
 
@@ -88,7 +92,9 @@ final class HTTP2Talker {
     try flush()
   }
 
-  func goAway() throws {
+  /// - Parameter lastStream: so that what came above it isn't answered.
+  func goAway(lastStream: UInt32 = .max) throws {
+    http2.announcedLastStream = lastStream
     http2.goAway(.noError, into: &out)
     try flush()
   }
@@ -127,6 +133,14 @@ final class HTTP2Talker {
   func readSome(for milliseconds: Int32 = 30) throws {
     var poll = pollfd(fd: peer.socket.fd, events: Int16(POLLIN), revents: 0)
     while !isAtEnd, Glibc.poll(&poll, 1, milliseconds) == 1 { try take(try readOnce()) }
+  }
+
+  /// false: nothing came within `milliseconds`.
+  func readOne(for milliseconds: Int32) throws -> Bool {
+    var poll = pollfd(fd: peer.socket.fd, events: Int16(POLLIN), revents: 0)
+    guard !isAtEnd, Glibc.poll(&poll, 1, milliseconds) == 1 else { return false }
+    try take(try readOnce())
+    return true
   }
 
   private func take(_ bytes: [UInt8]) throws {
@@ -176,7 +190,11 @@ final class HTTP2Talker {
       if consumes { http2.consumed(bytes.count, stream: id, into: &out) }
     case .ended(let id): messages[id]?.hasEnded = true
     case .reset(let id, let code): messages[id, default: Message()].reset = code
-    case .goAway: hasGoAway = true
+    case .goAway(let last, _):
+      hasGoAway = true
+      lastStream = last
+      // An announcement forbids nothing yet.
+      if goesOnWhenAnnounced, last == Int32.max { http2.isDraining = false }
     case .oversized, .writable, .connectionWritable, .streamsAvailable, .pong: break
     }
   }

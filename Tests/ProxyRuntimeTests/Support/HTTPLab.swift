@@ -11,11 +11,13 @@ import Testing
 final class HTTPLab {
   static let web = ServiceKey(namespace: "shop", name: "web")
 
-  let node: TestNode
+  /// Workers that share their snapshot.
+  let nodes: [TestNode]
+  var node: TestNode { nodes[0] }
   let backends: [TestSocket]
   /// By the Service's name.
   private(set) var others: [String: TestSocket] = [:]
-  private let entrance: TestSocket
+  private let entrances: [TestSocket]
   private let descriptors: Int
   private var peers: [HTTPPeer] = []
 
@@ -24,10 +26,10 @@ final class HTTPLab {
   ///   - dead: so many of `shop/web`'s endpoints refuse connections; they come behind the others.
   init(
     backends count: Int = 1, dead: Int = 0, others names: [String] = [], speaking: String = "http",
-    routes: [Route] = [], policies: [TrafficPolicy] = []
+    routes: [Route] = [], policies: [TrafficPolicy] = [], workers: Int = 1
   ) throws {
-    node = try TestNode()
-    _ = try node.on { _ in }
+    nodes = try (0..<workers).map { _ in try TestNode() }
+    for node in nodes { try node.on { _ in } }
     descriptors = try Self.quietDescriptors()
     backends = try (0..<count).map { _ in try TestSocket.listening() }
     var update = MeshSnapshotUpdate()
@@ -49,10 +51,21 @@ final class HTTPLab {
     }
     update.routes = routes
     update.policies = policies
-    try node.apply(update)
+    try Self.apply(update, to: nodes)
+    entrances = try nodes.map(Self.entrance)
+  }
+
+  private static func apply(_ update: MeshSnapshotUpdate, to nodes: [TestNode]) throws {
+    try nodes[0].apply(update)
+    let snapshot = try nodes[0].on { $0.snapshot }
+    for node in nodes.dropFirst() { node.post(.snapshot(snapshot)) }
+    for node in nodes { try node.on { _ in } }
+  }
+
+  /// Whose connections are served as captured ones to `shop/web` are.
+  private static func entrance(of node: TestNode) throws -> TestSocket {
     node.addPod("shop/a")
     let listener = try TestSocket.listening(isBlocking: false)
-    entrance = listener
     try node.on { worker in
       let pod = worker.pods["shop/a"]!
       pod.listeners.append(
@@ -64,6 +77,7 @@ final class HTTPLab {
           worker.serve(stream, traffic, client, Session.Facts(direction: .outbound, workload: "shop/a"))
         })
     }
+    return listener
   }
 
   private static func service(_ name: String, _ speaking: String) -> Service {
@@ -71,10 +85,10 @@ final class HTTPLab {
       key: ServiceKey(namespace: "shop", name: name), addresses: [], ports: [.init(port: 80, appProtocol: speaking)])
   }
 
-  private static func workload(_ service: String, _ index: Int, port: UInt16) -> Workload {
+  private static func workload(_ service: String, _ index: Int, port: UInt16, isReady: Bool = true) -> Workload {
     Workload(
       id: "shop/\(service)-\(index)", namespace: "shop", name: "\(service)-\(index)", serviceAccount: "sa", node: "two",
-      addresses: [IPAddress("127.0.0.1")!], isMeshed: false,
+      addresses: [IPAddress("127.0.0.1")!], isMeshed: false, isReady: isReady,
       memberships: [
         .init(
           service: ServiceKey(namespace: "shop", name: service), ports: [.init(servicePort: 80, targetPort: port)])
@@ -99,12 +113,20 @@ final class HTTPLab {
     update.node = "one"
     update.now = EventLoop.clock()
     body(&update)
-    try node.apply(update)
-    _ = try node.on { _ in }
+    try Self.apply(update, to: nodes)
   }
 
+  /// `shop/web`'s endpoint of that number becomes ready, or is so no more.
+  func set(_ backend: Int, isReady: Bool) throws {
+    let port = backends[backend].address.port
+    try change { $0.workloads = [Self.workload("web", backend, port: port, isReady: isReady)] }
+  }
+
+  /// Where clients dial, by worker.
+  var entranceAddresses: [SocketAddress] { entrances.map(\.address) }
+
   func connect() throws -> HTTPPeer { HTTPPeer(try connectRaw()) }
-  func connectRaw() throws -> TestSocket { try TestSocket.connected(to: entrance.address) }
+  func connectRaw() throws -> TestSocket { try TestSocket.connected(to: entrances[0].address) }
 
   private func peer(_ socket: TestSocket) -> HTTPPeer {
     let peer = HTTPPeer(socket)
@@ -140,14 +162,29 @@ final class HTTPLab {
      }
   }
 
+  /// Tries that the workers' balancers take to be under way.
+  func outstanding() throws -> Int {
+    try nodes.reduce(0) { sum, node in
+      try sum
+        + node.on { worker in
+          worker.clusters.values.reduce(0) { sum, cluster in
+            cluster.endpoints.endpoints.indices.reduce(sum) {
+              $0 + cluster.endpoints.status(of: $1, now: worker.loop.now).outstanding
+            }
+          }
+        }
+    }
+  }
+
   /// Once the clients have left: nothing is held any more, no slot and no descriptor.
   /// - Parameter threads: so many of the test's own `BackgroundResult`s still have theirs.
   func finish(threads: Int = 0) throws {
-    #expect(try eventually { try node.sessionCount == 0 }, "connections remain")
+    #expect(try eventually { try nodes.allSatisfy { try $0.sessionCount == 0 } }, "connections remain")
     for resource in [CircuitLimits.Resource.requests, .pending, .retries] {
       #expect(try eventually { try count(resource) == 0 }, "\(resource) are held")
     }
-    node.post(.removePod(id: "shop/a", runsOn: false))
+    #expect(try outstanding() == 0, "tries are counted")
+    for node in nodes { node.post(.removePod(id: "shop/a", runsOn: false)) }
     for peer in peers { peer.close() }
     for backend in backends { backend.close() }
     for backend in others.values { backend.close() }
@@ -158,7 +195,7 @@ final class HTTPLab {
       return after == descriptors + threads
     }
     #expect(isBack, "\(descriptors) descriptors before, \(after) after")
-    node.stop()
+    for node in nodes { node.stop() }
   }
 }
 
