@@ -13,6 +13,7 @@ public final class PortTraffic: Sendable {
   public let budget: SharedRetryBudget
   public let adaptiveLimit: AdaptiveLimit?
   private let buckets: [RateLimit: TokenBuckets]
+  private let outlierBoards: [OutlierJudges: OutlierBoard]
   /// Those that name the Service, this port, or a route of it; the oldest first.
   private let policies: [TrafficPolicy]
 
@@ -49,9 +50,22 @@ public final class PortTraffic: Sendable {
       buckets[limit] = previous?.buckets[limit] ?? TokenBuckets(limit, seed: random.next(), now: now)
     }
     self.buckets = buckets
+    var boards: [OutlierJudges: OutlierBoard] = [:]
+    for detection in self.policies.compactMap(\.outlierDetection) {
+      for family in [IPAddress.Family.v4, .v6] {
+        let judges = OutlierJudges(detection: detection, family: family)
+        boards[judges] = previous?.outlierBoards[judges] ?? OutlierBoard()
+      }
+    }
+    outlierBoards = boards
   }
 
   public func buckets(of limit: RateLimit) -> TokenBuckets? { buckets[limit] }
+
+  /// Shared by all who judge this port's endpoints of that family by these settings; nil: no policy has them.
+  public func outlierBoard(of detection: OutlierDetection, family: IPAddress.Family) -> OutlierBoard? {
+    outlierBoards[OutlierJudges(detection: detection, family: family)]
+  }
 
   /// Whether clients meet different policies.
   public var distinguishesClients: Bool { policies.contains { !$0.clients.isEmpty } }
@@ -77,6 +91,12 @@ public final class PortTraffic: Sendable {
     let order = ranked.indices.sorted { (-ranked[$0].rank, $0) < (-ranked[$1].rank, $1) }
     return order.map { ranked[$0].policy }
   }
+}
+
+/// Who finds outliers together.
+private struct OutlierJudges: Hashable {
+  var detection: OutlierDetection
+  var family: IPAddress.Family
 }
 
 extension TrafficPolicy {
