@@ -44,7 +44,9 @@ final class Cluster {
     ) { worker.pods[$0] != nil }
     endpoints.update(
       list.map(\.0), policy: policy.loadBalancer, locality: policy.locality,
-      outlierDetection: policy.outlierDetection, now: worker.loop.now)
+      outlierDetection: policy.outlierDetection,
+      board: policy.outlierDetection.flatMap { traffic?.outlierBoard(of: $0, family: key.family) },
+      now: worker.loop.now)
     // The set leaves out what stands twice: the targets follow it.
     var byAddress: [SocketAddress: OutboundRoute.Endpoint] = [:]
     for (_, target) in list { byAddress[target.address] = byAddress[target.address] ?? target }
