@@ -36,8 +36,8 @@ extension EndpointSet {
   /// Takes what time and other workers have changed since the last time, as each `choose` does.
   public mutating func catchUp(now: NanoTime) {
     if now >= nextEvent { return advance(to: now) }
-    guard let outliers, outliers.table.generation.load(ordering: .relaxed) != noticedGeneration else { return }
-    notice()
+    let generation = outliers?.table.generation.load(ordering: .relaxed)
+    if let generation, generation != noticedGeneration { notice() }
   }
 
   private mutating func advance(to now: NanoTime) {
