@@ -81,6 +81,7 @@ public struct EndpointStatus: Sendable, Hashable {
   public var isUsable: Bool
   /// Monotonic; nil: not ejected.
   public var ejectedUntil: NanoTime?
+  /// By all who judge on the same board: one more by each, one fewer by each interval without.
   public var ejections: UInt32
   public var outstanding: Int
   /// Nanoseconds; nil before the first answer.

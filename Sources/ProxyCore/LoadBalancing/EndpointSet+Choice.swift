@@ -17,7 +17,7 @@ extension EndpointSet {
   public mutating func choose(
     hash: UInt64?, excluding tried: [SocketAddress], now: NanoTime, seed: UInt64
   ) -> Int? {
-    if now >= nextEvent { advance(to: now) }
+    catchUp(now: now)
     var draws = Draws(seed: seed)
     var key: UInt64?
     switch policy.algorithm {

@@ -1,8 +1,8 @@
 import MeshModel
 
-/// The endpoints of a Service's port and which of them gets the next try. One for each worker: what it knows of load,
-/// latency and errors is what its own requests met, and it is asked without a lock. What is known of an endpoint is
-/// kept over updates by its address.
+/// The endpoints of a Service's port and which of them gets the next try. One for each worker, asked without a lock:
+/// what it knows of load and latency is what its own requests met; errors and ejections stand on a board that the node's
+/// workers share. What is known of an endpoint is kept over updates by its address.
 public struct EndpointSet {
   /// As given, without a second one of the same address. `choose` answers indexes into it.
   public private(set) var endpoints: [BalancedEndpoint] = []
@@ -22,11 +22,14 @@ public struct EndpointSet {
   var pools = Array(repeating: EndpointPool(), count: LocalityRank.allCases.count)
   /// Until then some endpoint starts slowly.
   var slowStartEnd: NanoTime = 0
+  /// As given; nil: what is known of outliers is this set's own.
+  var board: OutlierBoard?
+  /// nil: no outlier detection.
+  var outliers: OutlierPlaces?
+  /// Of `outliers.table`, as `pools` have it.
+  var noticedGeneration: UInt64 = 0
   /// When ejections or their sweep are next to be looked at.
   var nextEvent = NanoTime.max
-  var nextSweep = NanoTime.max
-  /// Reused by the sweep.
-  var scratch: [(value: Double, slot: Int32)] = []
 
   public init() {}
 
@@ -36,11 +39,14 @@ public struct EndpointSet {
   /// - Parameters:
   ///   - locality: nil: all endpoints are equally near, and the panic threshold is 50 %.
   ///   - outlierDetection: nil: nothing is ejected, and what was returns.
+  ///   - board: for these settings, shared with other sets of the same endpoints; nil: one of its own.
   public mutating func update(
     _ list: [BalancedEndpoint], policy: LoadBalancer, locality: Locality? = nil,
-    outlierDetection: OutlierDetection? = nil, now: NanoTime
+    outlierDetection: OutlierDetection? = nil, board: OutlierBoard? = nil, now: NanoTime
   ) {
-    if policy == self.policy, locality == self.locality, outlierDetection == self.outlierDetection, list == endpoints {
+    if policy == self.policy, locality == self.locality, outlierDetection == self.outlierDetection,
+      board === self.board, list == endpoints
+    {
       return
     }
     let hadReady = slotOfEndpoint.contains { slots[Int($0)].wasReady }
@@ -64,13 +70,12 @@ public struct EndpointSet {
     }
     for slot in slots.indices where slots[slot].index < 0 && slots[slot].isTaken {
       slots[slot].wasReady = false
-      slots[slot].outlier = OutlierState()
+      slots[slot].place = -1
       if slots[slot].outstanding == 0 { release(slot) }
     }
     let slowStart = NanoTime.milliseconds(UInt64(policy.slowStart))
     slowStartEnd = slowStart == 0 ? 0 : slots.reduce(0) { max($0, $1.slowSince.map { $0 &+ slowStart } ?? 0) }
-    setOutlierDetection(outlierDetection, now: now)
-    rebuild()
+    setOutlierDetection(outlierDetection, board, now: now)
     buildTables()
   }
 
@@ -83,21 +88,41 @@ public struct EndpointSet {
     return EndpointAttempt(slot: slot, generation: slots[Int(slot)].generation)
   }
 
+  /// How a try went that stays outstanding: a connection is judged once it is there, and may last for hours. It ends
+  /// with `finished`, `abandoned` and a latency of 0, which says nothing more of its endpoint.
+  /// - Parameter latency: nanoseconds from `started` to the connection, or to the failure.
+  public mutating func observed(
+    _ attempt: EndpointAttempt, outcome: AttemptOutcome, latency: NanoTime, now: NanoTime
+  ) {
+    guard let slot = slot(of: attempt), slots[slot].index >= 0 else { return }
+    judge(slot, outcome, latency: latency, now: now)
+  }
+
   /// A try's end.
-  /// - Parameter latency: from `started` to the response's head, or to the failure.
+  /// - Parameter latency: nanoseconds from `started` to the response's head, or to the failure.
   public mutating func finished(
     _ attempt: EndpointAttempt, outcome: AttemptOutcome, latency: NanoTime, now: NanoTime
   ) {
-    let slot = Int(attempt.slot)
-    guard slots.indices.contains(slot), slots[slot].generation == attempt.generation, slots[slot].outstanding > 0
-    else { return }
+    guard let slot = slot(of: attempt) else { return }
     slots[slot].outstanding -= 1
-    guard slots[slot].index >= 0 else {
-      if slots[slot].outstanding == 0 { release(slot) }
-      return
+    if slots[slot].index >= 0 {
+      judge(slot, outcome, latency: latency, now: now)
+    } else if slots[slot].outstanding == 0 {
+      release(slot)
     }
+  }
+
+  private mutating func judge(_ slot: Int, _ outcome: AttemptOutcome, latency: NanoTime, now: NanoTime) {
     slots[slot].latency.observe(latency, outcome: outcome, now: now)
     record(outcome, latency: latency, slot: slot, now: now)
+  }
+
+  /// nil: the try has ended.
+  private func slot(of attempt: EndpointAttempt) -> Int? {
+    let slot = Int(attempt.slot)
+    guard slots.indices.contains(slot), slots[slot].generation == attempt.generation, slots[slot].outstanding > 0
+    else { return nil }
+    return slot
   }
 
   // MARK: Lookups
@@ -105,7 +130,7 @@ public struct EndpointSet {
   /// The endpoint of a session; nil where it is gone, draining or not healthy.
   public func persistent(_ token: EndpointToken) -> Int? {
     guard let index = indexByToken[token], isUsable[Int(index)],
-      slots[Int(slotOfEndpoint[Int(index)])].outlier.ejectedUntil == nil
+      ejectedUntil(Int(slotOfEndpoint[Int(index)])) == nil
     else { return nil }
     return Int(index)
   }
@@ -115,10 +140,12 @@ public struct EndpointSet {
     return Int(slots[Int(slot)].index)
   }
 
+  /// As of the last `catchUp` or `choose`.
   public func status(of index: Int, now: NanoTime) -> EndpointStatus {
     let slot = slots[Int(slotOfEndpoint[index])]
     return EndpointStatus(
-      isUsable: isUsable[index], ejectedUntil: slot.outlier.ejectedUntil, ejections: slot.outlier.ejections,
+      isUsable: isUsable[index], ejectedUntil: ejectedUntil(Int(slotOfEndpoint[index])),
+      ejections: slot.place < 0 ? 0 : outliers?.table.ejections(Int(slot.place)) ?? 0,
       outstanding: slot.outstanding, latency: slot.latency.hasSample ? NanoTime(slot.latency.value(at: now)) : nil)
   }
 
@@ -145,65 +172,5 @@ public struct EndpointSet {
     slots[slot].isTaken = false
     slots[slot].slowSince = nil
     freeSlots.append(Int32(slot))
-  }
-
-  // MARK: Pools
-
-  func poolIndex(of endpoint: Int) -> Int {
-    locality?.isPreferred == true ? Int(endpoints[endpoint].rank.rawValue) : 0
-  }
-
-  /// Counts what is healthy and lists what may be chosen. After an update, an ejection or a return; without allocation
-  /// once the arrays have grown.
-  mutating func rebuild() {
-    for index in pools.indices { pools[index].reset() }
-    isUsable.removeAll(keepingCapacity: true)
-    for index in endpoints.indices {
-      isUsable.append(false)
-      let slot = slots[Int(slotOfEndpoint[index])]
-      guard slot.weight > 0 else { continue }
-      let pool = poolIndex(of: index)
-      pools[pool].members += 1
-      guard slot.wasReady else { continue }
-      pools[pool].ready += 1
-      if slot.outlier.ejectedUntil == nil { pools[pool].healthy += 1 }
-    }
-    let settings = locality ?? Locality(isPreferred: false)
-    LocalityShares.assign(
-      &pools, overprovisioning: settings.overprovisioning, panicThreshold: settings.panicThreshold)
-    for index in endpoints.indices {
-      let slot = slots[Int(slotOfEndpoint[index])]
-      let pool = poolIndex(of: index)
-      guard slot.weight > 0, slot.wasReady, slot.outlier.ejectedUntil == nil || pools[pool].isPanicking
-      else { continue }
-      isUsable[index] = true
-      pools[pool].append(index, weight: slot.weight)
-    }
-  }
-
-  /// Builds the tables of consistent hashing where their members have changed.
-  private mutating func buildTables() {
-    let kind: ConsistentTable.Kind
-    switch policy.algorithm {
-    case .ringHash: kind = .ring
-    case .maglev: kind = .maglev
-    default:
-      for pool in pools.indices { pools[pool].table = nil }
-      return
-    }
-    var members: [[(member: ConsistentTable.Member, index: Int32)]] = Array(repeating: [], count: pools.count)
-    for index in endpoints.indices {
-      let slot = slots[Int(slotOfEndpoint[index])]
-      guard slot.weight > 0 else { continue }
-      let member = ConsistentTable.Member(hash: StableHash.hash(slot.address), weight: slot.weight)
-      members[poolIndex(of: index)].append((member, Int32(index)))
-    }
-    for pool in pools.indices {
-      members[pool].sort { $0.member.hash < $1.member.hash }
-      pools[pool].tableIndexes = members[pool].map(\.index)
-      let wanted = members[pool].map(\.member)
-      if let table = pools[pool].table, table.kind == kind, table.members == wanted { continue }
-      pools[pool].table = wanted.isEmpty ? nil : ConsistentTable(kind, members: wanted)
-    }
   }
 }

@@ -18,7 +18,10 @@ struct EndpointSlot {
   /// Of smooth weighted round robin, in thousandths of a weight.
   var credit: Int64 = 0
   var latency = PeakEWMA()
-  var outlier = OutlierState()
+  /// Of `EndpointSet.outliers`; -1: errors aren't looked at, or the board is full.
+  var place: Int32 = -1
+  /// As the pools have it.
+  var isEjected = false
 
   init(address: SocketAddress, generation: UInt32 = 0) {
     self.address = address

@@ -8,6 +8,7 @@ public final class PortTraffic: Sendable {
   public let appProtocol: AppProtocol
   public let routes: RouteTable
   public let connections: L4RouteTable
+  private let outlierBoards: [OutlierJudges: OutlierBoard]
   /// Those that name the Service, this port, or a route of it; the oldest first.
   private let policies: [TrafficPolicy]
   /// By the policies' ids.
@@ -55,9 +56,22 @@ public final class PortTraffic: Sendable {
       policies.lazy.filter(\.saysHowBackendsAreReached).flatMap { policy in
         policy.targets.compactMap { if case .route(let id) = $0.kind { id } else { nil } }
       })
+    var boards: [OutlierJudges: OutlierBoard] = [:]
+    for judges in OutlierJudges.of(policies, routes, service, port.port) {
+      boards[judges] = previous?.outlierBoards[judges] ?? OutlierBoard()
+    }
+    outlierBoards = boards
   }
 
   private var allLimits: CircuitLimits { breakerOwner.flatMap { counters[$0]?.limits } ?? defaultLimits }
+
+  /// Shared by all who judge a port's endpoints of that family by these settings; nil: no policy here has them for it.
+  /// - Parameter service: this one, or a backend of one of its routes.
+  public func outlierBoard(
+    of detection: OutlierDetection, service: ServiceKey, port: UInt16, family: IPAddress.Family
+  ) -> OutlierBoard? {
+    outlierBoards[OutlierJudges(detection: detection, service: service, port: port, family: family)]
+  }
 
   /// Whether clients meet different policies.
   public var distinguishesClients: Bool { policies.contains { !$0.clients.isEmpty } }
@@ -106,6 +120,34 @@ extension [TrafficPolicy] {
     // Stable: the oldest stays first among equals.
     let order = ranked.indices.sorted { (-ranked[$0].rank, $0) < (-ranked[$1].rank, $1) }
     return order.map { ranked[$0].policy }
+  }
+}
+
+/// Who finds outliers together.
+private struct OutlierJudges: Hashable {
+  var detection: OutlierDetection
+  var service: ServiceKey
+  var port: UInt16
+  var family: IPAddress.Family
+
+  /// A port's policies judge its own endpoints, a route's those of the backends.
+  static func of(
+    _ policies: [TrafficPolicy], _ routes: [Route], _ service: ServiceKey, _ port: UInt16
+  ) -> Set<OutlierJudges> {
+    var all: Set<OutlierJudges> = []
+    for policy in policies {
+      guard let detection = policy.outlierDetection else { continue }
+      var ports = [(service, port)]
+      for route in routes where policy.names(route: route.id) {
+        ports += route.rules.flatMap(\.backends).map { ($0.service, $0.port) }
+      }
+      for (service, port) in ports {
+        for family in [IPAddress.Family.v4, .v6] {
+          all.insert(OutlierJudges(detection: detection, service: service, port: port, family: family))
+        }
+      }
+    }
+    return all
   }
 }
 

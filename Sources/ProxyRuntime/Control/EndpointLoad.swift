@@ -1,8 +1,8 @@
 import MeshModel
 import ProxyCore
 
-/// What balancers know of an endpoint of a Service's port, summed over those that have it: each worker has one, and
-/// one for each client where policies differ by client.
+/// What balancers know of an endpoint of a Service's port, joined over those that have it: each worker has one, and one
+/// for each client where policies differ by client. Those with the same outlier detection eject together.
 struct EndpointLoad: Sendable {
   struct Key: Hashable, Sendable {
     var service: ServiceKey
@@ -12,11 +12,12 @@ struct EndpointLoad: Sendable {
 
   let key: Key
   var balancers = 0
-  /// How many of them have ejected it, and for how much longer (nanoseconds) the last of them will.
+  /// For how many of them it is ejected, and for how much longer (nanoseconds) at most.
   var ejected = 0
   var ejectedFor: NanoTime = 0
   /// How many of those use it all the same, as too few others are left.
   var panicking = 0
+  /// The most by any outlier detection: those of one are the same in all its balancers.
   var ejections: UInt64 = 0
   var outstanding = 0
   /// Of bytes, not of HTTP.
@@ -36,7 +37,6 @@ struct EndpointLoad: Sendable {
       outstanding = status.outstanding
       latency = status.latency
     }
-    // One whose time is over returns with the next request.
     guard let end = status.ejectedUntil, end > now else { return }
     ejected = 1
     ejectedFor = end - now
@@ -48,7 +48,7 @@ struct EndpointLoad: Sendable {
     ejected += other.ejected
     ejectedFor = max(ejectedFor, other.ejectedFor)
     panicking += other.panicking
-    ejections += other.ejections
+    ejections = max(ejections, other.ejections)
     outstanding += other.outstanding
     connections += other.connections
     if let theirs = other.latency { latency = max(latency ?? 0, theirs) }
@@ -67,6 +67,7 @@ extension Worker {
       let key = cluster.key
       if loads.count >= ProxyDump.rowsBound, key.service != last?.service || key.port != last?.port { break }
       last = key
+      cluster.endpoints.catchUp(now: loop.now)
       for (index, endpoint) in cluster.endpoints.endpoints.prefix(ProxyDump.rowsBound).enumerated() {
         let place = EndpointLoad.Key(service: key.service, port: key.port, address: endpoint.address)
         loads[place, default: EndpointLoad(key: place)].add(

@@ -57,12 +57,20 @@ final class Cluster {
       of: key.service, port: key.port, family: key.family, here: here
     ) { worker.pods[$0] != nil }
     endpoints.update(
-      list.map(\.0), policy: loadBalancer, locality: policy.locality,
-      outlierDetection: policy.outlierDetection, now: worker.loop.now)
+      list.map(\.0), policy: loadBalancer, locality: policy.locality, outlierDetection: policy.outlierDetection,
+      board: policy.outlierDetection.flatMap(board), now: worker.loop.now)
     // The set leaves out what stands twice: the targets follow it.
     var byAddress: [SocketAddress: OutboundRoute.Endpoint] = [:]
     for (_, target) in list { byAddress[target.address] = byAddress[target.address] ?? target }
     targets = endpoints.endpoints.compactMap { byAddress[$0.address] }
+  }
+
+  private func board(_ detection: OutlierDetection) -> OutlierBoard? {
+    for traffic in [parent, traffic] {
+      let board = traffic?.outlierBoard(of: detection, service: key.service, port: key.port, family: key.family)
+      if let board { return board }
+    }
+    return nil
   }
 
   /// Peak-EWMA weighs how quickly requests are answered: connections that carry none are balanced by their number.

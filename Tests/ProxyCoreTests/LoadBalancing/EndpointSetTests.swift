@@ -50,6 +50,31 @@ import Testing
     #expect(set.slots.count == 20)
   }
 
+  /// A connection: judged once it is there, it ends long after without a word about its endpoint.
+  @Test func aTryIsJudgedBeforeItEnds() {
+    let detection = OutlierDetection(consecutiveErrors: 2)
+    var set = EndpointSet([balanced(0), balanced(1)], .peakEWMA, outlierDetection: detection)
+    let good = set.started(0)
+    set.observed(good, outcome: .success, latency: .milliseconds(3), now: 0)
+    let bad = [set.started(1), set.started(1)]
+    set.observed(bad[0], outcome: .failure, latency: .milliseconds(3), now: 0)
+    #expect(set.status(of: 0, now: 0).latency == .milliseconds(3) && set.status(of: 0, now: 0).outstanding == 1)
+    set.finished(bad[0], outcome: .abandoned, latency: 0, now: 0)
+    #expect(set.status(of: 1, now: 0).ejectedUntil == nil && set.status(of: 1, now: 0).outstanding == 1)
+    set.observed(bad[1], outcome: .failure, latency: .milliseconds(3), now: 0)
+    #expect(set.status(of: 1, now: 0).ejectedUntil != nil && set.status(of: 1, now: 0).outstanding == 1)
+    let before = set.status(of: 0, now: .seconds(5)).latency
+    set.finished(good, outcome: .abandoned, latency: 0, now: .seconds(5))
+    #expect(set.status(of: 0, now: .seconds(5)).latency == before && set.status(of: 0, now: 0).outstanding == 0)
+    // Ended, or gone: nothing.
+    set.observed(good, outcome: .success, latency: .seconds(9), now: .seconds(5))
+    #expect(set.status(of: 0, now: .seconds(5)).latency == before)
+    set.update([balanced(0)], policy: set.policy, outlierDetection: detection, now: .seconds(5))
+    set.observed(bad[1], outcome: .failure, latency: .seconds(9), now: .seconds(5))
+    set.finished(bad[1], outcome: .abandoned, latency: 0, now: .seconds(5))
+    #expect(set.index(of: endpointAddress(1)) == nil)
+  }
+
   /// The same list changes nothing, whatever differs from it counts: also where only the policy does.
   @Test func anUpdateWithNothingNew() {
     var random = SeededRandom(state: 20)

@@ -195,6 +195,24 @@ import Testing
     #expect(free.policy(client: nil, routeID: nil).buckets.isEmpty)
   }
 
+  /// Outliers are found together by those who judge by the same settings, whichever policy says them.
+  @Test func outlierBoardsFollowTheSettings() throws {
+    let (one, two) = (OutlierDetection(consecutiveErrors: 1), OutlierDetection(consecutiveErrors: 2))
+    let before = snapshot([
+      policy("a", 1) { $0.outlierDetection = one },
+      policy("b", 2, clients: ["shop"]) { $0.outlierDetection = OutlierDetection(consecutiveErrors: 1) },
+      policy("c", 3, clients: ["far"]) { $0.outlierDetection = two },
+    ])
+    let old = try port(before)
+    let board = try #require(old.outlierBoard(of: one, service: .reviews, port: 80, family: .v4))
+    let others = [old.outlierBoard(of: one, service: .reviews, port: 80, family: .v6), old.outlierBoard(of: two, service: .reviews, port: 80, family: .v4)]
+    #expect(others.allSatisfy { $0 != nil && $0 !== board })
+    #expect(try port(before, 81).outlierBoard(of: one, service: .reviews, port: 81, family: .v4) !== board)
+    let new = try port(changed(before) { $0.removedPolicies = ["shop/a", "shop/c"] })
+    #expect(new !== old && new.outlierBoard(of: one, service: .reviews, port: 80, family: .v4) === board)
+    #expect(new.outlierBoard(of: two, service: .reviews, port: 80, family: .v4) == nil)
+  }
+
   /// Each policy counts by itself: clients, and routes, that have one of their own don't fill that of the others.
   @Test func eachPolicyCountsByItself() throws {
     let limit = RateLimit(requests: 1, interval: 100_000, burst: 1)
