@@ -23,6 +23,7 @@ final class Worker {
   private(set) lazy var upstreams = UpstreamPool(loop: loop)
   var balancer = PowerOfTwoChoices()
   var statistics = Statistics()
+  var date = HTTPDate()
   private(set) var isDraining = false
 
   private var identities: [SPIFFEID: TLSIdentity] = [:]

@@ -40,6 +40,7 @@ extension Exchange {
       responseHead.append("content-type", "text/plain")
     }
     plan?.rule?.filters.cors?.apply(toResponse: &responseHead, of: head)
+    worker.stampDate(&responseHead)
     var framing = HTTP1Reader.Framing.length(UInt64(body.utf8.count))
     if head.equals(head.method, "HEAD") {
       responseHead.append("content-length", String(body.utf8.count))
@@ -63,6 +64,7 @@ extension Exchange {
     }
     setSessionCookies(&response, attempt)
     if plan?.policy.headers.via == true { response.append("via", "1.1 weft") }
+    worker.stampDate(&response)
   }
 }
 

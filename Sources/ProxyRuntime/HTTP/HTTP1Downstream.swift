@@ -134,9 +134,7 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     }
     isAnswering = true
     requestEnded = true
-    var head = HTTPHead()
-    head.setStatus(error.status)
-    respond(head, framing: .length(0))
+    respond(worker.refusal(error.status), framing: .length(0))
     finishResponse(trailers: nil)
   }
 

@@ -178,9 +178,7 @@ final class HTTP2ServerStream: Downstream {
   }
 
   private func refuseConnect() {
-    var head = HTTPHead()
-    head.setStatus(501)
-    connection.transport.respond(head, stream: id, end: true)
+    connection.transport.respond(worker.refusal(501), stream: id, end: true)
     if !requestEnded { connection.transport.reset(id, .noError) }
     connection.forget(self)
   }

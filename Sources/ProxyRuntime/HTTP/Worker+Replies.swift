@@ -1,0 +1,16 @@
+import Glibc
+import ProxyCore
+
+/// What the heads of a worker's answers have in common.
+extension Worker {
+  /// Adds Date where there is none: who forwards has to as well (RFC 9110 §6.6.1).
+  func stampDate(_ head: inout HTTPHead) { date.stamp(&head, unixTime: Int64(time(nil))) }
+
+  /// The head of a refusal that no policy has a part in.
+  func refusal(_ status: Int) -> HTTPHead {
+    var head = HTTPHead()
+    head.setStatus(status)
+    stampDate(&head)
+    return head
+  }
+}
