@@ -2,6 +2,9 @@ import ProxyCore
 
 /// One try of a request at one endpoint.
 final class Attempt: UpstreamOwner {
+  /// Informational responses (1xx) before the final one; HTTP sets no bound (RFC 9110 §15.2).
+  private static let informationalBound = 100
+
   unowned let exchange: Exchange
   var cluster: Cluster?
   var token: EndpointAttempt?
@@ -18,12 +21,20 @@ final class Attempt: UpstreamOwner {
   /// Where no alarm says it.
   var deadline: NanoTime?
   var isHedge = false
+  /// Informational responses so far.
+  var informed = 0
   /// Counts its uses, so that what one waited for never comes to the next.
   var generation = 0
 
   init(exchange: Exchange) { self.exchange = exchange }
 
   func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool) {
+    if isInformational {
+      informed += 1
+      guard informed <= Self.informationalBound else {
+        return exchange.giveUp(self, .malformed("informational responses without end"))
+      }
+    }
     exchange.responded(self, &head, framing, isInformational)
   }
 
@@ -80,6 +91,7 @@ extension Exchange {
     attempt.token = nil
     attempt.answered = nil
     attempt.isHedge = false
+    attempt.informed = 0
     let upstream = attempt.upstream
     attempt.upstream = nil
     upstream?.owner = nil
@@ -91,13 +103,16 @@ extension Exchange {
   }
 
   /// The try's own time is over: another may be made.
-  func timedOut(_ attempt: Attempt) {
+  func timedOut(_ attempt: Attempt) { giveUp(attempt, .timeout) }
+
+  /// Ends a try that hasn't answered, and whatever its upstream still does for it.
+  func giveUp(_ attempt: Attempt, _ failure: UpstreamFailure) {
     guard isCurrent(attempt), !responseBegan else { return }
     let upstream = attempt.upstream
     upstream?.owner = nil
     attempt.upstream = nil
     upstream?.abandon()
-    failed(attempt, .timeout, wasReused: false)
+    failed(attempt, failure, wasReused: false)
     eventEnded()
   }
 
