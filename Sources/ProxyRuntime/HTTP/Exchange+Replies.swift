@@ -18,6 +18,16 @@ extension Exchange {
     replyPrepared(text: flag.reason)
   }
 
+  /// To an OPTIONS or TRACE that may go no further (RFC 9110 §7.6.2). A TRACE isn't echoed: its client would see what was
+  /// added on the way, and scripts the credentials that are kept from them.
+  func replyAsLast() {
+    let isOptions = head.equals(head.method, "OPTIONS")
+    worker.statistics.localReplies += 1
+    responseHead.removeAll()
+    responseHead.setStatus(isOptions ? 200 : 501)
+    replyPrepared(text: isOptions ? "" : "the proxy answers no TRACE")
+  }
+
   private func logLine(_ status: Int, _ flag: ResponseFlag) -> String {
     let upstream = tried.last.map { " at \($0)" } ?? ""
     return

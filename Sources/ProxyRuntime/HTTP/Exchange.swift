@@ -94,6 +94,7 @@ final class Exchange: Timed {
 
   /// The filters, and then the first try.
   func route(_ plan: RulePlan) {
+    guard !MaxForwards.isSpent(&head) else { return replyAsLast() }
     if let rule = plan.rule {
       guard applyFilters(rule) else { return }
       guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
