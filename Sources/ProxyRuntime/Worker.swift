@@ -24,6 +24,7 @@ final class Worker {
   var mirrorCount = 0
   private(set) lazy var upstreams = UpstreamPool(loop: loop)
   var statistics = Statistics()
+  var date = HTTPDate()
   private(set) var isDraining = false
 
   private var identities: [SPIFFEID: TLSIdentity] = [:]

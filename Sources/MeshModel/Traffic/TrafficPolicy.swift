@@ -51,8 +51,9 @@ public struct TrafficPolicy: Hashable, Sendable, Identifiable {
   }
 }
 
+/// In milliseconds, 0 for none; nil leaves one to the next policy, or to its default.
 public struct Timeouts: Hashable, Sendable {
-  /// From the request's last byte to the response's.
+  /// From the request's head, as it was read, to the response's last byte: of all tries together.
   public var request: UInt32?
   public var perTry: UInt32?
   /// Of a connection without a request, or a stream without a byte.

@@ -145,25 +145,6 @@ public struct HTTPHead: Sendable {
   public mutating func setPath(_ text: some Sequence<UInt8>) { path = store(text) }
   public mutating func setStatus(_ status: Int) { self.status = status }
 
-  /// Takes out Connection and the fields that it names, which are of one connection only (RFC 9110 §7.6.1): done as soon
-  /// as a head is taken in, so that nobody names away what the proxy adds. What frames the message, Host, TE and Upgrade
-  /// are left to whoever writes the next head.
-  public mutating func removeConnectionFields() {
-    while let index = index(of: "connection") {
-      let names = bytes[fields[index].value.range]
-      fields.remove(at: index)
-      for name in names.split(separator: UInt8(ascii: ",")) {
-        let trimmed = name.drop { $0 == 32 || $0 == 9 }.reversed().drop { $0 == 32 || $0 == 9 }.reversed()
-        let lowercase = trimmed.map(\.asciiLowercase)
-        if !Self.kept.contains(where: { $0.elementsEqual(lowercase) }) { remove(lowercase) }
-      }
-    }
-  }
-
-  private static let kept = ["host", "content-length", "transfer-encoding", "te", "upgrade", "connection"].map {
-    Array($0.utf8)
-  }
-
   /// The path without its query.
   public var pathWithoutQuery: Slice {
     guard let mark = bytes[path.range].firstIndex(of: UInt8(ascii: "?")) else { return path }

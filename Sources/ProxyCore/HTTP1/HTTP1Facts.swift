@@ -15,6 +15,8 @@ struct HTTP1Facts {
   var saysKeepAlive = false
   var saysUpgrade = false
   var connectionOptions = 0
+  /// Connection names fields, besides the options that are known.
+  var namesFields = false
   var hasUpgrade = false
   /// `Upgrade: h2c` is never taken up: it would lead around the proxy's rules.
   var upgradesToH2C = false
@@ -26,7 +28,7 @@ struct HTTP1Facts {
       guard host == nil else { throw HTTP1Error(status: 400, reason: "more than one Host field") }
       guard HTTPSyntax.isAuthority(value.bytes) else { throw HTTP1Error(status: 400, reason: "an invalid Host field") }
       host = value.slice
-    case 6 where name.equals("expect"): expectsContinue = value.equals("100-continue")
+    case 6 where name.equals("expect"): if value.equals("100-continue") { expectsContinue = true }
     case 7 where name.equals("upgrade"):
       hasUpgrade = true
       try value.forEachElement { (protocolName: HTTP1Line) throws(HTTP1Error) in
@@ -86,6 +88,8 @@ struct HTTP1Facts {
         saysKeepAlive = true
       } else if option.equals("upgrade") {
         saysUpgrade = true
+      } else if !option.equals("te") {
+        namesFields = true
       }
     }
   }

@@ -1,6 +1,6 @@
 /// Goes through a head's fields and says what is to become of each when it goes to another connection.
 struct HTTP1FieldWriter {
-  enum Kind { case endToEnd, host, cookie, upgrade, te, contentLength, hopByHop }
+  enum Kind { case endToEnd, host, cookie, upgrade, te, contentLength, transferEncoding, hopByHop }
 
   private let arena: UnsafeRawBufferPointer
   private let fields: [HTTPHead.Field]
@@ -9,8 +9,9 @@ struct HTTP1FieldWriter {
   private var namesFields = false
   private var didWriteCookies = false
   var didWriteHost = false
-  var didWriteLength = false
-  var keepsTE = false
+  var didWriteFraming = false
+  var didWriteTE = false
+  var didWriteUpgrade = false
 
   init(_ arena: UnsafeRawBufferPointer, _ fields: [HTTPHead.Field]) {
     self.arena = arena
@@ -72,7 +73,7 @@ struct HTTP1FieldWriter {
     case 10 where name.equals("connection") || name.equals("keep-alive"): return .hopByHop
     case 14 where name.equals("content-length"): return .contentLength
     case 16 where name.equals("proxy-connection"): return .hopByHop
-    case 17 where name.equals("transfer-encoding"): return .hopByHop
+    case 17 where name.equals("transfer-encoding"): return .transferEncoding
     default: break
     }
     if namesFields, isNamedByConnection(name) { return .hopByHop }

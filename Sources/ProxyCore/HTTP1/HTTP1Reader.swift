@@ -40,6 +40,8 @@ public struct HTTP1Reader {
   private var answersHead = false
   private var answersConnect = false
   private var answersUpgrade = false
+  /// What Connection named: it stands for trailer fields too (RFC 9110 §7.6.1), and the head may be gone by then.
+  private var connectionOptions: [UInt8] = []
 
   /// Valid from `Event.head` until the next message's first byte.
   public private(set) var head = HTTPHead()
@@ -152,6 +154,7 @@ public struct HTTP1Reader {
         return piece.map { .body($0) }
       case .trailers:
         guard try trailerSection.read(from: &bytes, into: &trailers) else { return nil }
+        if !connectionOptions.isEmpty { trailers.removeFields(namedIn: trailers.store(connectionOptions)) }
         state = .end
       case .untilClose, .tunnel:
         guard bytes.count > 0 else { return nil }
@@ -192,6 +195,7 @@ public struct HTTP1Reader {
     case .request: try completeRequest(facts)
     case .response: try completeResponse(facts)
     }
+    connectionOptions = facts.namesFields && framing == .chunked ? head.connectionOptions() : []
     guard !isTunnel else {
       state = .tunnel
       return
@@ -209,6 +213,8 @@ public struct HTTP1Reader {
     framing = try facts.requestFraming()
     upgrade = facts.isUpgrade
     expectsContinue = facts.expectsContinue && minorVersion > 0
+    // Of HTTP/1.0 it has to be ignored (RFC 9110 §10.1.1): the next server, asked by HTTP/1.1, would heed it.
+    if facts.expectsContinue, minorVersion == 0 { head.remove("expect".utf8) }
     guard facts.host != nil || minorVersion == 0 else { throw HTTP1Error(status: 400, reason: "no Host field") }
     if head.authority.isEmpty, let host = facts.host { head.authority = host }
     facts.completePath(&head)

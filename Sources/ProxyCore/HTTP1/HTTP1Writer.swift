@@ -1,6 +1,7 @@
 /// Writes HTTP/1.1 messages (RFC 9112). Fields that belong to one connection don't reach the next (RFC 9110 §7.6.1):
-/// framing, Connection and Host are written anew; the others keep their order and the case of their names. Appends to
-/// the caller's storage and allocates nothing but its growth.
+/// framing, Connection and Host are written anew, and of TE only that trailers are accepted. All but Connection keep their
+/// place and the case of their names; what the head lacks is added: Host in front of all else (RFC 9112 §3.2), the others
+/// behind. Appends to the caller's storage and allocates nothing but its growth.
 ///
 /// Fields that aren't well formed are left out, wherever they come from. Method, path and authority have to be checked
 /// by who took them in (`HTTPSyntax`).
@@ -18,21 +19,31 @@ public enum HTTP1Writer {
       let target = isConnect ? head.authority : head.path
       if target.isEmpty { output.append(UInt8(ascii: "/")) } else { output.append(arena, target) }
       output.append(" HTTP/1.1\r\n")
-      if head.index(of: "host") == nil { host(head, arena, &output) }
+      if head.index(of: "host") == nil {
+        output.append("Host: ")
+        host(head, arena, &output)
+      }
       while let field = fields.next() {
         switch field.kind {
         case .endToEnd: output.append(arena, field.field)
         case .host:
-          if !fields.didWriteHost { host(head, arena, &output) }
+          guard !fields.didWriteHost else { continue }
+          output.append(arena, field.field.name)
+          output.append(": ")
+          host(head, arena, &output)
           fields.didWriteHost = true
         case .cookie: fields.writeCookies(&output)
         case .upgrade: if forwardsUpgrade { output.append(arena, field.field) }
-        case .te: if fields.acceptsTrailers(field.field) { fields.keepsTE = true }
-        case .contentLength: fields.didWriteLength = keepsPlace(field.field, arena, framing, fields, &output)
+        case .te:
+          guard !fields.didWriteTE, fields.acceptsTrailers(field.field) else { continue }
+          output.append(arena, field.field.name)
+          output.append(": trailers\r\n")
+          fields.didWriteTE = true
+        case .contentLength, .transferEncoding:
+          fields.didWriteFraming = keepsPlace(field, arena, framing, fields, &output)
         case .hopByHop: break
         }
       }
-      if fields.keepsTE { output.append("TE: trailers\r\n") }
       switch framing {
       case .none:
         // Servers wait for a length where a method is defined to have content (RFC 9110 §8.6).
@@ -40,10 +51,10 @@ public enum HTTP1Writer {
         if head.equals(method, "POST") || head.equals(method, "PUT") || head.equals(method, "PATCH") {
           contentLength(0, &output)
         }
-      case .length(let length): if !fields.didWriteLength { contentLength(length, &output) }
-      case .chunked, .untilClose: output.append("Transfer-Encoding: chunked\r\n")
+      case .length(let length): if !fields.didWriteFraming { contentLength(length, &output) }
+      case .chunked, .untilClose: if !fields.didWriteFraming { output.append("Transfer-Encoding: chunked\r\n") }
       }
-      connection(close: !keepAlive, keepAlive: false, upgrade: forwardsUpgrade, te: fields.keepsTE, &output)
+      connection(close: !keepAlive, keepAlive: false, upgrade: forwardsUpgrade, te: fields.didWriteTE, &output)
       output.append("\r\n")
     }
   }
@@ -52,6 +63,7 @@ public enum HTTP1Writer {
   /// After `untilClose` the connection has to be closed whatever `keepAlive` was.
   ///
   /// With `none`, a Content-Length field of the head stays for an answer to HEAD and a 304; `minorVersion` is the client's.
+  /// Upgrade goes along with 101, and with 426, which is nothing without it (RFC 9110 §15.5.22).
   @discardableResult
   public static func response(
     _ head: HTTPHead, framing: HTTP1Reader.Framing, keepAlive: Bool, minorVersion: Int,
@@ -59,6 +71,7 @@ public enum HTTP1Writer {
   ) -> HTTP1Reader.Framing {
     let framing = framing == .chunked && minorVersion == 0 ? .untilClose : framing
     let status = head.status
+    let hasFraming = status >= 200 && status != 204
     head.bytes.withUnsafeBytes { arena in
       output.append("HTTP/1.1 ")
       for divisor in [100, 10, 1] { output.append(UInt8(48 + status / divisor % 10)) }
@@ -69,21 +82,22 @@ public enum HTTP1Writer {
       while let field = fields.next() {
         switch field.kind {
         case .endToEnd, .host, .cookie: output.append(arena, field.field)
-        case .upgrade: if status == 101 { output.append(arena, field.field) }
-        case .contentLength:
-          if framing == .none, status >= 200, status != 204, !fields.didWriteLength {
-            output.append(arena, field.field)
-            fields.didWriteLength = true
-          } else if status >= 200, status != 204 {
-            fields.didWriteLength = keepsPlace(field.field, arena, framing, fields, &output)
-          }
+        case .upgrade:
+          guard status == 101 || status == 426 else { continue }
+          output.append(arena, field.field)
+          fields.didWriteUpgrade = true
+        case .contentLength where framing == .none && hasFraming && !fields.didWriteFraming:
+          output.append(arena, field.field)
+          fields.didWriteFraming = true
+        case .contentLength, .transferEncoding:
+          if hasFraming { fields.didWriteFraming = keepsPlace(field, arena, framing, fields, &output) }
         case .te, .hopByHop: break
         }
       }
-      if status >= 200, status != 204 {
+      if hasFraming, !fields.didWriteFraming {
         switch framing {
         case .none, .untilClose: break
-        case .length(let length): if !fields.didWriteLength { contentLength(length, &output) }
+        case .length(let length): contentLength(length, &output)
         case .chunked: output.append("Transfer-Encoding: chunked\r\n")
         }
       }
@@ -91,69 +105,38 @@ public enum HTTP1Writer {
       if status == 101 {
         connection(close: false, keepAlive: false, upgrade: true, te: false, &output)
       } else if status >= 200 {
-        connection(close: closes, keepAlive: minorVersion == 0 && !closes, upgrade: false, te: false, &output)
+        connection(
+          close: closes, keepAlive: minorVersion == 0 && !closes, upgrade: fields.didWriteUpgrade, te: false, &output)
       }
       output.append("\r\n")
     }
     return framing
   }
 
-  // MARK: Chunks
-
-  /// A whole chunk. Nothing for no bytes: that would end the body.
-  public static func chunk(_ bytes: UnsafeRawBufferPointer, into output: inout [UInt8]) {
-    guard bytes.count > 0 else { return }
-    chunkHeader(bytes.count, into: &output)
-    output.append(contentsOf: bytes)
-    chunkEnd(into: &output)
-  }
-
-  /// What stands before `count` bytes of payload, at least one; after them goes `chunkEnd`.
-  public static func chunkHeader(_ count: Int, into output: inout [UInt8]) {
-    precondition(count > 0, "an empty chunk would end the body")
-    var shift = (Int.bitWidth - 1 - count.leadingZeroBitCount) / 4 * 4
-    while shift >= 0 {
-      let digit = UInt8(truncatingIfNeeded: count >> shift & 15)
-      output.append(digit < 10 ? digit + 48 : digit + 87)
-      shift -= 4
-    }
-    output.append("\r\n")
-  }
-
-  public static func chunkEnd(into output: inout [UInt8]) { output.append("\r\n") }
-
-  /// The body's end, with the fields that may stand in a trailer section.
-  public static func lastChunk(trailers: HTTPHead? = nil, into output: inout [UInt8]) {
-    output.append("0\r\n")
-    if let trailers, !trailers.fields.isEmpty {
-      trailers.bytes.withUnsafeBytes { arena in
-        for field in trailers.fields where HTTP1FieldWriter.isWellFormed(field, arena) {
-          guard let base = arena.baseAddress else { continue }
-          let name = HTTP1Line(base: base, start: field.name.range.lowerBound, end: field.name.range.upperBound)
-          if HTTP1FieldName.inTrailers(name) == .allowed { output.append(arena, field) }
-        }
-      }
-    }
-    output.append("\r\n")
-  }
-
   // MARK: Fields of the connection's own
 
+  /// What stands behind the name.
   private static func host(_ head: HTTPHead, _ arena: UnsafeRawBufferPointer, _ output: inout [UInt8]) {
-    output.append("Host: ")
     output.append(arena, head.authority)
     output.append("\r\n")
   }
 
-  /// Writes a Content-Length field where it stood, with the length that holds. Returns whether one is written.
+  /// Writes a field that frames where it stood, with the framing that holds. Returns whether one is written.
   private static func keepsPlace(
-    _ field: HTTPHead.Field, _ arena: UnsafeRawBufferPointer, _ framing: HTTP1Reader.Framing,
-    _ fields: HTTP1FieldWriter, _ output: inout [UInt8]
+    _ field: (field: HTTPHead.Field, kind: HTTP1FieldWriter.Kind), _ arena: UnsafeRawBufferPointer,
+    _ framing: HTTP1Reader.Framing, _ fields: HTTP1FieldWriter, _ output: inout [UInt8]
   ) -> Bool {
-    guard !fields.didWriteLength, case .length(let length) = framing else { return fields.didWriteLength }
-    output.append(arena, field.name)
-    output.append(": ")
-    decimal(length, &output)
+    guard !fields.didWriteFraming else { return true }
+    switch (framing, field.kind) {
+    case (.length(let length), .contentLength):
+      output.append(arena, field.field.name)
+      output.append(": ")
+      decimal(length, &output)
+    case (.chunked, .transferEncoding):
+      output.append(arena, field.field.name)
+      output.append(": chunked")
+    default: return false
+    }
     output.append("\r\n")
     return true
   }

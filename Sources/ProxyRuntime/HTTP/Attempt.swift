@@ -2,6 +2,9 @@ import ProxyCore
 
 /// One try of a request at one endpoint.
 final class Attempt: UpstreamOwner {
+  /// Informational responses (1xx) before the final one; HTTP sets no bound (RFC 9110 §15.2).
+  private static let informationalBound = 100
+
   unowned let exchange: Exchange
   var cluster: Cluster?
   var token: EndpointAttempt?
@@ -19,12 +22,20 @@ final class Attempt: UpstreamOwner {
   /// Its places among the backend's requests, and as a hedge among the retries.
   var requestSlot: CircuitLimits?
   var retrySlot: CircuitLimits?
+  /// Informational responses so far.
+  var informed = 0
   /// Counts its uses, so that what one waited for never comes to the next.
   var generation = 0
 
   init(exchange: Exchange) { self.exchange = exchange }
 
   func responded(_ head: inout HTTPHead, framing: HTTP1Reader.Framing, isInformational: Bool) {
+    if isInformational {
+      informed += 1
+      guard informed <= Self.informationalBound else {
+        return exchange.giveUp(self, .malformed("informational responses without end"))
+      }
+    }
     exchange.responded(self, &head, framing, isInformational)
   }
 
@@ -83,6 +94,7 @@ extension Exchange {
     attempt.token = nil
     attempt.answered = nil
     attempt.isHedge = false
+    attempt.informed = 0
     let upstream = attempt.upstream
     attempt.upstream = nil
     upstream?.owner = nil
@@ -97,16 +109,20 @@ extension Exchange {
   /// unless the client has a part of this one's.
   func timedOut(_ attempt: Attempt) {
     guard isCurrent(attempt) else { return }
-    if responseBegan {
-      attempt.answered?.outcome = .failure
-      endAttempts(.failure)
-      return breakOff(.upstreamTimeout)
-    }
+    guard responseBegan else { return giveUp(attempt, .timeout) }
+    attempt.answered?.outcome = .failure
+    endAttempts(.failure)
+    breakOff(.upstreamTimeout)
+  }
+
+  /// Ends a try that hasn't answered, and whatever its upstream still does for it.
+  func giveUp(_ attempt: Attempt, _ failure: UpstreamFailure) {
+    guard isCurrent(attempt), !responseBegan else { return }
     let upstream = attempt.upstream
     upstream?.owner = nil
     attempt.upstream = nil
     upstream?.abandon()
-    failed(attempt, .timeout, wasReused: false)
+    failed(attempt, failure, wasReused: false)
     eventEnded()
   }
 

@@ -34,6 +34,16 @@ extension Exchange {
     replyPrepared(text: head.method.isEmpty ? "" : reason, grpcStatus: grpcStatus)
   }
 
+  /// To an OPTIONS or TRACE that may go no further (RFC 9110 §7.6.2). A TRACE isn't echoed: its client would see what was
+  /// added on the way, and scripts the credentials that are kept from them.
+  func replyAsLast() {
+    let isOptions = head.equals(head.method, "OPTIONS")
+    worker.statistics.localReplies += 1
+    responseHead.removeAll()
+    responseHead.setStatus(isOptions ? 200 : 501)
+    replyPrepared(text: isOptions ? "" : "the proxy answers no TRACE")
+  }
+
   /// - Parameter what: the status, or what became of the response.
   func logLine(_ what: String, _ flag: ResponseFlag, _ reason: String) -> String {
     let upstream = tried.last.map { " at \($0)" } ?? ""
@@ -55,6 +65,7 @@ extension Exchange {
       responseHead.append("content-type", "text/plain")
     }
     plan?.rule?.filters.cors?.apply(toResponse: &responseHead, of: head)
+    worker.stampDate(&responseHead)
     var framing = HTTP1Reader.Framing.length(UInt64(body.utf8.count))
     if head.equals(head.method, "HEAD") {
       responseHead.append("content-length", String(body.utf8.count))
@@ -80,6 +91,7 @@ extension Exchange {
     if plan?.policy.headers.via == true, let upstream = attempt.upstream {
       response.append("via", upstream.version.via)
     }
+    worker.stampDate(&response)
   }
 }
 

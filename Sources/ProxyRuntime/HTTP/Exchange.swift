@@ -99,6 +99,7 @@ final class Exchange: Timed {
 
   /// The filters, and then the first try.
   func route(_ plan: RulePlan) {
+    guard !MaxForwards.isSpent(&head) else { return replyAsLast() }
     // Before the filters, which may change these fields too.
     RequestHeaders.prepare(
       &head, clientAddress: client.address, version: downstream.version, options: plan.policy.headers,

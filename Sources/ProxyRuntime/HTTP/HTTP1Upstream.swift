@@ -116,7 +116,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
     switch event {
     case .head:
       if reader.isTunnel { return upgrade(rest) }
-      reader.exchangeHead(&head)
+      takeHead()
       hasHead = !reader.isInformational
       owner?.responded(&head, framing: reader.framing, isInformational: reader.isInformational)
     case .body(let bytes): owner?.received(bytes)
@@ -124,6 +124,11 @@ final class HTTP1Upstream: Upstream, StreamOwner {
       if !reader.isInformational { completed(rest) }
     }
     return !isClosed
+  }
+
+  private func takeHead() {
+    reader.exchangeHead(&head)
+    head.removeConnectionFields()
   }
 
   private func discard(_ event: HTTP1Reader.Event, _ rest: UnsafeRawBufferPointer) -> Bool {
@@ -138,7 +143,9 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   }
 
   private func upgrade(_ rest: UnsafeRawBufferPointer) -> Bool {
-    reader.exchangeHead(&head)
+    takeHead()
+    // After CONNECT it says nothing, and must not be sent (RFC 9110 §9.3.6).
+    head.remove("content-length".utf8)
     owner?.responded(&head, framing: .none, isInformational: false)
     guard let owner else {
       close()

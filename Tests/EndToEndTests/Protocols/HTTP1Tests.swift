@@ -10,7 +10,7 @@ extension EndToEnd.ProtocolTests {
     #expect(order["line"].text == "GET /echo?x=%2F&y HTTP/1.1")
     #expect(
       "\(order["sent"])" == """
-        [["X-ZULU", "1"], ["Host", "app.example"], ["aLPHA", "b,  c"], ["X-ZULU", "2"], ["Cookie", "a=1; b=2"], \
+        [["X-ZULU", "1"], ["hOsT", "app.example"], ["aLPHA", "b,  c"], ["X-ZULU", "2"], ["Cookie", "a=1; b=2"], \
         ["Empty", ""]]
         """)
     #expect("\(order["returned"])" == #"[["X-Zebra", "1"], ["x-aLpHa", "2"], ["X-Zebra", "3"]]"#)

@@ -27,6 +27,34 @@ struct HTTP1ReaderTests {
     #expect(log == ["POST |a|/ (chunked) Host=a Transfer-Encoding=Chunked", "body hello0123456789", "end X-Sum=7"])
   }
 
+  /// What Connection names is of one connection in the trailer section too, also when the head has changed hands.
+  @Test(arguments: [true, false]) func trailersThatConnectionNames(isTaken: Bool) throws {
+    let text =
+      "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Hop\r\nTransfer-Encoding: chunked\r\nconnection: x-other\r\n\r\n"
+      + "0\r\nx-hop: 1\r\nX-Sum: 2\r\nX-OTHER: 3\r\n\r\n"
+    var reader = HTTP1Reader(.request)
+    var head = HTTPHead()
+    try Array((text + text.replacing("X-Hop", with: "x")).utf8).withUnsafeBytes { buffer in
+      var rest = buffer
+      for lines in [["X-Sum: 2"], ["x-hop: 1", "X-Sum: 2"]] {
+        _ = try reader.next(from: &rest)
+        if isTaken {
+          reader.exchangeHead(&head)
+          head.removeConnectionFields()
+        }
+        _ = try reader.next(from: &rest)
+        #expect(reader.trailers.lines == lines)
+      }
+    }
+  }
+
+  @Test func anExpectationOfHTTP10IsIgnored() {
+    let log = HTTP1Play.requests("POST / HTTP/1.0\r\nExpect: 100-Continue\r\nContent-Length: 0\r\nA: b\r\n\r\n")
+    #expect(log == ["POST ||/ (length(0) close 1.0) Content-Length=0 A=b", "end"])
+    let both = HTTP1Play.requests("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nExpect: x\r\n\r\n")
+    #expect(both.first == "GET |a|/ (none continue) Host=a Expect=100-continue Expect=x")
+  }
+
   @Test func pipelinedRequestsAfterEmptyLines() {
     let log = HTTP1Play.requests(
       "\r\n\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n"

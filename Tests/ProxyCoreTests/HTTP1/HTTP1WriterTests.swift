@@ -37,9 +37,12 @@ struct HTTP1WriterTests {
   // MARK: Requests
 
   @Test func orderAndCaseStay() {
-    let text = "GET /a?b HTTP/1.1\r\nX-b: 1\r\nhOST: a:80\r\nX-A: \r\nx-b: 2\r\nDate: é\r\n\r\n"
-    #expect(
-      pass(text) == "GET /a?b HTTP/1.1\r\nX-b: 1\r\nHost: a:80\r\nX-A: \r\nx-b: 2\r\nDate: é\r\n\r\n")
+    let text =
+      "POST /a?b HTTP/1.1\r\nX-b: 1\r\nhOST: a:80\r\nX-A: \r\ntransfer-ENCODING: chunked\r\nx-b: 2\r\nDate: é\r\n\r\n"
+    #expect(pass(text) == text)
+    let answer = "HTTP/1.1 200 OK\r\nA: 1\r\ntransfer-encoding: chunked\r\nb: 2\r\n\r\n"
+    #expect(pass(response: answer) == answer)
+    #expect(pass(response: answer, toHead: true) == "HTTP/1.1 200 OK\r\nA: 1\r\nb: 2\r\n\r\n")
   }
 
   @Test(arguments: [
@@ -77,7 +80,8 @@ struct HTTP1WriterTests {
 
   @Test func acceptanceOfTrailers() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\nTE: gzip;q=1, Trailers\r\nConnection: TE\r\nA: b\r\n\r\n"
-    #expect(pass(text) == "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
+    #expect(pass(text) == "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nA: b\r\nConnection: TE\r\n\r\n")
+    #expect(pass(text.replacing("TE:", with: "tE:")).contains("\r\ntE: trailers\r\nA: b\r\n"))
     #expect(pass(text, keepAlive: false).hasSuffix("Connection: close, TE\r\n\r\n"))
   }
 
@@ -163,6 +167,15 @@ struct HTTP1WriterTests {
     #expect(
       pass(response: "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", toUpgrade: true)
         == "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+  }
+
+  @Test func protocolsThatAreRequiredOrOffered() {
+    let fields = "Connection: Upgrade\r\nuPGRADE: foo/2\r\nContent-Length: 0\r\n\r\n"
+    let required = "HTTP/1.1 426 Upgrade Required\r\nuPGRADE: foo/2\r\nContent-Length: 0\r\nConnection: "
+    #expect(pass(response: "HTTP/1.1 426 x\r\n" + fields) == required + "upgrade\r\n\r\n")
+    #expect(pass(response: "HTTP/1.1 426 x\r\n" + fields, keepAlive: false) == required + "close, upgrade\r\n\r\n")
+    #expect(pass(response: "HTTP/1.1 200 x\r\n" + fields) == "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    #expect(!pass(response: "HTTP/1.1 426 x\r\nContent-Length: 0\r\n\r\n").contains("onnection"))
   }
 
   // MARK: Chunks
