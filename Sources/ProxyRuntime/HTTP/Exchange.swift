@@ -51,13 +51,16 @@ final class Exchange: Timed {
   var backoff: Alarm?
   /// Bytes of the request's path that the route's prefix took.
   var matchedPrefix = 0
+  /// Which of the rule's matches took it.
+  var matchedBy = 0
   var holdsRequestSlot: CircuitLimits?
   /// With the time at which it was taken.
   var holdsAdaptiveSlot: (limit: AdaptiveLimit, since: NanoTime)?
   var answeredAt: NanoTime?
   /// Of a retry that is under way.
   var holdsRetrySlot: CircuitLimits?
-  var cookie: EndpointToken?
+  /// That the request names.
+  var session: SessionKeeper.Bound?
 
   init(worker: Worker, downstream: any Downstream, client: HTTPClient) {
     self.worker = worker
@@ -82,6 +85,7 @@ final class Exchange: Timed {
     if let group = view.group {
       guard let found = group.match(head) else { return reply(404, .noRoute) }
       matchedPrefix = found.matchedPrefix
+      matchedBy = found.match
       plan = view.plan(for: found.rule)
     } else {
       plan = view.plan(for: nil)
@@ -94,15 +98,18 @@ final class Exchange: Timed {
 
   /// The filters, and then the first try.
   func route(_ plan: RulePlan) {
+    // As the client sent it, before the filters.
+    findSession(plan)
     if let rule = plan.rule {
       guard applyFilters(rule) else { return }
-      guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
+      guard let drawn = session?.backend ?? rule.backend(using: &worker.loop.random) else {
+        return reply(500, .noCluster)
+      }
       backend = drawn
       guard rule.rule.backends[drawn].invalid.isEmpty else { return reply(500, .noCluster) }
       guard rule.backendFilters[drawn].refusal.isEmpty else { return reply(500, .noCluster) }
       rule.backendFilters[drawn].applyToRequest(&head, matchedPrefix: matchedPrefix)
     }
-    readSession()
     RequestHeaders.prepare(
       &head, clientAddress: client.address, options: plan.policy.headers, random: &worker.loop.random)
     retry = RetryState(policy: plan.retry ?? Self.defaultRetry, isIdempotent: isIdempotent(plan), deadline: deadline)
@@ -225,7 +232,7 @@ final class Exchange: Timed {
     requestTrailers = nil
     backend = nil
     plan = nil
-    cookie = nil
+    session = nil
     staleTries = 0
     tried.removeAll(keepingCapacity: true)
   }

@@ -55,7 +55,8 @@ final class RulePlan {
   let requestTimeout: NanoTime
   let perTryTimeout: NanoTime
   let retry: RetryPolicy?
-  let sessionPersistence: SessionPersistence?
+  /// nil: requests have no sessions.
+  let sessions: SessionKeeper?
   /// In the order of the rule's backends; nil where a backend is invalid.
   let clusters: [Cluster?]
   let faults: FaultInjector?
@@ -84,7 +85,10 @@ final class RulePlan {
     routeHash = Array((rule?.routeID ?? "").utf8).withUnsafeBytes { StableHash.hash($0) }
     rateLimits = policy.rateLimits.compactMap { traffic.buckets(of: $0) }
     retry = rule?.rule.retry ?? policy.retry
-    sessionPersistence = rule?.rule.sessionPersistence ?? policy.sessionPersistence
+    // A rule's sessions are its own also where a policy says how (GEP-1619).
+    sessions = (rule?.rule.sessionPersistence ?? policy.sessionPersistence).map {
+      SessionKeeper($0, rule: rule, service: traffic.service, port: traffic.port)
+    }
   }
 }
 
