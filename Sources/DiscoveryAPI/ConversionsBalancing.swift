@@ -53,7 +53,9 @@ extension Weft_Mesh_V1_SessionPersistence {
     self.init()
     name = session.name
     isHeader = session.isHeader
-    if let time = session.lifetime { lifetime = time }
+    if let time = session.absoluteTimeout { absoluteTimeout = time }
+    if let time = session.idleTimeout { idleTimeout = time }
+    isPermanent = session.isPermanent
   }
 }
 
@@ -124,10 +126,17 @@ extension Check {
   func sessionPersistence(
     _ message: Weft_Mesh_V1_SessionPersistence, _ field: @autoclosure () -> String
   ) throws(InvalidResource) -> SessionPersistence {
-    SessionPersistence(
-      name: try token(message.name, "\(field()).name"), isHeader: message.isHeader,
-      lifetime: message.hasLifetime
-        ? try number(message.lifetime, 0...UInt32(Int32.max), "\(field()).lifetime") : nil)
+    let field = field()
+    let seconds: ClosedRange<UInt32> = 1...UInt32(Int32.max)
+    try self(
+      !message.isPermanent || message.hasAbsoluteTimeout && !message.isHeader, "\(field).is_permanent",
+      "is for cookies with an absolute timeout")
+    return SessionPersistence(
+      name: try token(message.name, "\(field).name"), isHeader: message.isHeader,
+      absoluteTimeout: message.hasAbsoluteTimeout
+        ? try number(message.absoluteTimeout, seconds, "\(field).absolute_timeout") : nil,
+      idleTimeout: message.hasIdleTimeout ? try number(message.idleTimeout, seconds, "\(field).idle_timeout") : nil,
+      isPermanent: message.isPermanent)
   }
 
   func outlierDetection(_ message: Weft_Mesh_V1_OutlierDetection) throws(InvalidResource) -> OutlierDetection {

@@ -52,7 +52,7 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
           - {abort: 503}
           - {abortGRPC: 14, percent: 50}
           locality: {isPreferred: false, panicThreshold: 0, overprovisioning: 120}
-          sessionPersistence: {name: s, lifetime: 90s}
+          sessionPersistence: {name: s, lifetime: 90s, idleTimeout: 10s}
           headers: {forwardedFor: false, via: true, requestID: false, reason: true}
         """,
         targets: """
@@ -85,7 +85,8 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
       Fault(effect: .abort(503)), Fault(effect: .abortGRPC(14), perTenThousand: 5000),
     ]
     expected.locality = Locality(isPreferred: false, panicThreshold: 0, overprovisioning: 120)
-    expected.sessionPersistence = SessionPersistence(name: "s", lifetime: 90)
+    expected.sessionPersistence = SessionPersistence(
+      name: "s", absoluteTimeout: 90, idleTimeout: 10, isPermanent: true)
     expected.headers = HeaderOptions(forwardedFor: false, via: true, requestID: false, reason: true)
     #expect(object.policy == expected)
   }

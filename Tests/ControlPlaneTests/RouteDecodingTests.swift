@@ -117,7 +117,7 @@ func routeYAML(_ kind: String, _ spec: String) -> String {
       ])
     #expect(rule.name == "one" && rule.requestTimeout == 10_000 && rule.backendRequestTimeout == 1500)
     #expect(rule.retry == RetryPolicy(attempts: 3, statuses: [500, 503], backoff: 100, maximumBackoff: 1000))
-    #expect(rule.sessionPersistence == SessionPersistence(name: "s", lifetime: 7200))
+    #expect(rule.sessionPersistence == SessionPersistence(name: "s", absoluteTimeout: 7200, isPermanent: true))
     #expect(
       route.rules[1]
         == RouteRule(
@@ -127,6 +127,36 @@ func routeYAML(_ kind: String, _ spec: String) -> String {
           ]))
     #expect(route.rules[2].filters == [.rewrite(Rewrite(path: .replacePrefix("/")))])
     #expect(route.rules[2].requestTimeout == 0 && route.rules[2].retry == RetryPolicy())
+  }
+
+  /// GEP-1619: a session cookie has timeouts too, and each rule a name of its own.
+  @Test func sessions() throws {
+    func sessions(_ kind: String, named name: String = "r") throws -> [SessionPersistence] {
+      let route = try decodeRoute(
+        routeYAML(
+          kind,
+          """
+            rules:
+            - {sessionPersistence: {absoluteTimeout: 90s, idleTimeout: 1m}}
+            - {name: second, sessionPersistence: {type: Header}}
+            - {sessionPersistence: {sessionName: own, type: Header, absoluteTimeout: 1h, idleTimeout: 500ms}}
+          """
+        ).replacing("name: r,", with: "name: \(name),"))
+      return route.rules.compactMap(\.sessionPersistence)
+    }
+    let http = try sessions("HTTPRoute")
+    try #require(http.count == 3)
+    #expect(
+      http[0] == SessionPersistence(name: http[0].name, absoluteTimeout: 90, idleTimeout: 60)
+        && http[1] == SessionPersistence(name: http[1].name, isHeader: true)
+        && http[2] == SessionPersistence(name: "own", isHeader: true, absoluteTimeout: 3600, idleTimeout: 1))
+    var names: Set<String> = []
+    for session in try (http + sessions("GRPCRoute") + sessions("HTTPRoute", named: "q")) where session.name != "own" {
+      #expect(session.name.hasPrefix("weft-session-") && session.name.utf8.count == 29)
+      #expect(HTTPToken.isToken(session.name) && names.insert(session.name).inserted)
+    }
+    #expect(names.count == 6)
+    #expect(try sessions("HTTPRoute") == http)
   }
 
   @Test func whatIsNotSaidIsAsTheGatewayAPIHasIt() throws {

@@ -120,6 +120,12 @@ private let routes: [Mistake] = [
     "permanent cookie", http("sessionPersistence: {cookieConfig: {lifetimeType: Permanent}}"),
     "a Permanent cookie needs an absoluteTimeout"),
   Mistake(
+    "session's name", http("sessionPersistence: {sessionName: \(String(repeating: "a", count: 129))}"),
+    "the sessionName is longer than 128 characters"),
+  Mistake(
+    "idle timeout", http("sessionPersistence: {idleTimeout: 0s}"),
+    "sessionPersistence.idleTimeout: 0s is out of range: 1s to 8784h"),
+  Mistake(
     "empty gRPC method", grpc("matches: [{method: {type: Exact}}]"), "matches[0].method: has no service and no method"),
   Mistake("gRPC service", grpc("matches: [{method: {service: a/b}}]"), "method.service: \"a/b\" is not a gRPC service"),
   Mistake(
@@ -206,8 +212,8 @@ private let policies: [Mistake] = [
     "fault's pattern", policyYAML("  faults: [{abort: 503, header: {name: a, type: RegularExpression, value: '['}}]"),
     "header.value: the regular expression \"[\" is refused"),
   Mistake(
-    "header's lifetime", policyYAML("  sessionPersistence: {name: a, isHeader: true, lifetime: 1h}"),
-    "lifetime: belongs to a cookie"),
+    "session's idle timeout", policyYAML("  sessionPersistence: {name: a, idleTimeout: 8785h}"),
+    "idleTimeout: 8785h is out of range"),
   Mistake(
     "overprovisioning", policyYAML("  locality: {overprovisioning: 99}"), "overprovisioning: 99 is not a whole number"),
 ]

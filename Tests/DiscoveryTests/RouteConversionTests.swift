@@ -40,7 +40,8 @@ import Testing
         ],
         requestTimeout: 0, backendRequestTimeout: 3_600_000,
         retry: RetryPolicy(attempts: 0, statuses: [503], grpcStatuses: [], onReset: false, backoff: 0),
-        sessionPersistence: SessionPersistence(name: "s", isHeader: true, lifetime: 0)),
+        sessionPersistence: SessionPersistence(
+          name: "s", absoluteTimeout: 1, idleTimeout: UInt32(Int32.max), isPermanent: true)),
       RouteRule(),
     ])
 
@@ -87,6 +88,10 @@ import Testing
     ("rules.retry.grpc_statuses", { $0.rules[0].retry.grpcStatuses = [17] }),
     ("rules.retry.buffer_limit", { $0.rules[0].retry.bufferLimit = 2 << 20 }),
     ("rules.session_persistence.name", { $0.rules[0].sessionPersistence.name = "a;b" }),
+    ("rules.session_persistence.absolute_timeout", { $0.rules[0].sessionPersistence.absoluteTimeout = 0 }),
+    ("rules.session_persistence.idle_timeout", { $0.rules[0].sessionPersistence.idleTimeout = 1 << 31 }),
+    ("rules.session_persistence.is_permanent", { $0.rules[0].sessionPersistence.clearAbsoluteTimeout() }),
+    ("rules.session_persistence.is_permanent", { $0.rules[0].sessionPersistence.isHeader = true }),
   ]
 
   @Test(arguments: spoilt)
@@ -119,7 +124,7 @@ import Testing
       Fault(effect: .abort(503)), Fault(effect: .abortGRPC(14)),
     ]
     policy.locality = Locality(isPreferred: false, panicThreshold: 0, overprovisioning: 100)
-    policy.sessionPersistence = SessionPersistence(name: "s")
+    policy.sessionPersistence = SessionPersistence(name: "s", isHeader: true, idleTimeout: 60)
     policy.headers = HeaderOptions(forwardedFor: false, via: true, requestID: false, reason: true)
     return policy
   }()

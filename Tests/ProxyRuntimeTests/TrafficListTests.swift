@@ -82,7 +82,8 @@ extension RuntimeTests {
         ], clients: ["a/b"])
       policy.loadBalancer = LoadBalancer(algorithm: .ringHash(.cookie("c", ttl: 60)), slowStart: 30_000)
       policy.locality = Locality()
-      policy.sessionPersistence = SessionPersistence(name: "s", lifetime: 60)
+      policy.sessionPersistence = SessionPersistence(
+        name: "s", absoluteTimeout: 60, idleTimeout: 9, isPermanent: true)
       policy.timeouts = Timeouts(request: 5000, connect: 250)
       policy.retry = RetryPolicy(attempts: 2, retriesNonIdempotent: true)
       policy.retryBudget = RetryBudget()
@@ -101,7 +102,8 @@ extension RuntimeTests {
       #expect(
         entry.settings.map { "\($0.name): \($0.value)" } == [
           "loadBalancer: ring hash by cookie c, set for 60s, slow start 30s",
-          "locality: the nearest first, overprovisioning 140%, panic below 50%", "sessionPersistence: cookie s, 60s",
+          "locality: the nearest first, overprovisioning 140%, panic below 50%",
+          "sessionPersistence: cookie s, 60s, idle 9s, permanent",
           "timeouts: request 5s, connect 250ms",
           "retry: 2 times on 502, 503, 504, gRPC 14, connect failure, reset; backoff 25ms to 250ms; any method; "
             + "bodies up to 65536 bytes", "retryBudget: 20% of the requests in 10s, at least 10 in 1s",

@@ -48,7 +48,8 @@ enum BalancingDecoder {
     let fields = try field.fields(Schemas.sessionPersistence)
     let isHeader = try fields["isHeader"]?.truth() ?? false
     let lifetime = try fields["lifetime"]?.lifetime()
-    if isHeader, let field = fields["lifetime"] { throw field.problem("belongs to a cookie, not to a header") }
-    return SessionPersistence(name: try fields.required("name").token(), isHeader: isHeader, lifetime: lifetime)
+    return SessionPersistence(
+      name: try fields.required("name").token(), isHeader: isHeader, absoluteTimeout: lifetime,
+      idleTimeout: try fields["idleTimeout"]?.lifetime(), isPermanent: !isHeader && lifetime != nil)
   }
 }

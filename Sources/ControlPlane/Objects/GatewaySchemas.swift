@@ -19,8 +19,7 @@ extension Schemas {
   static let grpcMethod = Schema(["method", "service", "type"])
   static let routeTimeouts = Schema(["backendRequest", "request"])
   static let routeRetry = Schema(["attempts", "backoff", "codes"])
-  static let routeSession = Schema(
-    ["absoluteTimeout", "cookieConfig", "sessionName", "type"], ignored: ["idleTimeout"])
+  static let routeSession = Schema(["absoluteTimeout", "cookieConfig", "idleTimeout", "sessionName", "type"])
   static let cookieConfig = Schema(["lifetimeType"])
 
   static let filteredBackendRef = Schema(["filters", "group", "kind", "name", "namespace", "port", "weight"])
@@ -74,6 +73,6 @@ extension Schemas {
   static let adaptiveConcurrency = Schema(["maximum", "minimum"])
   static let fault = Schema(["abort", "abortGRPC", "delay", "header", "percent"])
   static let locality = Schema(["isPreferred", "overprovisioning", "panicThreshold"])
-  static let sessionPersistence = Schema(["isHeader", "lifetime", "name"])
+  static let sessionPersistence = Schema(["idleTimeout", "isHeader", "lifetime", "name"])
   static let headerOptions = Schema(["forwardedFor", "reason", "requestID", "via"])
 }

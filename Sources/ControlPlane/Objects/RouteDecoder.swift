@@ -12,6 +12,7 @@ struct RouteDecoder {
   static let maximumRules = 128
   static let maximumMatches = 64
   static let maximumBackends = 16
+  static let maximumSessionName = 128
 
   private var isHTTP: Bool { kind == .http || kind == .grpc }
 
@@ -87,6 +88,11 @@ struct RouteDecoder {
     }
     guard isHTTP || !rule.backends.isEmpty else { throw field.problem("has no backendRefs") }
     try decodeBehaviour(fields, into: &rule)
+    if let field = fields["sessionPersistence"] {
+      let routeID = "\(kind.objectKind)/\(metadata.name.namespace)/\(metadata.name.name)"
+      rule.sessionPersistence = try session(
+        field, ofRule: rule.identity(inRoute: routeID, at: route.rules.count))
+    }
     return rule
   }
 
@@ -110,7 +116,6 @@ struct RouteDecoder {
       }
     }
     if let field = fields["retry"] { rule.retry = try retry(field) }
-    if let field = fields["sessionPersistence"] { rule.sessionPersistence = try session(field) }
   }
 
   /// GEP-1731. Statuses, where given, are in place of the default's.
@@ -129,18 +134,23 @@ struct RouteDecoder {
   }
 
   /// GEP-1619.
-  private func session(_ field: Field) throws(ConfigProblem) -> SessionPersistence {
+  private func session(_ field: Field, ofRule identity: String) throws(ConfigProblem) -> SessionPersistence {
     let fields = try field.fields(Schemas.routeSession)
     let isHeader: Bool = try fields["type"]?.choice(["Cookie": false, "Header": true]) ?? false
-    let lifetime = try fields["absoluteTimeout"]?.lifetime()
+    let timeout = try fields["absoluteTimeout"]?.lifetime()
     let cookie = try fields["cookieConfig"]?.fields(Schemas.cookieConfig)
     let isPermanent: Bool = try cookie?["lifetimeType"]?.choice(["Session": false, "Permanent": true]) ?? false
-    guard !isPermanent || lifetime != nil else {
+    guard !isPermanent || timeout != nil else {
       throw field.problem("a Permanent cookie needs an absoluteTimeout")
     }
+    let name = try fields["sessionName"]?.token()
+    guard name?.utf8.count ?? 0 <= Self.maximumSessionName else {
+      throw field.problem("the sessionName is longer than \(Self.maximumSessionName) characters")
+    }
     return SessionPersistence(
-      name: try fields["sessionName"]?.token() ?? "weft-session", isHeader: isHeader,
-      lifetime: isPermanent ? lifetime : nil)
+      name: name ?? SessionPersistence.defaultName(ofRule: identity),
+      isHeader: isHeader, absoluteTimeout: timeout, idleTimeout: try fields["idleTimeout"]?.lifetime(),
+      isPermanent: isPermanent && !isHeader)
   }
 }
 

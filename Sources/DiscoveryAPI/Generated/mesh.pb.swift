@@ -798,21 +798,35 @@ public nonisolated struct Weft_Mesh_V1_SessionPersistence: Sendable {
 
   public var isHeader: Bool = false
 
-  /// Seconds; absent: the browser's session.
-  public var lifetime: UInt32 {
-    get {_lifetime ?? 0}
-    set {_lifetime = newValue}
+  /// Seconds from a session's first response to its end, at least 1; absent: without end.
+  public var absoluteTimeout: UInt32 {
+    get {_absoluteTimeout ?? 0}
+    set {_absoluteTimeout = newValue}
   }
-  /// Returns true if `lifetime` has been explicitly set.
-  public var hasLifetime: Bool {self._lifetime != nil}
-  /// Clears the value of `lifetime`. Subsequent reads from it will return its default value.
-  public mutating func clearLifetime() {self._lifetime = nil}
+  /// Returns true if `absoluteTimeout` has been explicitly set.
+  public var hasAbsoluteTimeout: Bool {self._absoluteTimeout != nil}
+  /// Clears the value of `absoluteTimeout`. Subsequent reads from it will return its default value.
+  public mutating func clearAbsoluteTimeout() {self._absoluteTimeout = nil}
+
+  /// Seconds without a request, at least 1; absent: none.
+  public var idleTimeout: UInt32 {
+    get {_idleTimeout ?? 0}
+    set {_idleTimeout = newValue}
+  }
+  /// Returns true if `idleTimeout` has been explicitly set.
+  public var hasIdleTimeout: Bool {self._idleTimeout != nil}
+  /// Clears the value of `idleTimeout`. Subsequent reads from it will return its default value.
+  public mutating func clearIdleTimeout() {self._idleTimeout = nil}
+
+  /// The cookie's Max-Age is the absolute timeout; else it ends with the browser's session.
+  public var isPermanent: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
-  fileprivate var _lifetime: UInt32? = nil
+  fileprivate var _absoluteTimeout: UInt32? = nil
+  fileprivate var _idleTimeout: UInt32? = nil
 }
 
 /// How requests to its targets are balanced, bounded, retried and refused. Resource name: namespace/name.
@@ -2794,7 +2808,7 @@ nonisolated extension Weft_Mesh_V1_RetryPolicy: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Weft_Mesh_V1_SessionPersistence: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".SessionPersistence"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}is_header\0\u{1}lifetime\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}is_header\0\u{3}absolute_timeout\0\u{3}idle_timeout\0\u{3}is_permanent\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2804,7 +2818,9 @@ nonisolated extension Weft_Mesh_V1_SessionPersistence: SwiftProtobuf.Message, Sw
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.isHeader) }()
-      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._lifetime) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._absoluteTimeout) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self._idleTimeout) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.isPermanent) }()
       default: break
       }
     }
@@ -2821,16 +2837,24 @@ nonisolated extension Weft_Mesh_V1_SessionPersistence: SwiftProtobuf.Message, Sw
     if self.isHeader != false {
       try visitor.visitSingularBoolField(value: self.isHeader, fieldNumber: 2)
     }
-    try { if let v = self._lifetime {
+    try { if let v = self._absoluteTimeout {
       try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
     } }()
+    try { if let v = self._idleTimeout {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 4)
+    } }()
+    if self.isPermanent != false {
+      try visitor.visitSingularBoolField(value: self.isPermanent, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Mesh_V1_SessionPersistence, rhs: Weft_Mesh_V1_SessionPersistence) -> Bool {
     if lhs.name != rhs.name {return false}
     if lhs.isHeader != rhs.isHeader {return false}
-    if lhs._lifetime != rhs._lifetime {return false}
+    if lhs._absoluteTimeout != rhs._absoluteTimeout {return false}
+    if lhs._idleTimeout != rhs._idleTimeout {return false}
+    if lhs.isPermanent != rhs.isPermanent {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -286,20 +286,6 @@ public struct LoadBalancer: Hashable, Sendable {
   }
 }
 
-/// Gateway API's SessionPersistence: by cookie, or by a header.
-public struct SessionPersistence: Hashable, Sendable {
-  public var name: String
-  public var isHeader: Bool
-  /// Seconds that the cookie lives; nil: the browser's session.
-  public var lifetime: UInt32?
-
-  public init(name: String, isHeader: Bool = false, lifetime: UInt32? = nil) {
-    self.name = name
-    self.isHeader = isHeader
-    self.lifetime = lifetime
-  }
-}
-
 /// What the proxy adds to requests and responses.
 public struct HeaderOptions: Hashable, Sendable {
   public var forwardedFor: Bool

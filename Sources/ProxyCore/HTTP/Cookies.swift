@@ -2,18 +2,25 @@
 public enum Cookies {
   /// The first cookie of that name, without the quotes that may stand around its value.
   public static func value(_ name: String, in head: HTTPHead) -> HTTPHead.Slice? {
+    first(name, in: head) { _ in true }
+  }
+
+  /// The first of that name whose value is wanted.
+  public static func first(
+    _ name: String, in head: HTTPHead, where isWanted: (HTTPHead.Slice) -> Bool
+  ) -> HTTPHead.Slice? {
     var index = head.index(of: "cookie")
     while let found = index {
-      if let slice = head.bytes.withUnsafeBytes({ value(name.utf8, $0, head.fields[found].value.range) }) {
-        return slice
-      }
+      let range = head.fields[found].value.range
+      if let slice = head.bytes.withUnsafeBytes({ first(name.utf8, $0, range, isWanted) }) { return slice }
       index = head.index(of: "cookie", from: found + 1)
     }
     return nil
   }
 
-  private static func value(
-    _ name: some Collection<UInt8>, _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>
+  private static func first(
+    _ name: some Collection<UInt8>, _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>,
+    _ isWanted: (HTTPHead.Slice) -> Bool
   ) -> HTTPHead.Slice? {
     var start = range.lowerBound
     while start < range.upperBound {
@@ -24,7 +31,8 @@ public enum Cookies {
         if value.count >= 2, bytes[value.lowerBound] == UInt8(ascii: "\""), bytes[end - 1] == UInt8(ascii: "\"") {
           value = value.lowerBound + 1..<end - 1
         }
-        return HTTPHead.Slice(value.lowerBound, value.count)
+        let slice = HTTPHead.Slice(value.lowerBound, value.count)
+        if isWanted(slice) { return slice }
       }
       start = end + 1
     }

@@ -30,33 +30,12 @@ public struct BalancedEndpoint: Sendable, Hashable {
   }
 }
 
-/// An endpoint's name in a cookie or header of session persistence: opaque to clients and the same on every node. It is
-/// no secret: who guesses one reaches an endpoint that the Service would have given anyway.
+/// An endpoint's address as sessions know it: the same on every node.
 public struct EndpointToken: Sendable, Hashable {
   public let value: UInt64
 
+  public init(value: UInt64) { self.value = value }
   public init(_ address: SocketAddress) { value = StableHash.hash(address) }
-
-  /// 16 hexadecimal digits in lower case, as written; nil for anything else.
-  public init?(_ text: some Collection<UInt8>) {
-    guard text.count == 16 else { return nil }
-    var value: UInt64 = 0
-    for byte in text {
-      switch byte {
-      case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt64(byte - UInt8(ascii: "0"))
-      case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | UInt64(byte - UInt8(ascii: "a") + 10)
-      default: return nil
-      }
-    }
-    self.value = value
-  }
-
-  public func write(to bytes: inout [UInt8]) {
-    for shift in stride(from: 60, through: 0, by: -4) {
-      let digit = UInt8(truncatingIfNeeded: value >> UInt64(shift)) & 15
-      bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-    }
-  }
 }
 
 /// A try that an endpoint has been given, from `EndpointSet.started` to `finished`, which each try meets once. It stays

@@ -37,6 +37,8 @@ struct RouteMatchEntry: Sendable {
   let path: Path
   let rank: Rank
   let rule: CompiledRule
+  /// In the rule.
+  let index: Int
   private let isUnconditional: Bool
   /// Empty: any.
   private let method: [UInt8]
@@ -44,8 +46,9 @@ struct RouteMatchEntry: Sendable {
   private let queryParameters: [RouteMatchValue]
 
   /// - Throws: what can't be read: such a match takes nothing.
-  init(_ match: RouteMatch, of rule: CompiledRule) throws(RegularExpressionError) {
+  init(_ match: RouteMatch, at index: Int, of rule: CompiledRule) throws(RegularExpressionError) {
     self.rule = rule
+    self.index = index
     var patternLength = 0
     switch match.path {
     case .exact(let text): path = .exact(Array(text.utf8))
@@ -75,9 +78,9 @@ struct RouteMatchEntry: Sendable {
     var entries: [RouteMatchEntry] = []
     for (index, rule) in route.rules.enumerated() {
       let compiled = CompiledRule(rule, index: index, of: route)
-      for match in rule.matches.isEmpty ? [RouteMatch()] : rule.matches {
+      for (place, match) in (rule.matches.isEmpty ? [RouteMatch()] : rule.matches).enumerated() {
         do throws(RegularExpressionError) {
-          entries.append(try RouteMatchEntry(match, of: compiled))
+          entries.append(try RouteMatchEntry(match, at: place, of: compiled))
         } catch {
           problems.append("\(route.id), rule \(index + 1): \(error)")
         }

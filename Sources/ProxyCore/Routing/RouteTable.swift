@@ -12,6 +12,8 @@ import MeshModel
 public final class RouteTable: Sendable {
   public struct Found: Sendable {
     public let rule: CompiledRule
+    /// Which of the rule's matches.
+    public let match: Int
     /// Bytes of the request's path that the match's prefix took, 0 for `/`; of an exact path or regular expression all
     /// of them.
     public let matchedPrefix: Int

@@ -126,7 +126,9 @@ enum TrafficText {
   }
 
   static func session(_ session: SessionPersistence) -> String {
-    "\(session.isHeader ? "header" : "cookie") \(clipped(session.name))" + (session.lifetime.map { ", \($0)s" } ?? "")
+    "\(session.isHeader ? "header" : "cookie") \(clipped(session.name))"
+      + (session.absoluteTimeout.map { ", \($0)s" } ?? "") + (session.idleTimeout.map { ", idle \($0)s" } ?? "")
+      + (session.isPermanent ? ", permanent" : "")
   }
 
   static func timeouts(_ timeouts: Timeouts) -> String {

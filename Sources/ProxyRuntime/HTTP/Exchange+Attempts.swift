@@ -8,7 +8,7 @@ extension Exchange {
     cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
     let now = worker.loop.now
     let index =
-      (tried.isEmpty ? cookie : nil).flatMap { cluster.endpoints.persistent($0) }
+      (tried.isEmpty ? session?.endpoint : nil).flatMap { cluster.endpoints.persistent($0) }
       ?? cluster.endpoints.choose(
         hash: balancingHash(cluster.policy.loadBalancer), excluding: tried, now: now, random: &worker.loop.random)
     guard let index else { return reply(503, .noHealthyUpstream) }
@@ -243,8 +243,8 @@ extension Exchange {
 
   /// A second try once the first takes longer than most, if the request is whole and may be sent twice.
   private func planHedge(_ plan: RulePlan) {
-    // The first try may have ended the request already.
-    guard isActive, attempt != nil, hedge == nil, hedgeAlarm == nil, let delay = plan.hedger?.delay,
+    // The first try may have ended the request already, and a session stays at its endpoint.
+    guard isActive, session == nil, attempt != nil, hedge == nil, hedgeAlarm == nil, let delay = plan.hedger?.delay,
       retry.isIdempotent
     else { return }
     hedgeAlarm = worker.loop.after(delay) { [weak self] in

@@ -1,3 +1,4 @@
+import Glibc
 import MeshModel
 import ProxyCore
 
@@ -25,17 +26,19 @@ extension Exchange {
     }
   }
 
-  /// The endpoint that the client's session is bound to, if it says one.
-  func readSession() {
-    guard let session = plan?.sessionPersistence else { return }
-    let value: HTTPHead.Slice?
-    if session.isHeader {
-      value = head.index(named: session.name.lowercased()).map { head.fields[$0].value }
-    } else {
-      value = Cookies.value(session.name, in: head)
+  /// The endpoint that the client's session is bound to, with any of the rule's backends: it goes before their weights
+  /// (GEP-1619, "Traffic Splitting").
+  func findSession(_ plan: RulePlan) {
+    guard let sessions = plan.sessions else { return }
+    session = sessions.find(in: head, now: unixTime) { backend, endpoint in
+      guard let cluster = plan.cluster(backend, worker), plan.rule?.backendFilters[backend].refusal.isEmpty != false
+      else { return false }
+      cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+      return cluster.endpoints.persistent(endpoint) != nil
     }
-    cookie = value.flatMap { slice in head.withBytes(of: slice) { EndpointToken($0) } }
   }
+
+  private var unixTime: UInt32 { UInt32(clamping: time(nil)) }
 
   private func setBalancerCookie(_ response: inout HTTPHead, _ attempt: Attempt) {
     guard let newCookie, let cluster = attempt.cluster else { return }
@@ -46,23 +49,14 @@ extension Exchange {
     }
   }
 
-  /// Tells a new client, or one whose endpoint is gone, which endpoint it has now.
+  /// Tells a new client, or one whose session has moved, ended or been used, what its session is now.
   func setSessionCookies(_ response: inout HTTPHead, _ attempt: Attempt) {
     setBalancerCookie(&response, attempt)
-    guard let session = plan?.sessionPersistence, let target = attempt.target else { return }
-    let token = EndpointToken(target.address)
-    guard cookie != token else { return }
-    var value: [UInt8] = []
-    if session.isHeader {
-      token.write(to: &value)
-      response.set(session.name, String(decoding: value, as: UTF8.self))
-      return
-    }
-    value += session.name.utf8
-    value.append(UInt8(ascii: "="))
-    token.write(to: &value)
-    if let lifetime = session.lifetime { value += "; Max-Age=\(lifetime)".utf8 }
-    value += "; Path=/; HttpOnly".utf8
-    response.append(name: "set-cookie".utf8, value: value)
+    guard let sessions = plan?.sessions, let target = attempt.target else { return }
+    let now = unixTime
+    guard let token = sessions.renewal(of: session, backend: backend ?? 0, address: target.address, now: now)
+    else { return }
+    let isSecure = head.first("x-forwarded-proto").map { head.equalsIgnoringCase($0, "https".utf8) } == true
+    sessions.write(token, to: &response, match: matchedBy, isSecure: isSecure, now: now)
   }
 }

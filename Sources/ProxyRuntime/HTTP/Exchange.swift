@@ -51,13 +51,16 @@ final class Exchange: Timed {
   var backoff: Alarm?
   /// Bytes of the request's path that the route's prefix took.
   var matchedPrefix = 0
+  /// Which of the rule's matches took it.
+  var matchedBy = 0
   var holdsRequestSlot: CircuitLimits?
   /// With the time at which it was taken.
   var holdsAdaptiveSlot: (limit: AdaptiveLimit, since: NanoTime)?
   var answeredAt: NanoTime?
   /// Of a retry that is under way.
   var holdsRetrySlot: CircuitLimits?
-  var cookie: EndpointToken?
+  /// That the request names.
+  var session: SessionKeeper.Bound?
 
   init(worker: Worker, downstream: any Downstream, client: HTTPClient) {
     self.worker = worker
@@ -87,6 +90,7 @@ final class Exchange: Timed {
     if let group = view.group {
       guard let found = group.match(head) else { return reply(404, .noRoute) }
       matchedPrefix = found.matchedPrefix
+      matchedBy = found.match
       plan = view.plan(for: found.rule)
     } else {
       plan = view.plan(for: nil)
@@ -100,19 +104,22 @@ final class Exchange: Timed {
   /// The filters, and then the first try.
   func route(_ plan: RulePlan) {
     guard !MaxForwards.isSpent(&head) else { return replyAsLast() }
-    // Before the filters, which may change these fields too.
+    // As the client sent it, before the filters.
+    findSession(plan)
+    // Before the filters too, which may change these fields.
     RequestHeaders.prepare(
       &head, clientAddress: client.address, version: downstream.version, options: plan.policy.headers,
       random: &worker.loop.random)
     if let rule = plan.rule {
       guard applyFilters(rule) else { return }
-      guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
+      guard let drawn = session?.backend ?? rule.backend(using: &worker.loop.random) else {
+        return reply(500, .noCluster)
+      }
       backend = drawn
       guard rule.rule.backends[drawn].invalid.isEmpty else { return reply(500, .noCluster) }
       guard rule.backendFilters[drawn].refusal.isEmpty else { return reply(500, .noCluster) }
       rule.backendFilters[drawn].applyToRequest(&head, matchedPrefix: matchedPrefix)
     }
-    readSession()
     retry = RetryState(
       policy: plan.retry ?? Self.defaultRetry, isIdempotent: RetryState.isIdempotent(head), deadline: deadline,
       waitsAtLeastBackoff: plan.rule?.rule.retry != nil)
@@ -235,7 +242,7 @@ final class Exchange: Timed {
     requestTrailers = nil
     backend = nil
     plan = nil
-    cookie = nil
+    session = nil
     staleTries = 0
     tried.removeAll(keepingCapacity: true)
   }

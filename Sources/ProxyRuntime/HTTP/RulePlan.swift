@@ -9,7 +9,8 @@ final class RulePlan {
   let requestTimeout: NanoTime
   let perTryTimeout: NanoTime
   let retry: RetryPolicy?
-  let sessionPersistence: SessionPersistence?
+  /// nil: requests have no sessions.
+  let sessions: SessionKeeper?
   let faults: FaultInjector?
   /// Of the faults whose condition is one.
   let faultPatterns: [RegularExpression?]
@@ -41,7 +42,10 @@ final class RulePlan {
     faults = policy.faults.isEmpty ? nil : FaultInjector(policy.faults)
     routeHash = Array((rule?.routeID ?? "").utf8).withUnsafeBytes { StableHash.hash($0) }
     retry = rule?.rule.retry ?? policy.retry
-    sessionPersistence = rule?.rule.sessionPersistence ?? policy.sessionPersistence
+    // A rule's sessions are its own also where a policy says how (GEP-1619).
+    sessions = (rule?.rule.sessionPersistence ?? policy.sessionPersistence).map {
+      SessionKeeper($0, rule: rule, service: view.service, port: view.port)
+    }
   }
 
   /// A backend's endpoints, as the present snapshot has them; nil where the backend is invalid.

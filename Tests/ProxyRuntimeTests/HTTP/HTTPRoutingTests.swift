@@ -7,25 +7,8 @@ import Testing
 @testable import ProxyRuntime
 
 extension RuntimeTests {
-  /// Where requests go: rules, mirrors, sessions, hashes, ejections.
+  /// Where requests go: rules, mirrors, hashes, ejections.
   @Suite struct HTTPRoutingTests {
-    /// Answers every request with a name until its listener is shut down.
-    private func serve(_ backend: TestSocket, as name: String, status: Int = 200) -> BackgroundResult<Void> {
-      inBackground {
-        while let socket = try? backend.accept() {
-          _ = inBackground {
-            let peer = HTTPPeer(socket)
-            while (try? peer.read()) != nil { try peer.respond(status, name) }
-          }
-        }
-      }
-    }
-
-    private func stop(_ backends: [TestSocket], _ serving: [BackgroundResult<Void>]) throws {
-      for backend in backends { shutdown(backend.fd, Int32(SHUT_RD)) }
-      for server in serving { try server.get() }
-    }
-
     @Test func aChangeHoldsFromTheNextRequestOn() throws {
       let lab = try HTTPLab(others: ["blue", "green"], routes: [.web([.to("blue")])])
       let client = try lab.connect()
@@ -165,69 +148,6 @@ extension RuntimeTests {
     }
 
     // MARK: Who serves whom
-
-    @Test func aSessionsCookieKeepsItsEndpoint() throws {
-      let lab = try HTTPLab(
-        backends: 4,
-        policies: [
-          .web {
-            $0.sessionPersistence = SessionPersistence(name: "sticky", lifetime: 60)
-            $0.loadBalancer = LoadBalancer(algorithm: .roundRobin)
-            $0.retry = RetryPolicy(attempts: 3)
-          }
-        ])
-      let serving = lab.backends.enumerated().map { serve($0.element, as: "b\($0.offset)") }
-      let client = try lab.connect()
-      try client.get()
-      let first = try client.read()
-      let cookie = try #require(first["set-cookie"])
-      #expect(cookie.hasPrefix("sticky=") && cookie.hasSuffix("; Max-Age=60; Path=/; HttpOnly"))
-      let pair = String(cookie.prefix { $0 != ";" })
-      for _ in 0..<12 {
-        try client.get("/", "Cookie: other=1; \(pair)")
-        let answer = try client.read()
-        #expect(answer.text == first.text && answer["set-cookie"] == nil)
-      }
-      // Others are spread.
-      var seen: Set<String> = []
-      for _ in 0..<8 {
-        try client.get("/", "Cookie: sticky=nonsense")
-        seen.insert(try client.read().text)
-      }
-      #expect(seen.count == 4)
-      // Its endpoint leaves: another one, and another cookie.
-      let index = try #require(Int(first.text.dropFirst()))
-      try lab.change { $0.removedWorkloads = ["shop/web-\(index)"] }
-      try client.get("/", "Cookie: \(pair)")
-      let moved = try client.read()
-      #expect(moved.text != first.text && moved["set-cookie"]?.hasPrefix("sticky=") == true)
-      client.close()
-      try stop(lab.backends, serving)
-      try lab.finish(threads: serving.count)
-    }
-
-    /// A session's endpoint that refuses connections isn't asked again and again.
-    @Test func aSessionWhoseEndpointIsDeadMovesOn() throws {
-      let lab = try HTTPLab(
-        backends: 1, dead: 1,
-        policies: [
-          .web { $0.sessionPersistence = SessionPersistence(name: "x-session", isHeader: true) }
-        ])
-      let serving = [serve(lab.backends[0], as: "alive")]
-      let dead = try lab.node.on { worker in
-        let endpoints = worker.snapshot.endpoints(of: HTTPLab.web)
-        return SocketAddress(endpoints[1].addresses[0], endpoints[1].targetPort(for: 80)!)
-      }
-      var token: [UInt8] = []
-      EndpointToken(dead).write(to: &token)
-      let client = try lab.connect()
-      try client.get("/", "X-Session: \(String(decoding: token, as: UTF8.self))")
-      let answer = try client.read()
-      #expect(answer.text == "alive" && answer["x-session"]?.isEmpty == false)
-      client.close()
-      try stop(lab.backends, serving)
-      try lab.finish(threads: serving.count)
-    }
 
     @Test func aHashByHeader() throws {
       let lab = try HTTPLab(
