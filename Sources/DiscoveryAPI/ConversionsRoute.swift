@@ -73,7 +73,7 @@ extension Weft_Mesh_V1_ValueMatch {
 }
 
 extension Route {
-  /// Checks every field: lists of at most 1,000, text of at most 1 KiB, times of at most an hour.
+  /// Checks every field: lists of at most 1,000, text of at most 1 KiB, times of at most 1193 h.
   public init(_ message: Weft_Mesh_V1_Route) throws(InvalidResource) {
     let check = Check(resource: "route \(message.namespace.prefix(63))/\(message.name.prefix(253))")
     let kind: Kind

@@ -123,7 +123,7 @@ struct RouteDecoder {
     }
     if let backoff = try fields["backoff"]?.gatewayDuration() {
       policy.backoff = backoff
-      policy.maximumBackoff = min(backoff * 10, 3_600_000)
+      policy.maximumBackoff = RetryPolicy.longestBackoff(from: backoff)
     }
     return policy
   }
