@@ -17,7 +17,7 @@ import Testing
           RouteMatch(
             path: .prefix("/b"), headers: [.init(name: "x-user", value: "tim")],
             queryParameters: [.init(name: "Page", value: "[0-9]+", isRegularExpression: true)], method: "GET"),
-          RouteMatch(path: .regularExpression("/c/.*")),
+          RouteMatch(path: .regularExpression("/c/.*"), serviceLength: 3, methodLength: 7),
         ],
         filters: [
           .requestHeaders(

@@ -475,6 +475,11 @@ public nonisolated struct Weft_Mesh_V1_RouteMatch: Sendable {
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Path: Equatable, Sendable {
+  /// Of a GRPCRoute's match: how long its service and its method are, by which it goes.
+  public var serviceCharacters: UInt32 = 0
+
+  public var methodCharacters: UInt32 = 0
+
     case exact(String)
     case prefix(String)
     case regularExpression(String)
@@ -2085,7 +2090,7 @@ nonisolated extension Weft_Mesh_V1_RouteRule: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteMatch"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{3}regular_expression\0\u{1}headers\0\u{3}query_parameters\0\u{1}method\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{3}regular_expression\0\u{1}headers\0\u{3}query_parameters\0\u{1}method\0\u{3}service_characters\0\u{3}method_characters\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2128,6 +2133,8 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
     // The use of inline closures is to circumvent an issue where the compiler
     // allocates stack space for every if/case branch local when no optimizations
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.serviceCharacters) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.methodCharacters) }()
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
     switch self.path {
@@ -2162,6 +2169,12 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
     if lhs.headers != rhs.headers {return false}
     if lhs.queryParameters != rhs.queryParameters {return false}
     if lhs.method != rhs.method {return false}
+    if self.serviceCharacters != 0 {
+      try visitor.visitSingularUInt32Field(value: self.serviceCharacters, fieldNumber: 7)
+    }
+    if self.methodCharacters != 0 {
+      try visitor.visitSingularUInt32Field(value: self.methodCharacters, fieldNumber: 8)
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2170,6 +2183,8 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
 nonisolated extension Weft_Mesh_V1_ValueMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ValueMatch"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}value\0\u{3}is_regular_expression\0")
+    if lhs.serviceCharacters != rhs.serviceCharacters {return false}
+    if lhs.methodCharacters != rhs.methodCharacters {return false}
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {

@@ -82,37 +82,40 @@ struct RouteTablePaths: Sendable {
     }
     let path = UnsafeRawBufferPointer(rebasing: all[..<end])
     let query = UnsafeRawBufferPointer(rebasing: all[min(end + 1, all.count)...])
-    if let place = exactPaths.find(hash: hash, path), let rule = first(of: exact[place], head, bytes, path, query) {
-      return RouteTable.Found(rule: rule, matchedPrefix: end)
+    if let place = exactPaths.find(hash: hash, path), let index = first(of: exact[place], head, bytes, path, query) {
+      return RouteTable.Found(rule: entries[index].rule, matchedPrefix: end)
     }
-    if expression >= 0, let rule = first(expressionsFrom: expression, head, bytes, path, query) {
-      return RouteTable.Found(rule: rule, matchedPrefix: end)
+    var matching: Int?
+    if expression >= 0 { matching = first(expressionsFrom: expression, head, bytes, path, query) }
+    if let matching, !entries[matching].isGRPC {
+      return RouteTable.Found(rule: entries[matching].rule, matchedPrefix: end)
     }
     if end > 0 { prefix = prefixPaths.find(hash: hash, path) ?? prefix }
     while prefix >= 0 {
-      if let rule = first(of: prefixes[prefix].list, head, bytes, path, query) {
-        return RouteTable.Found(rule: rule, matchedPrefix: prefixes[prefix].length)
+      if let index = first(of: prefixes[prefix].list, head, bytes, path, query) {
+        // A gRPC method alone is an expression, its service alone a prefix, which may go before it.
+        if let matching, !(entries[index].rank < entries[matching].rank) { break }
+        return RouteTable.Found(rule: entries[index].rule, matchedPrefix: prefixes[prefix].length)
       }
       prefix = prefixPaths.shorter(than: prefix)
     }
-    return nil
+    return matching.map { RouteTable.Found(rule: entries[$0].rule, matchedPrefix: end) }
   }
+
+  /// Of a list's entries the first that takes the request, as its place in `entries`.
 
   private func first(
     of list: List, _ head: HTTPHead, _ bytes: UnsafeRawBufferPointer, _ path: UnsafeRawBufferPointer,
     _ query: UnsafeRawBufferPointer
-  ) -> CompiledRule? {
+  ) -> Int? {
     entries.withUnsafeBufferPointer { entries in
       if list.index >= 0 {
         let place = indexes[list.index].first(head, bytes) {
           entries[list.range.lowerBound + $0].takes(head, bytes, path: path, query: query)
         }
-        return place.map { entries[list.range.lowerBound + $0].rule }
+        return place.map { list.range.lowerBound + $0 }
       }
-      for index in list.range where entries[index].takes(head, bytes, path: path, query: query) {
-        return entries[index].rule
-      }
-      return nil
+      return list.range.first { entries[$0].takes(head, bytes, path: path, query: query) }
     }
   }
 
@@ -120,7 +123,7 @@ struct RouteTablePaths: Sendable {
   private func first(
     expressionsFrom deepest: Int, _ head: HTTPHead, _ bytes: UnsafeRawBufferPointer, _ path: UnsafeRawBufferPointer,
     _ query: UnsafeRawBufferPointer
-  ) -> CompiledRule? {
+  ) -> Int? {
     entries.withUnsafeBufferPointer { entries in
       var best = Int.max
       var prefix = deepest
@@ -131,7 +134,7 @@ struct RouteTablePaths: Sendable {
         }
         prefix = expressionPaths.shorter(than: prefix)
       }
-      return best < .max ? entries[best].rule : nil
+      return best < .max ? best : nil
     }
   }
 }
