@@ -192,7 +192,9 @@ func routeYAML(_ kind: String, _ spec: String) -> String {
     let extensionRef = try decodeRoute(
       routeYAML("  rules: [{filters: [{type: ExtensionRef, extensionRef: {group: a, kind: B, name: c}}]}]"))
     #expect(
-      extensionRef.rejection == Finding("UnsupportedValue", "filters of the type ExtensionRef are not supported"))
+      extensionRef.rejection
+        == Finding(
+          "UnsupportedValue", "spec.rules[0].filters[0].type: filters of the type ExtensionRef are not supported"))
     let both = try decodeRoute(
       routeYAML(
         "  rules: [{filters: [{type: RequestRedirect, requestRedirect: {}}, {type: URLRewrite, urlRewrite: {}}]}]"))

@@ -99,8 +99,10 @@ final class Exchange: Timed {
       guard let drawn = rule.backend(using: &worker.loop.random) else { return reply(500, .noCluster) }
       backend = drawn
       guard rule.rule.backends[drawn].invalid.isEmpty else { return reply(500, .noCluster) }
-      guard rule.backendFilters[drawn].refusal.isEmpty else { return reply(500, .noCluster) }
-      rule.backendFilters[drawn].applyToRequest(&head, matchedPrefix: matchedPrefix)
+      let filters = rule.backendFilters[drawn]
+      guard filters.refusal.isEmpty else { return reply(500, .noCluster) }
+      filters.applyToRequest(&head, matchedPrefix: matchedPrefix)
+      copy(to: filters.mirrors)
     }
     readSession()
     RequestHeaders.prepare(
@@ -138,7 +140,7 @@ final class Exchange: Timed {
       return false
     }
     filters.applyToRequest(&head, matchedPrefix: matchedPrefix)
-    for mirror in filters.mirrors where mirror.takes(draw: worker.loop.random.next()) { copy(to: mirror.mirror) }
+    copy(to: filters.mirrors)
     return true
   }
 
