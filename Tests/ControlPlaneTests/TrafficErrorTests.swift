@@ -131,6 +131,10 @@ private let routes: [Mistake] = [
   Mistake("gRPC path", grpc("matches: [{path: {value: /}}]"), "matches[0].path: is not a known field"),
   Mistake("TCP without rules", routeYAML("TCPRoute", ""), "TCPRoute shop/r: spec: has no rules"),
   Mistake("TCP host", routeYAML("TCPRoute", "  hostnames: [a]"), "spec.hostnames: is not a known field"),
+  Mistake(
+    "TCP with two rules",
+    routeYAML("TCPRoute", "  rules: [{backendRefs: [{name: a, port: 1}]}, {backendRefs: [{name: b, port: 1}]}]"),
+    "spec.rules[1]: a TCPRoute has one rule"),
   Mistake("TLS without a backend", routeYAML("TLSRoute", "  rules: [{name: a}]"), "spec.rules[0]: has no backendRefs"),
   Mistake(
     "grant",

@@ -26,6 +26,9 @@ struct RouteDecoder {
     }
     let rules = try spec["rules"]?.list(upTo: Self.maximumRules) ?? []
     guard isHTTP || !rules.isEmpty else { throw (spec["rules"] ?? spec.parent).problem("has no rules") }
+    guard isHTTP || rules.count == 1 else {
+      throw rules[1].problem("a \(kind.objectKind) has one rule: nothing tells the connections of a second one apart")
+    }
     var names: Set<String> = []
     for field in rules {
       let rule = try decodeRule(field, into: &route)
@@ -82,10 +85,10 @@ struct RouteDecoder {
     for field in backends {
       rule.backends.append(try backend(field, of: rule, &filters))
     }
+    route.rejection = route.rejection ?? filters.rejection
     if rule.filters.contains(where: \.isRedirect), let backend = backends.first {
       throw backend.problem("a rule that redirects has no backends")
     }
-    route.rejection = route.rejection ?? filters.rejection
     guard isHTTP || !rule.backends.isEmpty else { throw field.problem("has no backendRefs") }
     try decodeBehaviour(fields, into: &rule)
     return rule

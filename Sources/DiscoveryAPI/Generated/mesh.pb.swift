@@ -273,6 +273,9 @@ public nonisolated struct Weft_Mesh_V1_Service: Sendable {
 
   public var publishNotReadyAddresses: Bool = false
 
+  /// The client's address decides which endpoint it meets.
+  public var clientAffinity: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -472,14 +475,14 @@ public nonisolated struct Weft_Mesh_V1_RouteMatch: Sendable {
   /// Empty: any.
   public var method: String = String()
 
-  public var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  public nonisolated enum OneOf_Path: Equatable, Sendable {
   /// Of a GRPCRoute's match: how long its service and its method are, by which it goes.
   public var serviceCharacters: UInt32 = 0
 
   public var methodCharacters: UInt32 = 0
 
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Path: Equatable, Sendable {
     case exact(String)
     case prefix(String)
     case regularExpression(String)
@@ -1737,7 +1740,7 @@ nonisolated extension Weft_Mesh_V1_PortMapping: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Service"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{1}addresses\0\u{1}ports\0\u{3}publish_not_ready_addresses\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{1}addresses\0\u{1}ports\0\u{3}publish_not_ready_addresses\0\u{3}client_affinity\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1750,6 +1753,7 @@ nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeRepeatedBytesField(value: &self.addresses) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.ports) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.publishNotReadyAddresses) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.clientAffinity) }()
       default: break
       }
     }
@@ -1771,6 +1775,9 @@ nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf
     if self.publishNotReadyAddresses != false {
       try visitor.visitSingularBoolField(value: self.publishNotReadyAddresses, fieldNumber: 5)
     }
+    if self.clientAffinity != false {
+      try visitor.visitSingularBoolField(value: self.clientAffinity, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1780,6 +1787,7 @@ nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.addresses != rhs.addresses {return false}
     if lhs.ports != rhs.ports {return false}
     if lhs.publishNotReadyAddresses != rhs.publishNotReadyAddresses {return false}
+    if lhs.clientAffinity != rhs.clientAffinity {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2125,6 +2133,8 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.queryParameters) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.method) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.serviceCharacters) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.methodCharacters) }()
       default: break
       }
     }
@@ -2133,8 +2143,6 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
     // The use of inline closures is to circumvent an issue where the compiler
     // allocates stack space for every if/case branch local when no optimizations
-      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.serviceCharacters) }()
-      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.methodCharacters) }()
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
     switch self.path {
@@ -2161,6 +2169,12 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
     if !self.method.isEmpty {
       try visitor.visitSingularStringField(value: self.method, fieldNumber: 6)
     }
+    if self.serviceCharacters != 0 {
+      try visitor.visitSingularUInt32Field(value: self.serviceCharacters, fieldNumber: 7)
+    }
+    if self.methodCharacters != 0 {
+      try visitor.visitSingularUInt32Field(value: self.methodCharacters, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2169,12 +2183,8 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
     if lhs.headers != rhs.headers {return false}
     if lhs.queryParameters != rhs.queryParameters {return false}
     if lhs.method != rhs.method {return false}
-    if self.serviceCharacters != 0 {
-      try visitor.visitSingularUInt32Field(value: self.serviceCharacters, fieldNumber: 7)
-    }
-    if self.methodCharacters != 0 {
-      try visitor.visitSingularUInt32Field(value: self.methodCharacters, fieldNumber: 8)
-    }
+    if lhs.serviceCharacters != rhs.serviceCharacters {return false}
+    if lhs.methodCharacters != rhs.methodCharacters {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2183,8 +2193,6 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
 nonisolated extension Weft_Mesh_V1_ValueMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ValueMatch"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}value\0\u{3}is_regular_expression\0")
-    if lhs.serviceCharacters != rhs.serviceCharacters {return false}
-    if lhs.methodCharacters != rhs.methodCharacters {return false}
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {

@@ -97,7 +97,11 @@ extension Worker {
     session.idleTimeout = policy.idleTimeout
     session.connectTimeout = policy.connectTimeout
     first.withUnsafeBytes { session.begin(with: $0, hasEnded: hasEnded) }
-    dial(session, among: endpoints, attemptsLeft: Self.attempts)
+    let isOwn = service == client.service && port == client.port
+    let destination = isOwn ? traffic : snapshot.traffic(of: service, port: port)
+    let balancer = destination?.policy(client: client.identity, routeID: nil).loadBalancer
+    let isBound = balancer.map(ClientAffinity.holds) == true
+    dial(session, among: endpoints, attemptsLeft: Self.attempts, boundTo: isBound ? client.address.ip : nil)
   }
 
   private func refuse(_ stream: any ByteStream, _ facts: Session.Facts, _ reason: String) {

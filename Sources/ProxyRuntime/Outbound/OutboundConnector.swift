@@ -75,8 +75,13 @@ extension Worker {
   }
 
   /// Chooses an endpoint and connects; on failure tries the others, a bounded number of times.
-  func dial(_ session: Session, among endpoints: [OutboundRoute.Endpoint], attemptsLeft: Int) {
-    guard let choice = balancer.choose(from: endpoints.map(\.address), using: &loop.random) else {
+  /// - Parameter client: the address that decides; nil: the balancer does.
+  func dial(
+    _ session: Session, among endpoints: [OutboundRoute.Endpoint], attemptsLeft: Int, boundTo client: IPAddress? = nil
+  ) {
+    let addresses = endpoints.map(\.address)
+    let bound = client.flatMap { ClientAffinity.choose(from: addresses, for: $0) }
+    guard let choice = bound ?? balancer.choose(from: addresses, using: &loop.random) else {
       return give(up: session, .tunnel("no endpoint answered"))
     }
     let endpoint = endpoints[choice]
@@ -97,7 +102,7 @@ extension Worker {
       others.remove(at: choice)
       guard attemptsLeft > 1, !others.isEmpty else { return give(up: session, failure) }
       session.runOnClose()
-      dial(session, among: others, attemptsLeft: attemptsLeft - 1)
+      dial(session, among: others, attemptsLeft: attemptsLeft - 1, boundTo: client)
     }
   }
 
