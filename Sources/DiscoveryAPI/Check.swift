@@ -8,9 +8,6 @@ struct Check {
   static let maximumText = 1024
   /// Bytes of a header's value, as the Gateway API has it.
   static let maximumValue = 4096
-  /// Milliseconds: one hour.
-  static let maximumTime: UInt32 = 3_600_000
-
   let resource: String
 
   func error(_ field: String, _ reason: String) -> InvalidResource {
@@ -59,9 +56,9 @@ struct Check {
     return value
   }
 
-  /// Milliseconds, up to an hour.
+  /// Milliseconds, up to `TrafficTime.maximum`.
   func time(_ value: UInt32, _ field: @autoclosure () -> String) throws(InvalidResource) -> UInt32 {
-    try number(value, 0...Self.maximumTime, field())
+    try number(value, 0...TrafficTime.maximum, field())
   }
 
   /// Bounded, and without control characters (RFC 9110 §5.5): it may become part of a message's head.

@@ -96,6 +96,7 @@ extension Weft_Mesh_V1_Service {
     name = service.key.name
     addresses = service.addresses.map { .init($0.bytes) }
     publishNotReadyAddresses = service.publishNotReadyAddresses
+    clientAffinity = service.hasClientAffinity
     ports = service.ports.map { port in
       .with {
         $0.port = UInt32(port.port)
@@ -124,7 +125,7 @@ extension Service {
     }
     self.init(
       key: key, addresses: try check.addresses(message.addresses.map { Array($0) }), ports: ports,
-      publishNotReadyAddresses: message.publishNotReadyAddresses)
+      publishNotReadyAddresses: message.publishNotReadyAddresses, hasClientAffinity: message.clientAffinity)
   }
 }
 

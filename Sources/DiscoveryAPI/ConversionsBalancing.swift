@@ -142,11 +142,11 @@ extension Check {
   func outlierDetection(_ message: Weft_Mesh_V1_OutlierDetection) throws(InvalidResource) -> OutlierDetection {
     OutlierDetection(
       consecutiveErrors: message.consecutiveErrors,
-      interval: try number(message.interval, 1...Self.maximumTime, "outlier_detection.interval"),
+      interval: try number(message.interval, 1...TrafficTime.maximum, "outlier_detection.interval"),
       baseEjectionTime: try number(
-        message.baseEjectionTime, 1...Self.maximumTime, "outlier_detection.base_ejection_time"),
+        message.baseEjectionTime, 1...TrafficTime.maximum, "outlier_detection.base_ejection_time"),
       maximumEjectionTime: try number(
-        message.maximumEjectionTime, 1...Self.maximumTime, "outlier_detection.maximum_ejection_time"),
+        message.maximumEjectionTime, 1...TrafficTime.maximum, "outlier_detection.maximum_ejection_time"),
       maximumEjectionPercent: try number(
         message.maximumEjectionPercent, 0...100, "outlier_detection.maximum_ejection_percent"),
       successRateDeviation: try number(

@@ -77,7 +77,7 @@ extension Weft_Mesh_V1_TrafficPolicy {
 }
 
 extension TrafficPolicy {
-  /// Checks every field: lists of at most 1,000, text of at most 1 KiB, times of at most an hour.
+  /// Checks every field: lists of at most 1,000, text of at most 1 KiB, times of at most 1193 h.
   public init(_ message: Weft_Mesh_V1_TrafficPolicy) throws(InvalidResource) {
     let check = Check(resource: "policy \(message.namespace.prefix(63))/\(message.name.prefix(253))")
     try check(DNSName.isLabel(message.namespace), "namespace", "is not a DNS label")
@@ -171,9 +171,9 @@ extension Check {
   fileprivate func retryBudget(_ message: Weft_Mesh_V1_RetryBudget) throws(InvalidResource) -> RetryBudget {
     RetryBudget(
       percent: try number(message.percent, 0...100, "retry_budget.percent"),
-      interval: try number(message.interval, 1...Self.maximumTime, "retry_budget.interval"),
+      interval: try number(message.interval, 1...TrafficTime.maximum, "retry_budget.interval"),
       minimumRate: try number(message.minimumRate, 0...1_000_000, "retry_budget.minimum_rate"),
-      minimumInterval: try number(message.minimumInterval, 1...Self.maximumTime, "retry_budget.minimum_interval"))
+      minimumInterval: try number(message.minimumInterval, 1...TrafficTime.maximum, "retry_budget.minimum_interval"))
   }
 
   fileprivate func rateLimit(_ message: Weft_Mesh_V1_RateLimit) throws(InvalidResource) -> RateLimit {
@@ -189,7 +189,7 @@ extension Check {
         }
       },
       requests: try number(message.requests, 1...UInt32(Int32.max), "rate_limits.requests"),
-      interval: try number(message.interval, 1...Self.maximumTime, "rate_limits.interval"),
+      interval: try number(message.interval, 1...TrafficTime.maximum, "rate_limits.interval"),
       burst: try number(message.burst, 1...UInt32(Int32.max), "rate_limits.burst"))
   }
 

@@ -60,6 +60,8 @@ extension Weft_Mesh_V1_RouteMatch {
     headers = match.headers.map { Weft_Mesh_V1_ValueMatch($0) }
     queryParameters = match.queryParameters.map { Weft_Mesh_V1_ValueMatch($0) }
     method = match.method
+    serviceCharacters = match.serviceLength
+    methodCharacters = match.methodLength
   }
 }
 
@@ -73,7 +75,7 @@ extension Weft_Mesh_V1_ValueMatch {
 }
 
 extension Route {
-  /// Checks every field: lists of at most 1,000, text of at most 1 KiB, times of at most an hour.
+  /// Checks every field: lists of at most 1,000, text of at most 1 KiB, times of at most 1193 h.
   public init(_ message: Weft_Mesh_V1_Route) throws(InvalidResource) {
     let check = Check(resource: "route \(message.namespace.prefix(63))/\(message.name.prefix(253))")
     let kind: Kind
@@ -138,7 +140,8 @@ extension Check {
         try self(!parameter.name.isEmpty, "rules.matches.query_parameters.name", "is empty")
         return try self.value(parameter, "rules.matches.query_parameters")
       },
-      method: message.method.isEmpty ? "" : try token(message.method, "rules.matches.method"))
+      method: message.method.isEmpty ? "" : try token(message.method, "rules.matches.method"),
+      serviceLength: message.serviceCharacters, methodLength: message.methodCharacters)
   }
 
   private func absolutePath(_ value: String) throws(InvalidResource) -> String {

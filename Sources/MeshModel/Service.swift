@@ -32,6 +32,8 @@ public struct Service: Hashable, Sendable, Identifiable {
   public var ports: [Port]
   /// DNS answers with unready endpoints too.
   public var publishNotReadyAddresses: Bool
+  /// `sessionAffinity: ClientIP`: a client's address decides which endpoint it meets.
+  public var hasClientAffinity: Bool
 
   public var id: ServiceKey { key }
   public var isHeadless: Bool { addresses.isEmpty }
@@ -54,10 +56,14 @@ public struct Service: Hashable, Sendable, Identifiable {
 
   public enum Transport: UInt8, Hashable, Sendable { case tcp, udp }
 
-  public init(key: ServiceKey, addresses: [IPAddress], ports: [Port], publishNotReadyAddresses: Bool = false) {
+  public init(
+    key: ServiceKey, addresses: [IPAddress], ports: [Port], publishNotReadyAddresses: Bool = false,
+    hasClientAffinity: Bool = false
+  ) {
     self.key = key
     self.addresses = addresses
     self.ports = ports
     self.publishNotReadyAddresses = publishNotReadyAddresses
+    self.hasClientAffinity = hasClientAffinity
   }
 }

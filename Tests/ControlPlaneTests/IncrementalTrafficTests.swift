@@ -27,7 +27,10 @@ private struct TrafficWorld {
       let ports: [ServiceObject.Port] = [80, 81].prefix(pick([1, 2])).map {
         .init(port: $0, name: "p\($0)", target: .number($0))
       }
-      return .service(ServiceObject(isExternalName: pick([true, false, false, false]), ports: ports))
+      return .service(
+        ServiceObject(
+          isExternalName: pick([true, false, false, false]), ports: ports,
+          hasClientAffinity: pick([true, false, false])))
     case .referenceGrant:
       return .referenceGrant(
         ReferenceGrantObject(
@@ -56,7 +59,11 @@ private struct TrafficWorld {
         RouteObject(
           kind: key.kind.route!, created: pick([1, 2, 3]), parents: parents,
           hostnames: pick([[], ["x.com"], ["*.com"], ["y.org"]]),
-          rules: [RouteRule(filters: filters, backends: [.init(service: serviceKey(), port: pick([80, 81]))])]))
+          rules: [
+            RouteRule(
+              filters: filters, backends: [.init(service: serviceKey(), port: pick([80, 81]))],
+              sessionPersistence: pick([nil, nil, SessionPersistence(name: "s")]))
+          ]))
     }
   }
 

@@ -194,6 +194,19 @@ func routeYAML(_ kind: String, _ spec: String) -> String {
     #expect(route.kind == .grpc && route.rules[0].matches.map(\.path) == [path])
   }
 
+  /// By which GRPCRoutes go before each other.
+  @Test(arguments: [
+    ("{method: {service: a.B, method: Cd}}", 3, 2), ("{method: {service: a.B}}", 3, 0),
+    ("{method: {method: Cd}}", 0, 2), ("{method: {type: RegularExpression, service: \"a|b\"}}", 3, 0),
+    ("{method: {type: RegularExpression, service: a, method: \"c.*\"}}", 1, 3),
+    ("{headers: [{name: X, value: y}]}", 0, 0),
+  ])
+  func lengthsOfGRPCMatches(_ yaml: String, _ service: UInt32, _ method: UInt32) throws {
+    let route = try decodeRoute(
+      routeYAML("GRPCRoute", "  rules: [{matches: [\(yaml)], backendRefs: [{name: v1, port: 80}]}]"))
+    #expect(route.rules[0].matches.map { [$0.serviceLength, $0.methodLength] } == [[service, method]])
+  }
+
   @Test(arguments: ["v1", "v1alpha2", "v1alpha3"])
   func streamRoutes(_ version: String) throws {
     for (name, kind) in [("TCPRoute", Route.Kind.tcp), ("TLSRoute", .tls)] {
@@ -209,7 +222,9 @@ func routeYAML(_ kind: String, _ spec: String) -> String {
     let extensionRef = try decodeRoute(
       routeYAML("  rules: [{filters: [{type: ExtensionRef, extensionRef: {group: a, kind: B, name: c}}]}]"))
     #expect(
-      extensionRef.rejection == Finding("UnsupportedValue", "filters of the type ExtensionRef are not supported"))
+      extensionRef.rejection
+        == Finding(
+          "UnsupportedValue", "spec.rules[0].filters[0].type: filters of the type ExtensionRef are not supported"))
     let both = try decodeRoute(
       routeYAML(
         "  rules: [{filters: [{type: RequestRedirect, requestRedirect: {}}, {type: URLRewrite, urlRewrite: {}}]}]"))

@@ -108,8 +108,11 @@ private let routes: [Mistake] = [
     "spec.rules[0].timeouts.request: \"1.5s\" is not a duration of the Gateway API"),
   Mistake("no unit", http("timeouts: {request: 10}"), "timeouts.request: 10 is not a duration"),
   Mistake(
-    "too long", http("timeouts: {request: 1h1s}"),
-    "timeouts.request: 1h1s is out of range: 1ms to 1h, or 0s to turn it off"),
+    "too long", http("timeouts: {request: 1193h1ms}"),
+    "timeouts.request: 1193h1ms is out of range: 1ms to 1193h, or 0s to turn it off"),
+  Mistake(
+    "longest of GEP-2257", http("timeouts: {request: 99999h99999m99999s99999ms}"),
+    "timeouts.request: 99999h99999m99999s99999ms is out of range: 1ms to 1193h"),
   Mistake(
     "try longer than all", http("timeouts: {request: 1s, backendRequest: 2s}"),
     "timeouts.backendRequest: is longer than the request's timeout"),
@@ -134,6 +137,10 @@ private let routes: [Mistake] = [
   Mistake("gRPC path", grpc("matches: [{path: {value: /}}]"), "matches[0].path: is not a known field"),
   Mistake("TCP without rules", routeYAML("TCPRoute", ""), "TCPRoute shop/r: spec: has no rules"),
   Mistake("TCP host", routeYAML("TCPRoute", "  hostnames: [a]"), "spec.hostnames: is not a known field"),
+  Mistake(
+    "TCP with two rules",
+    routeYAML("TCPRoute", "  rules: [{backendRefs: [{name: a, port: 1}]}, {backendRefs: [{name: b, port: 1}]}]"),
+    "spec.rules[1]: a TCPRoute has one rule"),
   Mistake("TLS without a backend", routeYAML("TLSRoute", "  rules: [{name: a}]"), "spec.rules[0]: has no backendRefs"),
   Mistake(
     "grant",
@@ -166,13 +173,13 @@ private let policies: [Mistake] = [
   Mistake("client", policyYAML("  clients: [{}]"), "spec.clients[0]: has no namespace and no serviceAccount"),
   Mistake("unknown field", policyYAML("  timeout: {}"), "spec.timeout: is not a known field; did you mean timeouts?"),
   Mistake(
-    "duration", policyYAML("  timeouts:\n    request: 61m"),
-    "a.yaml:7:14: TrafficPolicy shop/p: spec.timeouts.request: 61m is out of range: 1ms to 1h"),
+    "duration", policyYAML("  timeouts:\n    request: 1194h"),
+    "a.yaml:7:14: TrafficPolicy shop/p: spec.timeouts.request: 1194h is out of range: 1ms to 1193h"),
   Mistake(
     "microseconds", policyYAML("  timeouts: {connect: 10us}"),
     "spec.timeouts.connect: \"10us\" is not a duration such as"),
   Mistake("below a millisecond", policyYAML("  timeouts: {connect: 0.1ms}"), "0.1ms is out of range"),
-  Mistake("zero interval", policyYAML("  retryBudget: {interval: 0s}"), "interval: 0s is out of range: 1ms to 1h"),
+  Mistake("zero interval", policyYAML("  retryBudget: {interval: 0s}"), "interval: 0s is out of range: 1ms to 1193h"),
   Mistake("percent", policyYAML("  retryBudget: {percent: 100.5}"), "percent: 100.5 is not a percentage from 0 to 100"),
   Mistake("half a percent", policyYAML("  retryBudget: {percent: 0.5%}"), "percent: 0.5% is finer than 1.0 per cent"),
   Mistake(

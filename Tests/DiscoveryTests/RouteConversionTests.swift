@@ -17,7 +17,7 @@ import Testing
           RouteMatch(
             path: .prefix("/b"), headers: [.init(name: "x-user", value: "tim")],
             queryParameters: [.init(name: "Page", value: "[0-9]+", isRegularExpression: true)], method: "GET"),
-          RouteMatch(path: .regularExpression("/c/.*")),
+          RouteMatch(path: .regularExpression("/c/.*"), serviceLength: 3, methodLength: 7),
         ],
         filters: [
           .requestHeaders(
@@ -38,7 +38,7 @@ import Testing
           RouteBackend(service: service, port: 80, weight: 0, filters: [.rewrite(Rewrite(hostname: "v1"))]),
           RouteBackend(service: .init(namespace: "", name: ""), port: 0, weight: 1_000_000, invalid: "InvalidKind"),
         ],
-        requestTimeout: 0, backendRequestTimeout: 3_600_000,
+        requestTimeout: 0, backendRequestTimeout: TrafficTime.maximum,
         retry: RetryPolicy(attempts: 0, statuses: [503], grpcStatuses: [], onReset: false, backoff: 0),
         sessionPersistence: SessionPersistence(
           name: "s", absoluteTimeout: 1, idleTimeout: UInt32(Int32.max), isPermanent: true)),
@@ -83,7 +83,7 @@ import Testing
     ("rules.filters.cors.allow_origins", { $0.rules[0].filters[7].cors.allowOrigins = [""] }),
     ("rules.backends.service", { $0.rules[0].backends[0].service = "/" }),
     ("rules.backends.weight", { $0.rules[0].backends[0].weight = 1_000_001 }),
-    ("rules.request_timeout", { $0.rules[0].requestTimeout = 3_600_001 }),
+    ("rules.request_timeout", { $0.rules[0].requestTimeout = TrafficTime.maximum + 1 }),
     ("rules.retry.attempts", { $0.rules[0].retry.attempts = 21 }),
     ("rules.retry.grpc_statuses", { $0.rules[0].retry.grpcStatuses = [17] }),
     ("rules.retry.buffer_limit", { $0.rules[0].retry.bufferLimit = 2 << 20 }),
@@ -159,7 +159,7 @@ import Testing
     ("load_balancer.algorithm", { $0.loadBalancer.algorithm = nil }),
     ("load_balancer.ring_hash", { $0.loadBalancer.ringHash = .init() }),
     ("load_balancer.maglev.header", { $0.loadBalancer.maglev = .with { $0.header = "X" } }),
-    ("load_balancer.slow_start", { $0.loadBalancer.slowStart = 3_600_001 }),
+    ("load_balancer.slow_start", { $0.loadBalancer.slowStart = TrafficTime.maximum + 1 }),
     ("timeouts.per_try", { $0.timeouts.perTry = .max }), ("retry.attempts", { $0.retry.attempts = 21 }),
     ("retry.statuses", { $0.retry.statuses = [99] }), ("retry_budget.percent", { $0.retryBudget.percent = 101 }),
     ("hedging.percentile", { $0.hedging.percentile = 100 }),

@@ -110,7 +110,7 @@ struct MeshCompiler: Sendable {
     dirty.services.insert(name)
     touchEndpoints(of: name, selector: old?.selector ?? [:], &dirty)
     touchEndpoints(of: name, selector: new?.selector ?? [:], &dirty)
-    if old?.ports != new?.ports || old?.isExternalName != new?.isExternalName { traffic.touch(service: name) }
+    if old?.concernsRoutes(as: new) != true { traffic.touch(service: name) }
   }
 
   private mutating func set(node new: NodeObject?, _ name: String, _ dirty: inout Dirty) {

@@ -11,13 +11,19 @@ struct RouteCompiler {
     var statuses: [ParentStatus]
   }
 
-  /// - Parameter losses: for parents of which another route is in the way.
-  func compile(_ key: ObjectKey, _ object: RouteObject, losses: [Int: Finding]) -> Result {
+  /// - Parameter verdicts: for parents of which another route is in the way.
+  func compile(_ key: ObjectKey, _ object: RouteObject, _ verdicts: [Int: RouteConflicts.Verdict]) -> Result {
     let (rules, unresolved) = resolve(object, in: key.name.namespace)
     var parents: [Route.Parent] = []
     var statuses: [ParentStatus] = []
     for (index, parent) in object.parents.enumerated() {
-      var finding = object.rejection ?? losses[index]
+      var finding = rejection(of: object, at: parent)
+      var note = ""
+      switch verdicts[index] {
+      case .lost(let loss): finding = finding ?? loss
+      case .partly(let text): note = text
+      case nil: break
+      }
       switch resolve(parent) {
       case .success(let port):
         let accepted = Route.Parent(service: parent.service.key, port: port)
@@ -28,7 +34,7 @@ struct RouteCompiler {
         ParentStatus(
           namespace: parent.namespace, name: parent.name, sectionName: parent.sectionName, port: parent.port,
           conditions: [
-            ObjectCondition("Accepted", finding, otherwise: "Accepted"),
+            ObjectCondition("Accepted", finding, otherwise: "Accepted", note: note),
             ObjectCondition("ResolvedRefs", unresolved, otherwise: "ResolvedRefs"),
           ]))
     }
@@ -37,6 +43,20 @@ struct RouteCompiler {
       kind: object.kind, namespace: key.name.namespace, name: key.name.name, created: object.created,
       parents: parents, hostnames: object.hostnames, rules: rules)
     return Result(route: route, statuses: statuses)
+  }
+
+  /// Why it can't be accepted whatever other routes there are. A Service that binds clients to endpoints by their
+  /// addresses can't bind them by sessions too (GEP-1619).
+  func rejection(of object: RouteObject, at parent: RouteObject.Parent) -> Finding? {
+    if let rejection = object.rejection { return rejection }
+    for (index, rule) in object.rules.enumerated() where rule.sessionPersistence != nil {
+      let names = [parent.service] + rule.backends.map { ObjectName($0.service.namespace, $0.service.name) }
+      guard let name = names.first(where: { services[$0]?.hasClientAffinity == true }) else { continue }
+      return Finding(
+        "UnsupportedValue",
+        "spec.rules[\(index)].sessionPersistence: the Service \(name) has sessionAffinity: ClientIP, which excludes it")
+    }
+    return nil
   }
 
   enum Port {

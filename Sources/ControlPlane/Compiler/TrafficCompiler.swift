@@ -22,7 +22,7 @@ struct TrafficCompiler: Sendable {
     if (old == nil) != (new == nil) { dirtyPolicies.formUnion(store.policiesByTarget[.route(key.routeID)] ?? []) }
   }
 
-  /// Routes of one kind leave each other alone, except for TCPRoutes; of several kinds, who wins may turn for all.
+  /// HTTPRoutes, and GRPCRoutes, leave each other alone; of other or several kinds, who wins may turn for all.
   private mutating func touchRivals(of route: RouteObject?) {
     for service in Set((route?.parents ?? []).map(\.service)) {
       let rivals = store.routesByParent[service] ?? []
@@ -52,9 +52,13 @@ struct TrafficCompiler: Sendable {
     for target in policy?.targets ?? [] { dirtyPolicies.formUnion(store.policiesByTarget[target.kind] ?? []) }
   }
 
-  /// The Service came, went or has other ports.
+  /// The Service came, went, or has other ports or another affinity.
   mutating func touch(service name: ObjectName) {
-    dirtyRoutes.formUnion(store.routesByService[name] ?? [])
+    for key in store.routesByService[name] ?? [] {
+      dirtyRoutes.insert(key)
+      // Whether it may hold at all can depend on a backend: then others win or lose.
+      touchRivals(of: store.routes[key])
+    }
     dirtyPolicies.formUnion(store.policiesByTarget[.service(name.key)] ?? [])
   }
 
@@ -73,16 +77,16 @@ struct TrafficCompiler: Sendable {
   }
 
   private mutating func compileRoutes(_ compiler: RouteCompiler, _ delta: inout MeshDelta) {
-    var losses: [ObjectName: [ObjectKey: [Int: Finding]]] = [:]
+    var verdicts: [ObjectName: RouteConflicts.Verdicts] = [:]
     for key in dirtyRoutes {
       var result = RouteCompiler.Result(route: nil, statuses: [])
       if let object = store.routes[key] {
-        var own: [Int: Finding] = [:]
+        var own: [Int: RouteConflicts.Verdict] = [:]
         for service in Set(object.parents.map(\.service)) {
-          if losses[service] == nil { losses[service] = RouteConflicts.losses(at: service, compiler) }
-          own.merge(losses[service]?[key] ?? [:]) { first, _ in first }
+          if verdicts[service] == nil { verdicts[service] = RouteConflicts.verdicts(at: service, compiler) }
+          own.merge(verdicts[service]?[key] ?? [:]) { first, _ in first }
         }
-        result = compiler.compile(key, object, losses: own)
+        result = compiler.compile(key, object, own)
       }
       statuses[key] = result.statuses.isEmpty ? nil : result.statuses
       let id = key.routeID

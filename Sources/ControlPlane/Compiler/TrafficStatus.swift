@@ -9,11 +9,12 @@ public struct ObjectCondition: Hashable, Sendable, Codable {
   public var reason: String
   public var message: String
 
-  init(_ type: String, _ finding: Finding?, otherwise reason: String) {
+  /// - Parameter note: what has no effect although the condition holds; empty if nothing.
+  init(_ type: String, _ finding: Finding?, otherwise reason: String, note: String = "") {
     self.type = type
     status = finding == nil ? "True" : "False"
     self.reason = finding?.reason ?? reason
-    message = finding?.message ?? ""
+    message = finding?.message ?? note
   }
 }
 
@@ -41,10 +42,13 @@ public struct ParentStatus: Hashable, Sendable, Codable {
     self.conditions = conditions
   }
 
-  /// What doesn't hold, in sentences for a person.
+  /// What doesn't hold or has no effect, in sentences for a person.
   var problems: [String] {
-    conditions.filter { $0.status != "True" }.map { condition in
-      "\(kind) \(namespace)/\(name): not \(condition.type): \(condition.reason): \(condition.message)"
+    conditions.compactMap { condition in
+      let isTrue = condition.status == "True"
+      guard !isTrue || !condition.message.isEmpty else { return nil }
+      let verdict = isTrue ? condition.type : "not \(condition.type): \(condition.reason)"
+      return "\(kind) \(namespace)/\(name): \(verdict): \(condition.message)"
     }
   }
 }

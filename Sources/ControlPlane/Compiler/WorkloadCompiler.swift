@@ -118,7 +118,7 @@ struct WorkloadCompiler {
           port: $0.port, name: $0.name, appProtocol: appProtocol($0, object, in: name.namespace),
           transport: $0.transport)
       },
-      publishNotReadyAddresses: object.publishNotReadyAddresses)
+      publishNotReadyAddresses: object.publishNotReadyAddresses, hasClientAffinity: object.hasClientAffinity)
   }
 
   /// What the port says of itself goes before the Service's annotation, and that before the namespace's.

@@ -17,19 +17,20 @@ extension Field {
     return list
   }
 
-  /// Milliseconds of a Go duration, 1 ms to an hour.
+  /// Milliseconds of a Go duration, 1 ms to `TrafficTime.maximum`.
   /// - Parameter zero: whether `0s` is allowed, which turns off.
   func duration(zero: Bool = true) throws(ConfigProblem) -> UInt32 {
     let text = try durationText()
     guard let duration = GoDuration(text) else { throw expected("a duration such as 250ms, 1.5s or 1m30s") }
     let milliseconds = (duration.seconds * 1000).rounded()
-    guard 1...3_600_000 ~= milliseconds || (zero && duration.seconds == 0) else {
-      throw problem("\(text) is out of range: 1ms to 1h\(zero ? ", or 0s to turn it off" : "")")
+    guard 1...Double(TrafficTime.maximum) ~= milliseconds || (zero && duration.seconds == 0) else {
+      throw problem("\(text) is out of range: 1ms to 1193h\(zero ? ", or 0s to turn it off" : "")")
     }
     return UInt32(milliseconds)
   }
 
-  /// Milliseconds of a duration as the Gateway API has it (GEP-2257): up to four whole numbers of at most five digits.
+  /// Milliseconds of a duration as the Gateway API has it (GEP-2257): up to four whole numbers of at most five digits;
+  /// of the range of `duration()`.
   func gatewayDuration() throws(ConfigProblem) -> UInt32 {
     let text = try durationText()
     guard Self.isGatewayDuration(text) else {

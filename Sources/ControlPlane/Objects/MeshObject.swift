@@ -60,8 +60,15 @@ struct ServiceObject: Hashable, Sendable {
   var isExternalName = false
   var ports: [Port] = []
   var publishNotReadyAddresses = false
+  /// `sessionAffinity: ClientIP`
+  var hasClientAffinity = false
   /// Of the annotation `weft.dev/protocol`.
   var protocols = DeclaredProtocols()
+
+  /// Whether the other is the same to routes and policies.
+  func concernsRoutes(as other: ServiceObject?) -> Bool {
+    ports == other?.ports && isExternalName == other?.isExternalName && hasClientAffinity == other?.hasClientAffinity
+  }
 
   struct Port: Hashable, Sendable {
     var port: UInt16

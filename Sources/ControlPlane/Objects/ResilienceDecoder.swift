@@ -27,7 +27,8 @@ enum ResilienceDecoder {
     policy.retriesNonIdempotent = try fields["retriesNonIdempotent"]?.truth() ?? policy.retriesNonIdempotent
     policy.backoff = try fields["backoff"]?.duration() ?? policy.backoff
     policy.maximumBackoff =
-      try fields["maximumBackoff"]?.duration() ?? min(max(policy.maximumBackoff, policy.backoff * 10), 3_600_000)
+      try fields["maximumBackoff"]?.duration()
+      ?? max(policy.maximumBackoff, RetryPolicy.longestBackoff(from: policy.backoff))
     guard policy.maximumBackoff >= policy.backoff else {
       throw (fields["maximumBackoff"] ?? field).problem("is shorter than the backoff")
     }
@@ -127,5 +128,12 @@ enum ResilienceDecoder {
         value: isPattern ? try value.regularExpression() : try value.line(1...4096), isRegularExpression: isPattern)
     }
     return fault
+  }
+}
+
+extension RetryPolicy {
+  /// Where it isn't said: ten times the first, as far as a time goes.
+  static func longestBackoff(from backoff: UInt32) -> UInt32 {
+    UInt32(min(UInt64(backoff) * 10, UInt64(TrafficTime.maximum)))
   }
 }

@@ -27,6 +27,9 @@ struct RouteDecoder {
     }
     let rules = try spec["rules"]?.list(upTo: Self.maximumRules) ?? []
     guard isHTTP || !rules.isEmpty else { throw (spec["rules"] ?? spec.parent).problem("has no rules") }
+    guard isHTTP || rules.count == 1 else {
+      throw rules[1].problem("a \(kind.objectKind) has one rule: nothing tells the connections of a second one apart")
+    }
     var names: Set<String> = []
     for field in rules {
       let rule = try decodeRule(field, into: &route)
@@ -77,12 +80,13 @@ struct RouteDecoder {
       rule.matches.append(kind == .grpc ? try decoder.grpc() : try decoder.http())
     }
     if isHTTP, rule.matches.isEmpty { rule.matches = [RouteMatch()] }
-    let filters = RouteFilterDecoder(kind: kind, namespace: metadata.name.namespace)
-    rule.filters = try filters.decode(fields["filters"], matches: rule.matches, rejection: &route.rejection)
+    var filters = RouteFilterDecoder(kind, namespace: metadata.name.namespace, matches: rule.matches)
+    rule.filters = try filters.decode(fields["filters"])
     let backends = try fields["backendRefs"]?.list(upTo: Self.maximumBackends) ?? []
     for field in backends {
-      rule.backends.append(try backend(field, filters, rule.matches, &route.rejection))
+      rule.backends.append(try backend(field, of: rule, &filters))
     }
+    route.rejection = route.rejection ?? filters.rejection
     if rule.filters.contains(where: \.isRedirect), let backend = backends.first {
       throw backend.problem("a rule that redirects has no backends")
     }
@@ -97,13 +101,13 @@ struct RouteDecoder {
   }
 
   private func backend(
-    _ field: Field, _ filters: RouteFilterDecoder, _ matches: [RouteMatch], _ rejection: inout Finding?
+    _ field: Field, of rule: RouteRule, _ filters: inout RouteFilterDecoder
   ) throws(ConfigProblem) -> RouteBackend {
     let ref = try field.fields(isHTTP ? Schemas.filteredBackendRef : Schemas.backendRef)
     let (service, port, invalid) = try ServiceReference.decode(ref, in: metadata.name.namespace)
     return RouteBackend(
       service: service, port: port, weight: try ref["weight"]?.number(0...1_000_000) ?? 1,
-      filters: try filters.decode(ref["filters"], matches: matches, rejection: &rejection), invalid: invalid)
+      filters: try filters.decode(ref["filters"], under: rule.filters), invalid: invalid)
   }
 
   private func decodeBehaviour(_ fields: Fields, into rule: inout RouteRule) throws(ConfigProblem) {
@@ -128,7 +132,7 @@ struct RouteDecoder {
     }
     if let backoff = try fields["backoff"]?.gatewayDuration() {
       policy.backoff = backoff
-      policy.maximumBackoff = min(backoff * 10, 3_600_000)
+      policy.maximumBackoff = RetryPolicy.longestBackoff(from: backoff)
     }
     return policy
   }
@@ -179,9 +183,4 @@ extension GatewayAPI {
   static func isService(group: String, kind: String) -> Bool {
     (group.isEmpty || group == "core") && kind == "Service"
   }
-}
-
-extension RouteFilter {
-  var isRedirect: Bool { if case .redirect = self { true } else { false } }
-  var isRewrite: Bool { if case .rewrite = self { true } else { false } }
 }

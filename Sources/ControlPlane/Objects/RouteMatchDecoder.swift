@@ -42,12 +42,14 @@ struct RouteMatchDecoder {
     if isPattern {
       let service = try method["service"]?.regularExpression()
       let name = try method["method"]?.regularExpression()
+      match.setLengths(service, name)
       match.path = .regularExpression(
         "/\(service.map { "(?:\($0))" } ?? "[^/]+")/\(name.map { "(?:\($0))" } ?? "[^/]+")")
       return match
     }
     let service = try method["service"]?.grpcName(dots: true)
     let name = try method["method"]?.grpcName(dots: false)
+    match.setLengths(service, name)
     match.path =
       switch (service, name) {
       case (let service?, let name?): .exact("/\(service)/\(name)")
@@ -77,6 +79,13 @@ struct RouteMatchDecoder {
       values.append(RouteMatch.Value(name: name, value: text, isRegularExpression: isPattern))
     }
     return values
+  }
+}
+
+extension RouteMatch {
+  fileprivate mutating func setLengths(_ service: String?, _ method: String?) {
+    serviceLength = UInt32(service?.count ?? 0)
+    methodLength = UInt32(method?.count ?? 0)
   }
 }
 

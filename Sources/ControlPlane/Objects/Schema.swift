@@ -82,11 +82,14 @@ enum Schemas {
 
   static let service = Schema(object.union(["spec"]), ignored: ["status"])
   static let serviceSpec = Schema(
-    ["clusterIP", "clusterIPs", "externalName", "ports", "publishNotReadyAddresses", "selector", "type"],
+    [
+      "clusterIP", "clusterIPs", "externalName", "ports", "publishNotReadyAddresses", "selector", "sessionAffinity",
+      "type",
+    ],
     ignored: [
       "allocateLoadBalancerNodePorts", "externalIPs", "externalTrafficPolicy", "healthCheckNodePort",
       "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP",
-      "loadBalancerSourceRanges", "sessionAffinity", "sessionAffinityConfig", "topologyKeys", "trafficDistribution",
+      "loadBalancerSourceRanges", "sessionAffinityConfig", "topologyKeys", "trafficDistribution",
     ])
   static let servicePort = Schema(["appProtocol", "name", "port", "protocol", "targetPort"], ignored: ["nodePort"])
 

@@ -12,6 +12,7 @@ struct ServiceDecoder {
     var service = ServiceObject()
     service.selector = try spec["selector"]?.textMap() ?? [:]
     service.publishNotReadyAddresses = try spec["publishNotReadyAddresses"]?.truth() ?? false
+    service.hasClientAffinity = try spec["sessionAffinity"]?.choice(["None": false, "ClientIP": true]) ?? false
     service.isExternalName =
       try spec["type"]?.choice([
         "ClusterIP": false, "NodePort": false, "LoadBalancer": false, "ExternalName": true,

@@ -273,6 +273,9 @@ public nonisolated struct Weft_Mesh_V1_Service: Sendable {
 
   public var publishNotReadyAddresses: Bool = false
 
+  /// The client's address decides which endpoint it meets.
+  public var clientAffinity: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -471,6 +474,11 @@ public nonisolated struct Weft_Mesh_V1_RouteMatch: Sendable {
 
   /// Empty: any.
   public var method: String = String()
+
+  /// Of a GRPCRoute's match: how long its service and its method are, by which it goes.
+  public var serviceCharacters: UInt32 = 0
+
+  public var methodCharacters: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1746,7 +1754,7 @@ nonisolated extension Weft_Mesh_V1_PortMapping: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Service"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{1}addresses\0\u{1}ports\0\u{3}publish_not_ready_addresses\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}namespace\0\u{1}name\0\u{1}addresses\0\u{1}ports\0\u{3}publish_not_ready_addresses\0\u{3}client_affinity\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1759,6 +1767,7 @@ nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeRepeatedBytesField(value: &self.addresses) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.ports) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.publishNotReadyAddresses) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.clientAffinity) }()
       default: break
       }
     }
@@ -1780,6 +1789,9 @@ nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf
     if self.publishNotReadyAddresses != false {
       try visitor.visitSingularBoolField(value: self.publishNotReadyAddresses, fieldNumber: 5)
     }
+    if self.clientAffinity != false {
+      try visitor.visitSingularBoolField(value: self.clientAffinity, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1789,6 +1801,7 @@ nonisolated extension Weft_Mesh_V1_Service: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.addresses != rhs.addresses {return false}
     if lhs.ports != rhs.ports {return false}
     if lhs.publishNotReadyAddresses != rhs.publishNotReadyAddresses {return false}
+    if lhs.clientAffinity != rhs.clientAffinity {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2099,7 +2112,7 @@ nonisolated extension Weft_Mesh_V1_RouteRule: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteMatch"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{3}regular_expression\0\u{1}headers\0\u{3}query_parameters\0\u{1}method\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{3}regular_expression\0\u{1}headers\0\u{3}query_parameters\0\u{1}method\0\u{3}service_characters\0\u{3}method_characters\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2134,6 +2147,8 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.queryParameters) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.method) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.serviceCharacters) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.methodCharacters) }()
       default: break
       }
     }
@@ -2168,6 +2183,12 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
     if !self.method.isEmpty {
       try visitor.visitSingularStringField(value: self.method, fieldNumber: 6)
     }
+    if self.serviceCharacters != 0 {
+      try visitor.visitSingularUInt32Field(value: self.serviceCharacters, fieldNumber: 7)
+    }
+    if self.methodCharacters != 0 {
+      try visitor.visitSingularUInt32Field(value: self.methodCharacters, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2176,6 +2197,8 @@ nonisolated extension Weft_Mesh_V1_RouteMatch: SwiftProtobuf.Message, SwiftProto
     if lhs.headers != rhs.headers {return false}
     if lhs.queryParameters != rhs.queryParameters {return false}
     if lhs.method != rhs.method {return false}
+    if lhs.serviceCharacters != rhs.serviceCharacters {return false}
+    if lhs.methodCharacters != rhs.methodCharacters {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -16,6 +16,18 @@ public enum HTTPToken {
     default: false
     }
   }
+
+  /// A host's name or address, without a port; empty too.
+  public static func isHostname(_ bytes: some Collection<UInt8>) -> Bool {
+    bytes.allSatisfy { byte in
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+        UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
+        true
+      default: false
+      }
+    }
+  }
 }
 
 extension UInt8 {

@@ -115,12 +115,20 @@ public struct RouteMatch: Hashable, Sendable {
   public var queryParameters: [Value]
   /// Empty: any.
   public var method: String
+  /// Of a GRPCRoute's match, which goes by them: characters of its service, and of its method; 0 where it names none.
+  public var serviceLength: UInt32
+  public var methodLength: UInt32
 
-  public init(path: Path = .prefix("/"), headers: [Value] = [], queryParameters: [Value] = [], method: String = "") {
+  public init(
+    path: Path = .prefix("/"), headers: [Value] = [], queryParameters: [Value] = [], method: String = "",
+    serviceLength: UInt32 = 0, methodLength: UInt32 = 0
+  ) {
     self.path = path
     self.headers = headers
     self.queryParameters = queryParameters
     self.method = method
+    self.serviceLength = serviceLength
+    self.methodLength = methodLength
   }
 }
 

@@ -78,18 +78,3 @@ public struct MirrorFilter: Sendable {
       && mirror.denominator > 0
   }
 }
-
-/// What a filter may put into a message.
-enum FieldSyntax {
-  /// A host's name or address, without a port.
-  static func isHostname(_ text: some Collection<UInt8>) -> Bool {
-    text.allSatisfy { byte in
-      switch byte {
-      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-        UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
-        true
-      default: false
-      }
-    }
-  }
-}

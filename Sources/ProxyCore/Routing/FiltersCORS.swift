@@ -14,10 +14,8 @@ public struct CORSFilter: Sendable {
   public init(_ cors: CORS) throws(FilterError) {
     var origins: [CORSOrigin] = []
     for text in cors.allowOrigins where text != "*" {
-      guard let origin = CORSOrigin(pattern: Array(text.utf8)) else {
-        throw FilterError(description: "\"\(text)\" isn't an origin")
-      }
-      origins.append(origin)
+      if let problem = CORS.problem(withOrigin: text) { throw FilterError(description: problem) }
+      if let origin = CORSOrigin(pattern: text) { origins.append(origin) }
     }
     for name in cors.allowMethods + cors.allowHeaders + cors.exposeHeaders where !HTTPToken.isToken(name) {
       throw FilterError(description: "\"\(name)\" isn't the name of a method or a header")
@@ -102,67 +100,6 @@ public struct CORSFilter: Sendable {
       next = response.index(of: "vary", from: index + 1)
     }
     response.append(name: "vary".utf8, value: "Origin".utf8)
-  }
-}
-
-/// `https://example.com:8443`, where the host may be `*` or start with `*.`, which stands for one or more labels.
-struct CORSOrigin: Sendable {
-  private struct Parts {
-    var isHTTPS: Bool
-    var host: UnsafeRawBufferPointer
-    var port: Int
-
-    /// RFC 6454 §6.2
-    init?(_ text: UnsafeRawBufferPointer) {
-      if text.starts(with: "https://".utf8) {
-        isHTTPS = true
-      } else if text.starts(with: "http://".utf8) {
-        isHTTPS = false
-      } else {
-        return nil
-      }
-      let authority = (isHTTPS ? 8 : 7)..<text.count
-      let range = HostName.portless(in: text, authority)
-      host = UnsafeRawBufferPointer(rebasing: text[range])
-      guard !host.isEmpty else { return nil }
-      guard range != authority else {
-        port = isHTTPS ? 443 : 80
-        return
-      }
-      let digits = text[(range.upperBound + 1)...]
-      guard (1...5).contains(digits.count) else { return nil }
-      port = digits.reduce(0) { $0 * 10 + Int($1 - 48) }
-      guard (1...65535).contains(port) else { return nil }
-    }
-  }
-
-  private let isHTTPS: Bool
-  private let port: Int
-  /// Lower case; behind a wildcard what follows its asterisk.
-  private let host: [UInt8]
-  private let isWildcard: Bool
-
-  /// nil: it isn't an origin.
-  init?(pattern: [UInt8]) {
-    let parsed = pattern.withUnsafeBytes { bytes in
-      Parts(bytes).map { (isHTTPS: $0.isHTTPS, port: $0.port, host: $0.host.map(\.asciiLowercase)) }
-    }
-    guard let parsed else { return nil }
-    isWildcard = parsed.host.first == UInt8(ascii: "*")
-    host = isWildcard ? Array(parsed.host.dropFirst()) : parsed.host
-    isHTTPS = parsed.isHTTPS
-    port = parsed.port
-    guard FieldSyntax.isHostname(host), !isWildcard || host.isEmpty || host.first == UInt8(ascii: ".") else {
-      return nil
-    }
-  }
-
-  func takes(_ origin: UnsafeRawBufferPointer) -> Bool {
-    guard let parts = Parts(origin), parts.isHTTPS == isHTTPS, parts.port == port else { return false }
-    guard isWildcard ? parts.host.count > host.count : parts.host.count == host.count,
-      FieldSyntax.isHostname(parts.host)
-    else { return false }
-    return parts.host.suffix(host.count).lazy.map(\.asciiLowercase).elementsEqual(host)
   }
 }
 

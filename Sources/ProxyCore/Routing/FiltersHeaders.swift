@@ -7,11 +7,6 @@ public struct HeaderFilter: Sendable {
     var value: [UInt8]
   }
 
-  /// They say where a message ends and what its connection does: set by the proxy alone (RFC 9110 §7.6.1, RFC 9112 §6).
-  private static let refused: Set<String> = [
-    "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-  ]
-
   private let set: [Field]
   private let add: [Field]
   private let remove: [[UInt8]]
@@ -39,12 +34,7 @@ public struct HeaderFilter: Sendable {
   }
 
   private static func checked(_ name: String) throws(FilterError) -> [UInt8] {
-    guard HTTPToken.isToken(name) else {
-      throw FilterError(description: "\"\(name)\" isn't the name of a header")
-    }
-    guard !refused.contains(name.lowercased()) else {
-      throw FilterError(description: "the header \(name) is the proxy's own to set")
-    }
+    if let problem = HeaderEdit.problem(withName: name) { throw FilterError(description: problem) }
     return name.utf8.map(\.asciiLowercase)
   }
 

@@ -12,9 +12,7 @@ struct PathReplacement: Sendable {
     case .replaceFull(let path): (text, isPrefix) = (path, false)
     case .replacePrefix(let path): (text, isPrefix) = (path, true)
     }
-    guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") }) else {
-      throw FilterError(description: "\"\(text)\" isn't a path")
-    }
+    if let problem = modifier.problem { throw FilterError(description: problem) }
     var bytes = Array(text.utf8)
     if isPrefix {
       while bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
@@ -52,7 +50,7 @@ public struct RewriteFilter: Sendable {
   private let path: PathReplacement?
 
   public init(_ rewrite: Rewrite) throws(FilterError) {
-    guard FieldSyntax.isHostname(rewrite.hostname.utf8) else {
+    guard HTTPToken.isHostname(rewrite.hostname.utf8) else {
       throw FilterError(description: "\"\(rewrite.hostname)\" isn't a host's name")
     }
     hostname = Array(rewrite.hostname.utf8)

@@ -12,7 +12,7 @@ public struct RedirectFilter: Sendable {
     guard ["", "http", "https"].contains(redirect.scheme) else {
       throw FilterError(description: "\"\(redirect.scheme)\" isn't a scheme to redirect to")
     }
-    guard FieldSyntax.isHostname(redirect.hostname.utf8) else {
+    guard HTTPToken.isHostname(redirect.hostname.utf8) else {
       throw FilterError(description: "\"\(redirect.hostname)\" isn't a host's name")
     }
     guard [301, 302, 303, 307, 308].contains(redirect.status) else {

@@ -3,8 +3,9 @@ import MeshModel
 /// The TCPRoutes and TLSRoutes of one Service's port. Immutable, as `RouteTable`.
 ///
 /// A TLS connection goes by the TLSRoute of its server name: an exact one before the longest wildcard, then one without
-/// hostnames; then, like any other connection, by the TCPRoute. Of equals the oldest, then the first by
-/// `namespace/name`. Of a route's rules the first counts: they have no conditions.
+/// hostnames. Beside a TLSRoute no TCPRoute counts (GEP-1294: of routes at one port only those of a single type hold);
+/// without one it takes every connection. Of equals the oldest, then the first by `namespace/name`. Of a route's rules
+/// the first counts: there is one.
 public final class L4RouteTable: Sendable {
   /// What is known of a connection.
   public enum Connection: Sendable {
@@ -64,7 +65,7 @@ public final class L4RouteGroup: Sendable {
         byName[name] = rule
       }
     }
-    self.tcp = tcp
+    self.tcp = byName.isEmpty ? tcp : nil
     anyTLS = byName.removeValue(forKey: "")
     let hosts = HostIndex(byName.keys)
     exact = hosts.exactNames.compactMap { byName[$0] }

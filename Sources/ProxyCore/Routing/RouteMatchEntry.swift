@@ -11,8 +11,10 @@ struct RouteMatchEntry: Sendable {
 
   /// What decides between matches of the same path, the least first.
   struct Rank: Sendable, Comparable {
-    /// Of a regular expression's pattern, in bytes; else 0.
-    var patternLength: Int
+    /// Of a regular expression's pattern, in bytes; of a gRPC match its service, in characters; else 0.
+    var length: Int
+    /// Of a gRPC match.
+    var methodLength: Int
     var hasMethod: Bool
     var headers: Int
     var queryParameters: Int
@@ -23,7 +25,8 @@ struct RouteMatchEntry: Sendable {
     var rule: Int
 
     static func < (left: Rank, right: Rank) -> Bool {
-      if left.patternLength != right.patternLength { return left.patternLength > right.patternLength }
+      if left.length != right.length { return left.length > right.length }
+      if left.methodLength != right.methodLength { return left.methodLength > right.methodLength }
       if left.hasMethod != right.hasMethod { return left.hasMethod }
       if left.headers != right.headers { return left.headers > right.headers }
       if left.queryParameters != right.queryParameters { return left.queryParameters > right.queryParameters }
@@ -49,7 +52,8 @@ struct RouteMatchEntry: Sendable {
   init(_ match: RouteMatch, at index: Int, of rule: CompiledRule) throws(RegularExpressionError) {
     self.rule = rule
     self.index = index
-    var patternLength = 0
+    let isGRPC = rule.route.kind == .grpc
+    var length = isGRPC ? Int(match.serviceLength) : 0
     switch match.path {
     case .exact(let text): path = .exact(Array(text.utf8))
     case .prefix(let text):
@@ -58,7 +62,7 @@ struct RouteMatchEntry: Sendable {
       path = .prefix(bytes)
     case .regularExpression(let pattern):
       path = .regularExpression(try RegularExpression(pattern))
-      patternLength = pattern.utf8.count
+      if !isGRPC { length = pattern.utf8.count }
     }
     method = Array(match.method.utf8)
     headers = try RouteMatchValue.all(match.headers, foldingCase: true)
@@ -69,8 +73,8 @@ struct RouteMatchEntry: Sendable {
       isUnconditional = method.isEmpty && headers.isEmpty && queryParameters.isEmpty
     }
     rank = Rank(
-      patternLength: patternLength, hasMethod: !method.isEmpty, headers: headers.count,
-      queryParameters: queryParameters.count, created: rule.route.created,
+      length: length, methodLength: isGRPC ? Int(match.methodLength) : 0, hasMethod: !method.isEmpty,
+      headers: headers.count, queryParameters: queryParameters.count, created: rule.route.created,
       name: "\(rule.route.namespace)/\(rule.route.name)", kind: rule.route.kind.rawValue, rule: rule.index)
   }
 
@@ -88,6 +92,8 @@ struct RouteMatchEntry: Sendable {
     }
     return entries
   }
+
+  var isGRPC: Bool { rank.kind == Route.Kind.grpc.rawValue }
 
   /// The first header of which it wants an exact value.
   var exactHeader: (name: [UInt8], value: [UInt8])? {

@@ -8,6 +8,8 @@ import MeshModel
 /// What the specification leaves open, as decided here:
 /// - Paths are compared as they were sent, neither decoded nor normalised.
 /// - A regular expression of a path goes behind an exact path and before a prefix; the longer pattern first.
+/// - Of GRPCRoutes the exact service and method comes first; of other matches of their type RegularExpression, or of
+///   one alone, the patterns' characters are counted, as the names' are.
 /// - A rule of a less specific hostname takes what no rule of a more specific one takes.
 public final class RouteTable: Sendable {
   public struct Found: Sendable {

@@ -85,24 +85,26 @@ struct RouteTablePaths: Sendable {
     if let place = exactPaths.find(hash: hash, path), let entry = first(of: exact[place], head, bytes, path, query) {
       return found(entry, matchedPrefix: end)
     }
-    if expression >= 0, let entry = first(expressionsFrom: expression, head, bytes, path, query) {
-      return found(entry, matchedPrefix: end)
-    }
+    var matching: Int?
+    if expression >= 0 { matching = first(expressionsFrom: expression, head, bytes, path, query) }
+    if let matching, !entries[matching].isGRPC { return found(matching, matchedPrefix: end) }
     if end > 0 { prefix = prefixPaths.find(hash: hash, path) ?? prefix }
     while prefix >= 0 {
       if let entry = first(of: prefixes[prefix].list, head, bytes, path, query) {
+        // A gRPC method alone is an expression, its service alone a prefix, which may go before it.
+        if let matching, !(entries[entry].rank < entries[matching].rank) { break }
         return found(entry, matchedPrefix: prefixes[prefix].length)
       }
       prefix = prefixPaths.shorter(than: prefix)
     }
-    return nil
+    return matching.map { found($0, matchedPrefix: end) }
   }
 
   private func found(_ place: Int, matchedPrefix: Int) -> RouteTable.Found {
     RouteTable.Found(rule: entries[place].rule, match: entries[place].index, matchedPrefix: matchedPrefix)
   }
 
-  // Places in `entries`.
+  /// Of a list's entries the first that takes the request, as its place in `entries`.
 
   private func first(
     of list: List, _ head: HTTPHead, _ bytes: UnsafeRawBufferPointer, _ path: UnsafeRawBufferPointer,
@@ -115,10 +117,7 @@ struct RouteTablePaths: Sendable {
         }
         return place.map { list.range.lowerBound + $0 }
       }
-      for index in list.range where entries[index].takes(head, bytes, path: path, query: query) {
-        return index
-      }
-      return nil
+      return list.range.first { entries[$0].takes(head, bytes, path: path, query: query) }
     }
   }
 

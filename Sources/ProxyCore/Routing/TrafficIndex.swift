@@ -77,7 +77,8 @@ struct TrafficIndex: Sendable {
     let routes = (routesOfService[key] ?? []).compactMap { self.routes[$0] }
     var ids = policiesOfService[key] ?? []
     for route in routes { ids.formUnion(policiesOfRoute[route.id] ?? []) }
-    let policies = ids.compactMap { self.policies[$0] }
+    var policies = ids.compactMap { self.policies[$0] }
+    if service.hasClientAffinity { policies.append(TrafficPolicy.clientAffinity(of: key)) }
     ports[key] = service.ports.filter { $0.transport == .tcp }.map {
       PortTraffic(
         service: key, port: $0, routes: routes, policies: policies, previous: before.port($0.port, of: key),

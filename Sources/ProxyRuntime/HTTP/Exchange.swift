@@ -117,8 +117,10 @@ final class Exchange: Timed {
       }
       backend = drawn
       guard rule.rule.backends[drawn].invalid.isEmpty else { return reply(500, .noCluster) }
-      guard rule.backendFilters[drawn].refusal.isEmpty else { return reply(500, .noCluster) }
-      rule.backendFilters[drawn].applyToRequest(&head, matchedPrefix: matchedPrefix)
+      let filters = rule.backendFilters[drawn]
+      guard filters.refusal.isEmpty else { return reply(500, .noCluster) }
+      filters.applyToRequest(&head, matchedPrefix: matchedPrefix)
+      copy(to: filters.mirrors)
     }
     retry = RetryState(
       policy: plan.retry ?? Self.defaultRetry, isIdempotent: RetryState.isIdempotent(head), deadline: deadline,
@@ -148,7 +150,7 @@ final class Exchange: Timed {
       return false
     }
     filters.applyToRequest(&head, matchedPrefix: matchedPrefix)
-    for mirror in filters.mirrors where mirror.takes(draw: worker.loop.random.next()) { copy(to: mirror.mirror) }
+    copy(to: filters.mirrors)
     return true
   }
 

@@ -117,8 +117,12 @@ final class MirrorUpstream: UpstreamOwner {
 }
 
 extension Exchange {
+  func copy(to mirrors: [MirrorFilter]) {
+    for mirror in mirrors where mirror.takes(draw: worker.loop.random.next()) { copy(to: mirror.mirror) }
+  }
+
   /// Sends a copy of the request, as it is now, to one of a Service's endpoints.
-  func copy(to mirror: Mirror) {
+  private func copy(to mirror: Mirror) {
     let cluster = worker.cluster(mirror.service, mirror.port, client.family, client: client.identity)
     cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
     guard let index = cluster.endpoints.choose(now: worker.loop.now, random: &worker.loop.random) else { return }

@@ -24,12 +24,15 @@ import Testing
     #expect(table.match(.tls(serverName: name), clientNamespace: "shop")?.rule.name == expected)
   }
 
-  @Test func connectionsWithoutATLSRouteGoByTheTCPRoute() {
+  @Test func aTCPRouteTakesEverythingWhereThereIsNoTLSRoute() {
     let tcp = route("tcp", kind: .tcp)
+    let only = table([tcp])
+    #expect(only.match(.tcp, clientNamespace: "")?.rule.name == "tcp")
+    #expect(only.match(.tls(serverName: "b.example"), clientNamespace: "")?.rule.name == "tcp")
+    // As the control plane's statuses have it.
     let both = table([tcp, route("tls", ["a.example"])])
-    #expect(both.match(.tcp, clientNamespace: "")?.rule.name == "tcp")
-    #expect(both.match(.tls(serverName: "b.example"), clientNamespace: "")?.rule.name == "tcp")
-    #expect(both.match(.tls(serverName: nil), clientNamespace: "")?.rule.name == "tcp")
+    #expect(both.match(.tcp, clientNamespace: "") == nil)
+    #expect(both.match(.tls(serverName: nil), clientNamespace: "") == nil)
     #expect(both.match(.tls(serverName: "a.example"), clientNamespace: "")?.rule.name == "tls")
     let alone = table([route("tls", ["a.example"])])
     #expect(alone.match(.tcp, clientNamespace: "") == nil)
