@@ -101,19 +101,22 @@ func policyYAML(_ spec: String, targets: String = "[{kind: Service, name: cart}]
         targets: "[{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r.x}, {kind: GRPCRoute, name: g}]"))
     #expect(
       object.targets == [.init(kind: .route("HTTPRoute/shop/r.x")), .init(kind: .route("GRPCRoute/shop/g"))])
+    // Breaker, balancer and outliers hold for some clients, or a route's backends, as well.
+    let bytes = try policy(
+      policyYAML(
+        "  clients: [{namespace: web}]\n  circuitBreaker: {maxConnections: 1}\n  loadBalancer: {}\n  outlierDetection: {}",
+        targets: "[{kind: TCPRoute, name: t}, {kind: TLSRoute, name: s}]"))
+    #expect(bytes.targets == [.init(kind: .route("TCPRoute/shop/t")), .init(kind: .route("TLSRoute/shop/s"))])
+    #expect(bytes.policy.circuitBreaker == CircuitBreaker(maxConnections: 1))
     #expect(object.policy.clients == ["web", "shop/front", "far/a.b"])
   }
 
   @Test(
     "what would have no effect is refused",
     arguments: [
-      ("  loadBalancer: {}", "[{kind: HTTPRoute, name: r}]", "spec.loadBalancer: holds for a Service as a whole"),
+      ("  retry: {}", "[{kind: TCPRoute, name: r}]", "spec.retry: holds for requests"),
       (
-        "  circuitBreaker: {maxRequests: 1}", "[{kind: GRPCRoute, name: r}]", "spec.circuitBreaker: holds for a Service"
-      ),
-      (
-        "  clients: [{namespace: web}]\n  retryBudget: {}", "[{kind: Service, name: cart}]",
-        "spec.retryBudget: counts all clients together"
+        "  headers: {}", "[{kind: HTTPRoute, name: r}, {kind: TLSRoute, name: r}]", "spec.headers: holds for requests"
       ),
     ])
   func withoutEffect(spec: String, targets: String, reason: String) throws {

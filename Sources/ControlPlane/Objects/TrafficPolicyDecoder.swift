@@ -36,24 +36,18 @@ struct TrafficPolicyDecoder {
     return TrafficPolicyObject(policy: policy, targets: targets)
   }
 
-  /// What is said where it can't hold must not be taken for granted.
+  /// What is said where it can't hold must not be taken for granted: a TCPRoute or TLSRoute carries no requests.
   private func refuseWithoutEffect(
     _ spec: Fields, _ targets: [TrafficPolicyObject.Target]
   ) throws(ConfigProblem) {
-    let shared = ["circuitBreaker", "retryBudget", "adaptiveConcurrency"]
-    let namesRoute = targets.contains { if case .route = $0.kind { true } else { false } }
-    if namesRoute {
-      for part in ["loadBalancer", "locality", "outlierDetection"] + shared {
-        if let field = spec[part] {
-          throw field.problem("holds for a Service as a whole: name the Service, not a route")
-        }
-      }
+    let carriesBytes = targets.contains { target in
+      if case .route(let id) = target.kind { id.hasPrefix("TCPRoute/") || id.hasPrefix("TLSRoute/") } else { false }
     }
-    guard spec["clients"] != nil else { return }
-    for part in shared {
-      if let field = spec[part] {
-        throw field.problem("counts all clients together: a policy with clients can't set it")
-      }
+    guard carriesBytes else { return }
+    for part in [
+      "adaptiveConcurrency", "faults", "headers", "hedging", "rateLimits", "retry", "retryBudget", "sessionPersistence",
+    ] {
+      if let field = spec[part] { throw field.problem("holds for requests, and TCPRoutes and TLSRoutes carry bytes") }
     }
   }
 
@@ -71,7 +65,11 @@ struct TrafficPolicyDecoder {
   private func target(_ field: Field) throws(ConfigProblem) -> TrafficPolicyObject.Target {
     let ref = try field.fields(Schemas.targetRef)
     let kindField = try ref.required("kind")
-    let kind = try kindField.choice(["Service": "Service", "HTTPRoute": "HTTPRoute", "GRPCRoute": "GRPCRoute"])
+    let kind = try kindField.choice(
+      [
+        "Service": "Service", "HTTPRoute": "HTTPRoute", "GRPCRoute": "GRPCRoute", "TCPRoute": "TCPRoute",
+        "TLSRoute": "TLSRoute",
+      ])
     let isService = kind == "Service"
     let group = try ref["group"]?.text() ?? (isService ? "" : GatewayAPI.group)
     guard isService ? GatewayAPI.isService(group: group, kind: kind) : group == GatewayAPI.group else {

@@ -33,7 +33,9 @@ import Testing
     #expect(isRetry(decide(.refused, RetryPolicy(onReset: false))))
     #expect(decide(.refused, RetryPolicy(onConnectFailure: false, onReset: false)) == .giveUp(.notRetriable))
     #expect(isRetry(decide(.perTryTimeout)))
-    #expect(decide(.perTryTimeout, RetryPolicy(statuses: [503])) == .giveUp(.notRetriable))
+    #expect(isRetry(decide(.perTryTimeout, RetryPolicy(statuses: [503]))))
+    #expect(isRetry(decide(.perTryTimeout, RetryPolicy(statuses: [504], onReset: false))))
+    #expect(decide(.perTryTimeout, RetryPolicy(statuses: [503], onReset: false)) == .giveUp(.notRetriable))
   }
 
   @Test func notIdempotent() {

@@ -156,10 +156,10 @@ final class HTTPLab {
   }
 
   func count(_ resource: CircuitLimits.Resource) throws -> Int {
-    try node.on { 
+    try node.on {
       let traffic = $0.snapshot.traffic(of: HTTPLab.web, port: 80)
       return traffic?.policy(client: nil, routeID: nil).limits.count(of: resource) ?? -1
-     }
+    }
   }
 
   /// Tries that the workers' balancers take to be under way.
