@@ -8,16 +8,13 @@ public enum ResponseFlag: String, Sendable, Hashable, CaseIterable {
   case retryLimit = "URX"
   case upstreamTermination = "UC"
   case upstreamTimeout = "UT"
-  case localReset = "LR"
   case upstreamReset = "UR"
   case downstreamClosed = "DC"
   case rateLimited = "RL"
   case faultAbort = "FI"
-  case delayInjected = "DI"
   case streamIdleTimeout = "SI"
   case downstreamProtocolError = "DPE"
   case upstreamProtocolError = "UPE"
-  case durationTimeout = "DT"
 
   /// In a line; the value of `weft-reason`.
   public var reason: String {
@@ -30,16 +27,13 @@ public enum ResponseFlag: String, Sendable, Hashable, CaseIterable {
     case .retryLimit: "the retries are used up"
     case .upstreamTermination: "the upstream closed the connection"
     case .upstreamTimeout: "the upstream took too long"
-    case .localReset: "reset by the proxy"
     case .upstreamReset: "reset by the upstream"
     case .downstreamClosed: "the client closed the connection"
     case .rateLimited: "a rate limit is reached"
     case .faultAbort: "aborted by fault injection"
-    case .delayInjected: "delayed by fault injection"
     case .streamIdleTimeout: "nothing was sent for too long"
     case .downstreamProtocolError: "the client broke the protocol"
     case .upstreamProtocolError: "the upstream broke the protocol"
-    case .durationTimeout: "the connection or request lasted too long"
     }
   }
 }

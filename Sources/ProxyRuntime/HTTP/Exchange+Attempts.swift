@@ -6,6 +6,10 @@ extension Exchange {
   func startAttempt() {
     guard let plan, let cluster = plan.cluster(backend ?? 0, worker) else { return reply(500, .noCluster) }
     cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+    // Streams of HTTP/2 that become tunnels aren't offered (RFC 9113 §8.5).
+    if usesHTTP2(cluster), head.equals(head.method, "CONNECT") {
+      return reply(501, .noRoute, because: "CONNECT is not served over HTTP/2")
+    }
     let now = worker.loop.now
     let index =
       (tried.isEmpty ? session?.endpoint : nil).flatMap { cluster.endpoints.persistent($0) }

@@ -206,6 +206,7 @@ final class Exchange: Timed {
   /// The client has gone: nobody waits for the response.
   func cancel() {
     guard isActive else { return }
+    worker.log(.debug, logLine("given up", .downstreamClosed, ResponseFlag.downstreamClosed.reason))
     if !responseBegan { answeredAt = nil }
     endAttempts(.abandoned)
     finish()

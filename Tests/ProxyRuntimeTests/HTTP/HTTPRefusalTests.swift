@@ -36,6 +36,18 @@ extension RuntimeTests {
       }
     }
 
+    /// No stream of HTTP/2 becomes a tunnel: its client must not wait for what can't come.
+    @Test func aCONNECTToAPortOfHTTP2IsRefused() throws {
+      let lab = try HTTPLab(speaking: "kubernetes.io/h2c", policies: [.web { _ in }])
+      let client = try lab.connect()
+      try client.write("CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\n")
+      let answer = try client.read()
+      #expect(answer.isRefusal(501, "NR"))
+      #expect(isLogged(lab, "501 NR: CONNECT is not served over HTTP/2"))
+      client.close()
+      try lab.finish()
+    }
+
     /// The request before says nothing about the one that can't be read.
     @Test func aRefusalBehindAHEADIsFramed() throws {
       let lab = try HTTPLab(policies: [.web { _ in }])
