@@ -27,7 +27,7 @@ extension EndToEnd.GatewayTests {
       "an expression of a query", match(#"queryParams: [{name: q, type: RegularExpression, value: "["}]"#),
       ["spec.rules[0].matches[0].queryParams[0].value"]
     ),
-    ("a duration that is too long", timeouts("request: 90h"), ["spec.rules[0].timeouts.request", "out of range"]),
+    ("a duration that is too long", timeouts("request: 1194h"), ["spec.rules[0].timeouts.request", "out of range"]),
     ("a duration with a fraction", timeouts("request: 1.5s"), ["spec.rules[0].timeouts.request", "GEP-2257"]),
     ("a negative duration", timeouts("request: -1s"), ["spec.rules[0].timeouts.request"]),
     ("a duration without a unit", timeouts("request: 10"), ["spec.rules[0].timeouts.request"]),

@@ -146,7 +146,7 @@ class Connection:
                 seen["ends"].append("big: broken")
                 return False
         elif path == "/drip":
-            self.send("200 OK", [("Transfer-Encoding", "chunked")])
+            self.send("200 OK", [("Transfer-Encoding", "chunked"), ("X-Name", NAME)])
             try:
                 while True:
                     self.writer.write(b"4\r\ndrip\r\n")

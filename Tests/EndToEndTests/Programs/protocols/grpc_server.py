@@ -1,9 +1,10 @@
-"""A gRPC server with a method of each kind, on 9108: messages are bytes as they are."""
+"""A gRPC server with a method of each kind, on 9108: messages are bytes as they are. Usage: grpc_server.py NAME."""
 import packages  # noqa: F401, first: it says where grpc is.
-import threading, time
+import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import grpc
 
+NAME = sys.argv[1]
 cancelled = threading.Event()
 
 
@@ -23,6 +24,9 @@ def client_stream(requests, context):
 
 
 def both(requests, context):
+    """Says first who answers, and which stamps of a route the call came with."""
+    stamps = [value for name, value in context.invocation_metadata() if name == "x-generation"]
+    context.send_initial_metadata((("x-name", NAME), ("x-asked", ",".join(stamps))))
     for piece in requests:
         yield b"echo " + piece
 
