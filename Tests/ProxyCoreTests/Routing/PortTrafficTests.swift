@@ -205,7 +205,10 @@ import Testing
     ])
     let old = try port(before)
     let board = try #require(old.outlierBoard(of: one, service: .reviews, port: 80, family: .v4))
-    let others = [old.outlierBoard(of: one, service: .reviews, port: 80, family: .v6), old.outlierBoard(of: two, service: .reviews, port: 80, family: .v4)]
+    let others = [
+      old.outlierBoard(of: one, service: .reviews, port: 80, family: .v6),
+      old.outlierBoard(of: two, service: .reviews, port: 80, family: .v4),
+    ]
     #expect(others.allSatisfy { $0 != nil && $0 !== board })
     #expect(try port(before, 81).outlierBoard(of: one, service: .reviews, port: 81, family: .v4) !== board)
     let new = try port(changed(before) { $0.removedPolicies = ["shop/a", "shop/c"] })
