@@ -4,8 +4,7 @@ import ProxyCore
 
 extension Exchange {
   func startAttempt() {
-    guard let plan, let cluster = plan.cluster(backend ?? 0, worker) else { return reply(500, .noCluster) }
-    cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+    guard let plan, let cluster = cluster(of: plan) else { return reply(500, .noCluster) }
     let now = worker.loop.now
     let index =
       (tried.isEmpty ? session?.endpoint : nil).flatMap { cluster.endpoints.persistent($0) }
@@ -17,6 +16,13 @@ extension Exchange {
     guard let attempt else { return reply(503, .overflow) }
     open(attempt)
     planHedge(plan)
+  }
+
+  /// Of the backend, as the present snapshot has it.
+  private func cluster(of plan: RulePlan) -> Cluster? {
+    let cluster = plan.cluster(backend ?? 0, worker)
+    cluster?.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+    return cluster
   }
 
   /// nil: the backend has as many requests as it may. The Service that was asked counts them by itself: where it is its
@@ -39,7 +45,7 @@ extension Exchange {
 
   private func open(_ attempt: Attempt) {
     guard let cluster = attempt.cluster, let target = attempt.target else { return }
-    let key = UpstreamPool.Key(source: client.workload, target: target)
+    let key = UpstreamPool.Key(source: client.workload, target: target, limits: cluster.policy.limits)
     let isHTTP2 = usesHTTP2(cluster)
     // After one that turned out to be closed, a connection that surely isn't.
     if staleTries == 0 || isHTTP2, let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) {
@@ -175,7 +181,7 @@ extension Exchange {
   }
 
   func upgraded(_ attempt: Attempt, _ upgrade: Upgrade) {
-    guard self.attempt === attempt else { return upgrade.stream.reset() }
+    guard self.attempt === attempt else { return upgrade.refuse() }
     var upgrade = upgrade
     upgrade.idleTimeout = idleTimeout
     end(attempt, .success)
@@ -222,7 +228,7 @@ extension Exchange {
 
   private func decide(after failure: RetryState.Failure) -> RetryState.Decision {
     releaseRetrySlot()
-    let policy = plan?.cluster(backend ?? 0, worker)?.policy
+    let policy = plan.flatMap(cluster)?.policy
     let decision = retry.decide(
       after: failure, now: worker.loop.now, budget: policy?.budget, limits: policy?.limits,
       random: &worker.loop.random)
@@ -257,7 +263,7 @@ extension Exchange {
 
   private func startHedge() {
     guard isActive, !responseBegan, requestEnded, retry.canReplay, let plan, attempt != nil, hedge == nil,
-      let cluster = plan.cluster(backend ?? 0, worker),
+      let cluster = cluster(of: plan),
       let index = cluster.endpoints.choose(
         hash: nil, excluding: tried, now: worker.loop.now, random: &worker.loop.random),
       let second = makeHedge(cluster, index, plan)
