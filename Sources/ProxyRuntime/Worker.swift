@@ -89,10 +89,16 @@ final class Worker {
     epoch += 1
     // Made again at the next request; what nobody asks for any more goes.
     views = views.filter { snapshot.traffic(of: $0.key.service, port: $0.key.port) === $0.value.traffic }
-    clusters = clusters.filter { key, _ in
-      guard let route = key.route else { return snapshot.traffic(of: key.service, port: key.port) != nil }
-      return snapshot.traffic(of: route.service, port: route.port)?.shapesBackends(ofRoute: route.id) == true
+    for (key, cluster) in clusters where !isWanted(key) {
+      clusters[key] = nil
+      cluster.retire()
+      while upstreams.yieldSlot(of: cluster) {}
     }
+  }
+
+  private func isWanted(_ key: Cluster.Key) -> Bool {
+    guard let route = key.route else { return snapshot.traffic(of: key.service, port: key.port) != nil }
+    return snapshot.traffic(of: route.service, port: route.port)?.shapesBackends(ofRoute: route.id) == true
   }
 
   private func addPod(_ id: String, _ listeners: [(ListenerKind, Int32)]) {
@@ -203,7 +209,7 @@ final class Worker {
 extension Worker: Timed {
   func timerFired(now: NanoTime) {
     for pod in pods.values { pod.expire(now: now) }
-    for cluster in clusters.values where cluster.owesSlot { upstreams.yieldSlot(of: cluster) }
+    for cluster in clusters.values { while cluster.owesSlot, upstreams.yieldSlot(of: cluster) {} }
     guard now >= nextSweep else { return }
     nextSweep = now + Self.sweepInterval
     for session in Array(sessions.values) where now > session.lastActive + session.idleTimeout { session.abort() }

@@ -28,6 +28,8 @@ final class Cluster {
   /// How each of `endpoints` is reached.
   private(set) var targets: [OutboundRoute.Endpoint] = []
   var slots = ConnectionSlots()
+  /// Its requests go to another cluster now: connections that count here aren't kept.
+  private(set) var isRetired = false
   private var epoch: UInt64 = .max
   private var revision: UInt64 = .max
   private var podEpoch: UInt64 = .max
@@ -47,7 +49,10 @@ final class Cluster {
     let isNew = traffic !== self.traffic || parent !== self.parent
     guard revision != self.revision || podEpoch != worker.podEpoch || isNew else { return }
     if isNew, let traffic {
+      let limits = policy.limits
       policy = traffic.backendPolicy(client: key.client, routeID: key.route?.id, parent: parent)
+      // No request meets these connections any more.
+      if limits !== policy.limits { while worker.upstreams.yieldSlot(of: self) {} }
     }
     self.traffic = traffic
     self.parent = parent
@@ -64,6 +69,8 @@ final class Cluster {
     for (_, target) in list { byAddress[target.address] = byAddress[target.address] ?? target }
     targets = endpoints.endpoints.compactMap { byAddress[$0.address] }
   }
+
+  func retire() { isRetired = true }
 
   private func board(_ detection: OutlierDetection) -> OutlierBoard? {
     for traffic in [parent, traffic] {

@@ -15,11 +15,12 @@ final class ConnectionSlot {
 
   func isOf(_ cluster: Cluster) -> Bool { self.cluster === cluster }
 
-  /// Whether its connection may be kept for later requests: not where another event loop waits for a place, or more are
-  /// taken than the limit is now.
+  /// Whether its connection may be kept for later requests: not where another event loop waits for a place, more are
+  /// taken than the limit is now, or other limits hold than those that count it.
   var mayIdle: Bool {
+    guard let cluster, !cluster.isRetired, cluster.policy.limits === limits else { return false }
     let room = limits.room(for: .connections)
-    return room > 0 || room == 0 && (limits.count(of: .pending) == 0 || cluster?.slots.hasWaiters == true)
+    return room > 0 || room == 0 && (limits.count(of: .pending) == 0 || cluster.slots.hasWaiters)
   }
 
   /// The connection serves whoever waits for one.
@@ -102,6 +103,8 @@ struct ConnectionSlots {
   fileprivate(set) var idleCount = 0
   fileprivate var waiting: Deque<ConnectionWaiter> = []
   fileprivate var lookout: Alarm?
+  /// Calls of `wakeWaiter` that haven't been answered.
+  fileprivate var calls = 0
 
   fileprivate var hasWaiters: Bool { waiting.contains { $0.isWaiting } }
 
@@ -142,15 +145,23 @@ extension Cluster {
     return waiter
   }
 
-  /// A connection is free, or may be opened. Rung outside of the list, since who is woken may wait again.
-  func wakeWaiter() { slots.next()?.settle(.mayOpen) }
+  /// A connection is free, or may be opened. Called outside of the list, since who is woken may wait again; one after the
+  /// other, since who can't use the place gives it back at once.
+  func wakeWaiter() {
+    slots.calls += 1
+    guard slots.calls == 1 else { return }
+    while slots.calls > 0 {
+      slots.next()?.settle(.mayOpen)
+      slots.calls -= 1
+    }
+  }
 
   private func lookOut(_ loop: EventLoop) {
     guard slots.lookout == nil, slots.hasWaiters else { return }
     slots.lookout = loop.after(Self.lookoutInterval) { [weak self, unowned loop] in
       guard let self else { return }
       slots.lookout = nil
-      if policy.limits.room(for: .connections) > 0 { wakeWaiter() }
+      for _ in 0..<max(0, min(policy.limits.room(for: .connections), slots.waiting.count)) { wakeWaiter() }
       lookOut(loop)
     }
   }

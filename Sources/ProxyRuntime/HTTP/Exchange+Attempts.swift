@@ -4,8 +4,7 @@ import ProxyCore
 
 extension Exchange {
   func startAttempt() {
-    guard let plan, let cluster = plan.cluster(backend ?? 0, worker) else { return reply(500, .noCluster) }
-    cluster.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+    guard let plan, let cluster = cluster(of: plan) else { return reply(500, .noCluster) }
     // Streams of HTTP/2 that become tunnels aren't offered (RFC 9113 §8.5).
     if usesHTTP2(cluster), head.equals(head.method, "CONNECT") {
       return reply(501, .noRoute, because: "CONNECT is not served over HTTP/2")
@@ -21,6 +20,13 @@ extension Exchange {
     guard let attempt else { return reply(503, .overflow) }
     open(attempt)
     planHedge(plan)
+  }
+
+  /// Of the backend, as the present snapshot has it.
+  private func cluster(of plan: RulePlan) -> Cluster? {
+    let cluster = plan.cluster(backend ?? 0, worker)
+    cluster?.refresh(worker, here: worker.snapshot.workload(id: client.workload))
+    return cluster
   }
 
   /// nil: the backend has as many requests as it may. The Service that was asked counts them by itself: where it is its
@@ -43,7 +49,7 @@ extension Exchange {
 
   private func open(_ attempt: Attempt) {
     guard let cluster = attempt.cluster, let target = attempt.target else { return }
-    let key = UpstreamPool.Key(source: client.workload, target: target)
+    let key = UpstreamPool.Key(source: client.workload, target: target, limits: cluster.policy.limits)
     let isHTTP2 = usesHTTP2(cluster)
     // After one that turned out to be closed, a connection that surely isn't.
     if staleTries == 0 || isHTTP2, let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) {
@@ -179,7 +185,7 @@ extension Exchange {
   }
 
   func upgraded(_ attempt: Attempt, _ upgrade: Upgrade) {
-    guard self.attempt === attempt else { return upgrade.stream.reset() }
+    guard self.attempt === attempt else { return upgrade.refuse() }
     var upgrade = upgrade
     upgrade.idleTimeout = idleTimeout
     end(attempt, .success)
@@ -226,7 +232,7 @@ extension Exchange {
 
   private func decide(after failure: RetryState.Failure) -> RetryState.Decision {
     releaseRetrySlot()
-    let policy = plan?.cluster(backend ?? 0, worker)?.policy
+    let policy = plan.flatMap(cluster)?.policy
     let decision = retry.decide(
       after: failure, now: worker.loop.now, budget: policy?.budget, limits: policy?.limits,
       random: &worker.loop.random)
@@ -261,7 +267,7 @@ extension Exchange {
 
   private func startHedge() {
     guard isActive, !responseBegan, requestEnded, retry.canReplay, let plan, attempt != nil, hedge == nil,
-      let cluster = plan.cluster(backend ?? 0, worker),
+      let cluster = cluster(of: plan),
       let index = cluster.endpoints.choose(
         hash: nil, excluding: tried, now: worker.loop.now, random: &worker.loop.random),
       let second = makeHedge(cluster, index, plan)

@@ -31,6 +31,12 @@ struct Upgrade {
   /// The connection's place, which the session holds to its end.
   let slot: ConnectionSlot?
   var idleTimeout = Worker.idleTimeout
+
+  /// Nobody takes it.
+  func refuse() {
+    stream.reset()
+    slot?.release()
+  }
 }
 
 extension Downstream {

@@ -218,14 +218,14 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
 
   func upgrade(to upgrade: Upgrade) {
     let upstream = upgrade.stream
-    guard case .open = state else { return upstream.reset() }
+    guard case .open = state else { return upgrade.refuse() }
     flush()
     state = .closed
     worker.loop.stopTimer(self)
     closed(self)
     guard let session = worker.makeSession(facts, downstream: stream) else {
       stream.reset()
-      return upstream.reset()
+      return upgrade.refuse()
     }
     session.idleTimeout = upgrade.idleTimeout
     session.onClose { upgrade.slot?.release() }

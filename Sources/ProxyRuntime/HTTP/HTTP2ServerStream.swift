@@ -113,7 +113,7 @@ final class HTTP2ServerStream: Downstream {
 
   /// HTTP/2 has no such thing but extended CONNECT, which isn't offered.
   func upgrade(to upgrade: Upgrade) {
-    upgrade.stream.reset()
+    upgrade.refuse()
     abortResponse()
   }
 }

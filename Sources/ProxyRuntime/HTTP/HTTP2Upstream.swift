@@ -67,7 +67,7 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   }
 
   /// Without a stream it ends, if it is to, or its place is there for whoever needs one.
-  private func settle() {
+  func settle() {
     guard isIdle, !isOver else { return }
     guard isLeaving || !slot.mayIdle else { return slot.becameIdle() }
     isOver = true

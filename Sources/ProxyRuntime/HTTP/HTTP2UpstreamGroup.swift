@@ -27,32 +27,38 @@ final class HTTP2UpstreamGroup {
   }
 
   /// Waits for a connection with room; opens one more where there may be.
+  /// - Parameter mayWait: also where none is on its way.
   func wait(
-    _ client: HTTPClient, _ cluster: Cluster, _ completion: @escaping HTTP2StreamWaiter.Completion
+    _ client: HTTPClient, _ cluster: Cluster, mayWait: Bool, _ completion: @escaping HTTP2StreamWaiter.Completion
   ) -> HTTP2StreamWaiter {
-    let waiter = HTTP2StreamWaiter(completion)
+    let waiter = HTTP2StreamWaiter(client, cluster, mayWait: mayWait, completion)
     if waiting.count >= Self.waitingBound { waiting.removeAll(where: \.isSettled) }
     guard waiting.count < Self.waitingBound else {
       waiter.settle(.failure(.overflow))
       return waiter
     }
     waiting.append(waiter)
-    openOneMore(client, cluster)
-    guard !waiter.isSettled else { return waiter }
-    // Nothing is on its way to it: it waits for others to end, as the breaker's `pending` counts.
-    guard opening != nil || waiter.becomePending(cluster.policy.limits) else {
-      waiter.settle(.failure(.overflow))
-      return waiter
-    }
     waiter.giveUp(after: cluster.policy.connectTimeout, worker.loop)
+    openOneMore()
     return waiter
   }
 
-  /// Where somebody waits, nothing is being opened, and there may be another.
-  private func openOneMore(_ client: HTTPClient, _ cluster: Cluster) {
+  /// Where somebody waits, nothing is being opened, and there may be another. Else it is others' end that is waited for,
+  /// as the breaker's `pending` counts.
+  /// - Returns: whether it makes use of a free place, or waits for one.
+  @discardableResult private func openOneMore() -> Bool {
     while waiting.first?.isSettled == true { waiting.removeFirst() }
-    guard !waiting.isEmpty, opening == nil, slotWaiter == nil, connections.count < Self.connectionsBound else { return }
-    guard let slot = worker.upstreams.takeSlot(of: cluster) else { return waitForSlot(client, cluster) }
+    guard opening == nil, let first = waiting.first else { return false }
+    let (client, cluster) = (first.client, first.cluster)
+    guard connections.count < Self.connectionsBound else {
+      becomePending()
+      return false
+    }
+    guard let slot = worker.upstreams.takeSlot(of: cluster) else {
+      becomePending()
+      if slotWaiter == nil { waitForSlot(cluster) }
+      return true
+    }
     let target = StreamTarget(
       source: client.workload, client: client.address, endpoint: key.target, timeout: cluster.policy.connectTimeout)
     let attempt = worker.open(target) { [unowned self] result in
@@ -62,24 +68,39 @@ final class HTTP2UpstreamGroup {
         let connection = HTTP2Upstream(stream: stream, group: self, slot: slot, loop: worker.loop)
         connections.append(connection)
         serve(connection)
-        openOneMore(client, cluster)
+        connection.settle()
+        openOneMore()
       case .failure(let failure):
-        slot.release()
         // Those that are open may still serve who waits.
-        guard connections.isEmpty else { return }
-        let failed = waiting
-        waiting = []
-        for waiter in failed { waiter.settle(.failure(.connect(failure))) }
+        if connections.isEmpty {
+          let failed = waiting
+          waiting = []
+          for waiter in failed { waiter.settle(.failure(.connect(failure))) }
+        } else {
+          becomePending()
+        }
+        slot.release()
       }
     }
     if !attempt.isSettled { opening = attempt }
+    return true
   }
 
-  private func waitForSlot(_ client: HTTPClient, _ cluster: Cluster) {
+  /// Nothing is on its way to those who wait.
+  private func becomePending() {
+    let known = waiting.lastIndex(where: \.isPending).map { $0 + 1 } ?? 0
+    for waiter in Array(waiting[known...]) where !waiter.isSettled && !waiter.becomePending() {
+      waiter.settle(.failure(.overflow))
+    }
+  }
+
+  private func waitForSlot(_ cluster: Cluster) {
     slotWaiter = cluster.waitForSlot(isPending: false, patience: cluster.policy.connectTimeout, worker.loop) {
       [weak self] outcome in
       self?.slotWaiter = nil
-      if outcome == .mayOpen { self?.openOneMore(client, cluster) }
+      // Whoever came later may have patience left.
+      let isUsed = self?.openOneMore() == true
+      if outcome == .mayOpen, !isUsed { cluster.wakeWaiter() }
     }
   }
 
@@ -97,6 +118,7 @@ final class HTTP2UpstreamGroup {
     connections.removeAll { $0 === connection }
     leaving.removeAll { $0 === connection }
     if !connection.isOver { leaving.append(connection) }
+    openOneMore()
   }
 
   /// Ends an idle connection whose place that cluster needs elsewhere.
@@ -112,7 +134,9 @@ final class HTTP2UpstreamGroup {
     for connection in connections where connection.isIdle && now > connection.idleSince + UpstreamPool.idleTimeout {
       connection.close()
     }
-    return connections.isEmpty && leaving.isEmpty && opening == nil && waiting.allSatisfy(\.isSettled)
+    guard connections.isEmpty, leaving.isEmpty, opening == nil, waiting.allSatisfy(\.isSettled) else { return false }
+    slotWaiter?.cancel()
+    return true
   }
 
   /// Idle connections close at once, others with their last stream.
@@ -125,17 +149,31 @@ final class HTTP2UpstreamGroup {
 final class HTTP2StreamWaiter: UpstreamOpening {
   typealias Completion = (Result<any Upstream, UpstreamFailure>) -> Void
 
+  fileprivate let client: HTTPClient
+  fileprivate let cluster: Cluster
+  private let mayWait: Bool
   private var completion: Completion?
   private var alarm: Alarm?
   private var pending: CircuitLimits?
 
-  fileprivate init(_ completion: @escaping Completion) { self.completion = completion }
+  fileprivate init(
+    _ client: HTTPClient, _ cluster: Cluster, mayWait: Bool, _ completion: @escaping Completion
+  ) {
+    self.client = client
+    self.cluster = cluster
+    self.mayWait = mayWait
+    self.completion = completion
+  }
 
   var isSettled: Bool { completion == nil }
 
+  fileprivate var isPending: Bool { pending != nil }
+
   /// false: as many requests wait as may.
-  fileprivate func becomePending(_ limits: CircuitLimits) -> Bool {
-    guard limits.tryAcquire(.pending) else { return false }
+  fileprivate func becomePending() -> Bool {
+    guard pending == nil else { return true }
+    let limits = cluster.policy.limits
+    guard mayWait, limits.tryAcquire(.pending) else { return false }
     pending = limits
     return true
   }

@@ -36,13 +36,13 @@ final class MirrorUpstream: UpstreamOwner {
   func start(_ client: HTTPClient, _ target: OutboundRoute.Endpoint, isHTTP2: Bool, cluster: Cluster) {
     worker.keepAlive(self)
     alarm = worker.loop.after(Self.patience) { [unowned self] in abandon() }
-    let key = UpstreamPool.Key(source: client.workload, target: target)
+    let key = UpstreamPool.Key(source: client.workload, target: target, limits: cluster.policy.limits)
     if let upstream = worker.upstreams.take(key, isHTTP2: isHTTP2) { return send(over: upstream) }
     // A copy waits for no place.
     let slot = isHTTP2 ? nil : cluster.takeSlot()
     guard isHTTP2 || slot != nil else { return end() }
     let attempt = worker.upstreams.open(
-      key, isHTTP2: isHTTP2, for: client, cluster: cluster, slot: slot, worker: worker
+      key, isHTTP2: isHTTP2, for: client, cluster: cluster, slot: slot, mayWait: false, worker: worker
     ) { [weak self] result in
       guard case .success(let upstream) = result else { return self?.end() ?? () }
       guard let self, !isDone else { return upstream.abandon() }
@@ -108,7 +108,7 @@ final class MirrorUpstream: UpstreamOwner {
   func received(_ bytes: UnsafeRawBufferPointer) {}
   func responseEnded(trailers: HTTPHead?) { end() }
   func upgraded(to upgrade: Upgrade) {
-    upgrade.stream.reset()
+    upgrade.refuse()
     end()
   }
   func upstreamFailed(_ failure: UpstreamFailure) { end() }

@@ -35,23 +35,25 @@ extension Worker {
     let bytes = probe.bytes
     let hasEnded = probe.hasEnded
     switch verdict {
-    case .http1 where traffic.appProtocol != .tls: serveHTTP1(stream, bytes, client, facts)
-    case .http2 where traffic.appProtocol != .tls: serveHTTP2(stream, bytes, client, facts)
+    case .http1 where traffic.appProtocol != .tls: serveHTTP1(stream, bytes, client, facts, hasEnded: hasEnded)
+    case .http2 where traffic.appProtocol != .tls: serveHTTP2(stream, bytes, client, facts, hasEnded: hasEnded)
     case .tls(let serverName, _):
       carry(stream, .tls(serverName: serverName), traffic, client, facts, first: bytes, hasEnded: hasEnded)
     default:
       // A port that says HTTP is answered as such, so that its client learns what is wrong.
       if traffic.appProtocol == .http {
-        serveHTTP1(stream, bytes, client, facts)
+        serveHTTP1(stream, bytes, client, facts, hasEnded: hasEnded)
       } else if traffic.appProtocol == .http2 || traffic.appProtocol == .grpc {
-        serveHTTP2(stream, bytes, client, facts)
+        serveHTTP2(stream, bytes, client, facts, hasEnded: hasEnded)
       } else {
         carry(stream, .tcp, traffic, client, facts, first: bytes, hasEnded: hasEnded)
       }
     }
   }
 
-  private func serveHTTP1(_ stream: any ByteStream, _ first: [UInt8], _ client: HTTPClient, _ facts: Session.Facts) {
+  private func serveHTTP1(
+    _ stream: any ByteStream, _ first: [UInt8], _ client: HTTPClient, _ facts: Session.Facts, hasEnded: Bool
+  ) {
     guard connections.count < Self.sessionsBound else { return stream.reset() }
     statistics.accepted += 1
     let connection = HTTP1Downstream(stream: stream, client: client, facts: facts, worker: self) {
@@ -59,9 +61,13 @@ extension Worker {
     }
     connections[ObjectIdentifier(connection)] = connection
     first.withUnsafeBytes { connection.start(with: $0) }
+    // The stream tells it once.
+    if hasEnded { connection.ended(.downstream) }
   }
 
-  private func serveHTTP2(_ stream: any ByteStream, _ first: [UInt8], _ client: HTTPClient, _ facts: Session.Facts) {
+  private func serveHTTP2(
+    _ stream: any ByteStream, _ first: [UInt8], _ client: HTTPClient, _ facts: Session.Facts, hasEnded: Bool
+  ) {
     guard connections.count < Self.sessionsBound else { return stream.reset() }
     statistics.accepted += 1
     let connection = HTTP2Downstream(stream: stream, client: client, facts: facts, worker: self) {
@@ -69,6 +75,7 @@ extension Worker {
     }
     connections[ObjectIdentifier(connection)] = connection
     first.withUnsafeBytes { connection.start(with: $0) }
+    if hasEnded { connection.transport.ended(.downstream) }
   }
 
   private func forget(_ connection: any HTTPConnection) {

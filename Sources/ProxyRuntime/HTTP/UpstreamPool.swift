@@ -2,11 +2,17 @@ import MeshModel
 import ProxyCore
 
 /// A worker's upstream connections that are idle: of one source workload to one endpoint, used again by its requests and by
-/// nobody else's, since the application and the mesh see the source's address and identity.
+/// nobody else's, since the application and the mesh see the source's address and identity; and by requests to which those
+/// limits apply that count the connection.
 final class UpstreamPool {
   struct Key: Hashable {
     let source: String
     let target: OutboundRoute.Endpoint
+    let limits: CircuitLimits
+
+    static func == (left: Key, right: Key) -> Bool {
+      left.limits === right.limits && left.source == right.source && left.target == right.target
+    }
 
     func hash(into hasher: inout Hasher) {
       // Address and source differ wherever anything does.
@@ -37,15 +43,17 @@ final class UpstreamPool {
 
   /// Opens a connection, or waits for one of HTTP/2 that others are opening. `completion` is called once, perhaps before
   /// this returns; not after the attempt was cancelled.
-  /// - Parameter slot: of HTTP/1.1; those of HTTP/2 are taken for several requests at once.
+  /// - Parameters:
+  ///   - slot: of HTTP/1.1; those of HTTP/2 are taken for several requests at once.
+  ///   - mayWait: for a place, or until others of HTTP/2 end.
   func open(
-    _ key: Key, isHTTP2: Bool, for client: HTTPClient, cluster: Cluster, slot: ConnectionSlot?, worker: Worker,
-    completion: @escaping (Result<any Upstream, UpstreamFailure>) -> Void
+    _ key: Key, isHTTP2: Bool, for client: HTTPClient, cluster: Cluster, slot: ConnectionSlot?, mayWait: Bool = true,
+    worker: Worker, completion: @escaping (Result<any Upstream, UpstreamFailure>) -> Void
   ) -> any UpstreamOpening {
     if isHTTP2 {
       let group = groups[key] ?? HTTP2UpstreamGroup(key: key, worker: worker)
       groups[key] = group
-      return group.wait(client, cluster, completion)
+      return group.wait(client, cluster, mayWait: mayWait, completion)
     }
     let request = StreamTarget(
       source: client.workload, client: client.address, endpoint: key.target, timeout: cluster.policy.connectTimeout)
@@ -76,15 +84,22 @@ final class UpstreamPool {
     return cluster.takeSlot()
   }
 
-  /// Ends one of the cluster's idle connections, if there is one.
-  func yieldSlot(of cluster: Cluster) {
-    guard cluster.slots.idleCount > 0 else { return }
-    for list in idle.values {
-      guard let upstream = list.first(where: { $0.slot?.isOf(cluster) == true }) else { continue }
+  /// Ends one of the cluster's idle connections; false: there is none.
+  @discardableResult func yieldSlot(of cluster: Cluster) -> Bool {
+    guard cluster.slots.idleCount > 0 else { return false }
+    if let upstream = idleConnection(of: cluster) {
       upstream.slot?.yield()
-      return upstream.close()
+      upstream.close()
+      return true
     }
-    for group in groups.values where group.yieldSlot(of: cluster) { return }
+    return groups.values.contains { $0.yieldSlot(of: cluster) }
+  }
+
+  private func idleConnection(of cluster: Cluster) -> HTTP1Upstream? {
+    for list in idle.values {
+      if let upstream = list.first(where: { $0.slot?.isOf(cluster) == true }) { return upstream }
+    }
+    return nil
   }
 
   /// It is closed, or carries something else than HTTP now.

@@ -38,6 +38,37 @@ import Testing
     #expect(decide(.perTryTimeout, RetryPolicy(statuses: [503], onReset: false)) == .giveUp(.notRetriable))
   }
 
+  /// HTTPRoute's `retry.backoff`: never earlier. A policy's own begins at 0.
+  @Test func atLeastTheBackoff() {
+    let policy = RetryPolicy(attempts: 3, backoff: 40, maximumBackoff: 80)
+    func delays(_ waits: Bool) -> [NanoTime] {
+      var random = SeededRandom(state: 5)
+      return (0..<200).flatMap { _ in
+        var state = RetryState(policy: policy, isIdempotent: true, deadline: nil, waitsAtLeastBackoff: waits)
+        return (0..<3).compactMap { _ -> NanoTime? in
+          guard case .retry(let delay) = state.decide(after: unavailable, now: 0, random: &random) else { return nil }
+          return delay
+        }
+      }
+    }
+    let late = delays(true)
+    #expect(late.count == 600 && late.allSatisfy { $0 >= .milliseconds(40) && $0 <= .milliseconds(120) })
+    #expect(Set(late).count > 100)
+    #expect(delays(false).contains { $0 < .milliseconds(40) })
+  }
+
+  /// A call is a POST: only a status that the policy names tells that it may be made again.
+  @Test func callsOfGRPC() {
+    let policy = RetryPolicy(statuses: [], grpcStatuses: [14])
+    let told = RetryState.Failure.response(status: 200, grpcStatus: 14, retryAfter: nil)
+    #expect(isRetry(decide(told, policy, isIdempotent: false)))
+    let other = RetryState.Failure.response(status: 200, grpcStatus: 13, retryAfter: nil)
+    #expect(decide(other, policy, isIdempotent: false) == .giveUp(.notRetriable))
+    #expect(decide(.reset, policy, isIdempotent: false) == .giveUp(.notIdempotent))
+    let all = RetryPolicy(statuses: [], grpcStatuses: [14], retriesNonIdempotent: true)
+    #expect(isRetry(decide(.reset, all, isIdempotent: false)))
+  }
+
   @Test func notIdempotent() {
     for failure in [unavailable, .reset, .perTryTimeout] {
       #expect(decide(failure, isIdempotent: false) == .giveUp(.notIdempotent))

@@ -39,9 +39,12 @@ final class HTTP2Talker {
   /// Whether what arrives is given back to the sender's window.
   var consumes = true
 
-  init(_ peer: HTTPPeer, _ role: HTTP2Connection.Role) throws {
+  /// - Parameter streams: so many at once may the other end open.
+  init(_ peer: HTTPPeer, _ role: HTTP2Connection.Role, streams: Int = 100) throws {
     self.peer = peer
-    http2 = HTTP2Connection(role: role, into: &out)
+    var limits = HTTP2Connection.Limits()
+    limits.streams = streams
+    http2 = HTTP2Connection(role: role, limits: limits, into: &out)
     try flush()
   }
 

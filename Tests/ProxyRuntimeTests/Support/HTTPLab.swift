@@ -85,7 +85,7 @@ final class HTTPLab {
       key: ServiceKey(namespace: "shop", name: name), addresses: [], ports: [.init(port: 80, appProtocol: speaking)])
   }
 
-  private static func workload(_ service: String, _ index: Int, port: UInt16, isReady: Bool = true) -> Workload {
+  static func workload(_ service: String, _ index: Int, port: UInt16, isReady: Bool = true) -> Workload {
     Workload(
       id: "shop/\(service)-\(index)", namespace: "shop", name: "\(service)-\(index)", serviceAccount: "sa", node: "two",
       addresses: [IPAddress("127.0.0.1")!], isMeshed: false, isReady: isReady,
