@@ -23,7 +23,7 @@ extension Exchange {
   }
 
   /// Of the backend, as the present snapshot has it.
-  private func cluster(of plan: RulePlan) -> Cluster? {
+  func cluster(of plan: RulePlan) -> Cluster? {
     let cluster = plan.cluster(backend ?? 0, worker)
     cluster?.refresh(worker, here: worker.snapshot.workload(id: client.workload))
     return cluster
@@ -31,7 +31,7 @@ extension Exchange {
 
   /// nil: the backend has as many requests as it may. The Service that was asked counts them by itself: where it is its
   /// own backend, once.
-  private func makeAttempt(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt? {
+  func makeAttempt(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt? {
     let limits = cluster.policy.limits === plan.policy.limits ? nil : cluster.policy.limits
     guard limits?.tryAcquire(.requests) != false else { return nil }
     let target = cluster.targets[index]
@@ -47,7 +47,7 @@ extension Exchange {
     return attempt
   }
 
-  private func open(_ attempt: Attempt) {
+  func open(_ attempt: Attempt) {
     guard let cluster = attempt.cluster, let target = attempt.target else { return }
     let key = UpstreamPool.Key(source: client.workload, target: target, limits: cluster.policy.limits)
     let isHTTP2 = usesHTTP2(cluster)
@@ -249,99 +249,9 @@ extension Exchange {
     }
   }
 
-  // MARK: Hedging
-
-  /// A second try once the first takes longer than most, if the request is whole and may be sent twice.
-  private func planHedge(_ plan: RulePlan) {
-    // The first try may have ended the request already, and a session stays at its endpoint.
-    guard isActive, session == nil, attempt != nil, hedge == nil, hedgeAlarm == nil, let delay = plan.hedger?.delay,
-      retry.isIdempotent
-    else { return }
-    hedgeAlarm = worker.loop.after(delay) { [weak self] in
-      guard let self else { return }
-      hedgeAlarm = nil
-      startHedge()
-      eventEnded()
-    }
-  }
-
-  private func startHedge() {
-    guard isActive, !responseBegan, requestEnded, retry.canReplay, let plan, attempt != nil, hedge == nil,
-      let cluster = cluster(of: plan),
-      let index = cluster.endpoints.choose(
-        hash: nil, excluding: tried, now: worker.loop.now, random: &worker.loop.random),
-      let second = makeHedge(cluster, index, plan)
-    else { return }
-    worker.statistics.retries += 1
-    hedge = second
-    open(second)
-  }
-
-  /// Within the limits of retries: nil where there is no room for another.
-  private func makeHedge(_ cluster: Cluster, _ index: Int, _ plan: RulePlan) -> Attempt? {
-    let limits = cluster.policy.limits
-    guard limits.tryAcquire(.retries) else { return nil }
-    guard cluster.policy.budget.tryRetry(at: worker.loop.now), let second = makeAttempt(cluster, index, plan) else {
-      limits.release(.retries)
-      return nil
-    }
-    second.retrySlot = limits
-    second.isHedge = true
-    return second
-  }
-
-  /// The first to answer has won.
-  private func keepOnly(_ attempt: Attempt) {
-    hedgeAlarm?.cancel()
-    hedgeAlarm = nil
-    if hedge === attempt { swap(&self.attempt, &hedge) }
-    if let loser = hedge { end(loser, .abandoned)?.abandon() }
-  }
-
   /// What this event has written leaves.
   func eventEnded() {
     flushUpstream()
     downstream.flush()
-  }
-}
-
-extension RetryState.Failure {
-  init(_ failure: UpstreamFailure) {
-    switch failure {
-    case .connect: self = .connectFailure
-    case .closed, .reset, .malformed, .overflow: self = .reset
-    case .refused: self = .refused
-    case .timeout: self = .perTryTimeout
-    }
-  }
-}
-
-extension UpstreamFailure {
-  /// Whether it says something about the endpoint's health.
-  var isOfTheEndpoint: Bool {
-    switch self {
-    case .overflow, .refused: false
-    default: true
-    }
-  }
-
-  /// As Envoy answers.
-  var status: Int {
-    switch self {
-    case .connect, .closed, .reset, .refused, .overflow: 503
-    case .malformed: 502
-    case .timeout: 504
-    }
-  }
-
-  var flag: ResponseFlag {
-    switch self {
-    case .connect: .connectFailure
-    case .closed: .upstreamTermination
-    case .reset, .refused: .upstreamReset
-    case .overflow: .overflow
-    case .malformed: .upstreamProtocolError
-    case .timeout: .upstreamTimeout
-    }
   }
 }

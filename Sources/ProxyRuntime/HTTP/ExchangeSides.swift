@@ -84,21 +84,6 @@ protocol UpstreamOwner: AnyObject {
   func eventEnded()
 }
 
-/// Why a try brought no (whole) response.
-enum UpstreamFailure: Error {
-  case connect(StreamFailure)
-  /// The connection ended or was reset before the response was complete.
-  case closed
-  case reset
-  /// What came is no HTTP.
-  case malformed(String)
-  case timeout
-  /// The upstream has surely done nothing with it (RFC 9113 §8.7).
-  case refused
-  /// A bound of the proxy's own.
-  case overflow
-}
-
 /// One client's view of an HTTP connection: who it is, and which Service's port it went to.
 struct HTTPClient {
   /// The workload that the connection comes from.
