@@ -1,6 +1,5 @@
 import AsyncHTTPClient
 import NIOCore
-import NIOHTTP1
 import NIOSSL
 
 /// Requests to an API server over async-http-client. Each throws a `KubernetesError`.
@@ -55,7 +54,7 @@ public final class KubernetesClient: Sendable {
   public func knows(_ resource: KubernetesResource) async throws(KubernetesError) -> Bool {
     let path = resource.group.isEmpty ? "/api/\(resource.version)" : "/apis/\(resource.group)/\(resource.version)"
     do throws(KubernetesError) {
-      return try await json(.GET, path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural } == true
+      return try await json(path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural } == true
     } catch {
       if case .notFound = error { return false }
       throw error
@@ -67,14 +66,7 @@ public final class KubernetesClient: Sendable {
   {
     var path = "\(resource.path())?limit=\(Self.pageSize)"
     if !continuing.isEmpty { path += "&continue=\(Self.escaped(continuing))" }
-    return try ObjectPage(body: try await body(of: try await send(.GET, path, timeout: .seconds(60))))
-  }
-
-  /// The object, or what `KubernetesError.notFound` says.
-  public func object(
-    _ resource: KubernetesResource, namespace: String = "", name: String
-  ) async throws(KubernetesError) -> JSONNode {
-    try await json(.GET, resource.path(namespace: namespace, name: name))
+    return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))))
   }
 
   /// Calls `event` for each event until the server ends the watch. Cancelling the task ends it too.
@@ -85,7 +77,7 @@ public final class KubernetesClient: Sendable {
     let path =
       "\(resource.path())?watch=1&allowWatchBookmarks=true&resourceVersion=\(Self.escaped(version))"
       + "&timeoutSeconds=\(Self.watchSeconds)"
-    let response = try await send(.GET, path, timeout: .hours(1))
+    let response = try await get(path, timeout: .hours(1))
     var splitter = LineSplitter()
     do {
       for try await buffer in response.body {
@@ -98,40 +90,10 @@ public final class KubernetesClient: Sendable {
     }
   }
 
-  // MARK: Writing
-
-  /// Server-side apply: makes the object, or sets the fields that it says and owns them.
-  /// - Parameter subresource: such as `status`; empty: the object.
-  public func apply(
-    _ object: JSONNode, to resource: KubernetesResource, namespace: String = "", name: String, subresource: String = "",
-    manager: String
-  ) async throws(KubernetesError) -> JSONNode {
-    let path = resource.path(namespace: namespace, name: name) + (subresource.isEmpty ? "" : "/\(subresource)")
-    return try await json(
-      .PATCH, "\(path)?fieldManager=\(manager)&force=true", content: object, type: "application/apply-patch+yaml")
-  }
-
-  /// Makes an object; `KubernetesError.conflict` where there is one of that name.
-  public func create(
-    _ object: JSONNode, in resource: KubernetesResource, namespace: String = ""
-  ) async throws(KubernetesError) -> JSONNode {
-    try await json(.POST, resource.path(namespace: namespace), content: object)
-  }
-
-  /// Replaces an object; `KubernetesError.conflict` where its resourceVersion isn't the present one.
-  public func replace(
-    _ object: JSONNode, in resource: KubernetesResource, namespace: String = "", name: String
-  ) async throws(KubernetesError) -> JSONNode {
-    try await json(.PUT, resource.path(namespace: namespace, name: name), content: object)
-  }
-
   // MARK: HTTP
 
-  private func json(
-    _ method: HTTPMethod, _ path: String, content: JSONNode? = nil, type: String = "application/json"
-  ) async throws(KubernetesError) -> JSONNode {
-    let response = try await send(method, path, content: content, type: type, timeout: .seconds(30))
-    let bytes = try await body(of: response)
+  private func json(_ path: String) async throws(KubernetesError) -> JSONNode {
+    let bytes = try await body(of: try await get(path, timeout: .seconds(30)))
     do {
       return try JSONReader.read(bytes, skipping: KubernetesObject.skipped)
     } catch {
@@ -139,19 +101,11 @@ public final class KubernetesClient: Sendable {
     }
   }
 
-  private func send(
-    _ method: HTTPMethod, _ path: String, content: JSONNode? = nil, type: String = "application/json",
-    timeout: TimeAmount
-  ) async throws(KubernetesError) -> HTTPClientResponse {
+  private func get(_ path: String, timeout: TimeAmount) async throws(KubernetesError) -> HTTPClientResponse {
     var request = HTTPClientRequest(url: server.url + path)
-    request.method = method
     request.headers.add(name: "accept", value: "application/json")
     request.headers.add(name: "user-agent", value: "weft")
     if let token = try tokens.token() { request.headers.add(name: "authorization", value: "Bearer \(token)") }
-    if let content {
-      request.headers.add(name: "content-type", value: type)
-      request.body = .bytes(ByteBuffer(bytes: content.bytes))
-    }
     let response: HTTPClientResponse
     do {
       response = try await http.execute(request, timeout: timeout)
