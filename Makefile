@@ -16,7 +16,7 @@ PACKAGES := libbpf-dev libelf-dev zlib1g-dev pkg-config clang-14 clang-format-14
   openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install what building, testing and measuring need (Debian packages, as root)
 	@if [ "$$(id -u)" -ne 0 ]; then \
@@ -40,6 +40,13 @@ demo: deps build ## two nodes, eight pods, and what the mesh does for them: ever
 test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one that would skip is a failure
 	@python3 Tests/run.py
 
+deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources, once, into /var/cache/weft-kubernetes
+	@Tests/Kubernetes/build.sh
+
+test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
+	@swift build --product weft-control
+	@python3 Tests/Kubernetes/test_source.py $(DEBUG)/debug/weft-control
+
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)
 
@@ -58,4 +65,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps bpf build demo test fuzz bench fmt lint clean
+.PHONY: help deps deps-kubernetes bpf build demo test test-kubernetes fuzz bench fmt lint clean

@@ -44,6 +44,7 @@ let package = Package(
     .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
     .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
   ],
   targets: [
     // C shims: what Swift can't call directly.
@@ -78,8 +79,16 @@ let package = Package(
         .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
       ]),
     .target(
+      name: "KubernetesAPI",
+      dependencies: [
+        .yams, .logging, .nio("NIOCore"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ]),
+    .target(
       name: "ControlPlane",
-      dependencies: ["MeshModel", "Discovery", "DiscoveryAPI", "Identity", "CLinux", .yams, .logging]),
+      dependencies: [
+        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging,
+      ]),
 
     // The node.
     .target(name: "Capture", dependencies: ["MeshModel", "CLibbpf", "CLinux"]),
@@ -102,7 +111,7 @@ let package = Package(
       name: "weft-agent", dependencies: ["AgentCore", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
     .executableTarget(
-      name: "weft-control", dependencies: ["ControlPlane", "Observability", .argumentParser, .logging]),
+      name: "weft-control", dependencies: ["ControlPlane", "KubernetesAPI", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -113,7 +122,10 @@ let package = Package(
     .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryAPI"]),
     .testTarget(
       name: "ControlPlaneTests",
-      dependencies: ["Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", .logging]),
+      dependencies: [
+        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "MeshModel", .logging,
+      ]),
+    .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),

@@ -9,11 +9,13 @@ has to be present.
 import os, re, resource, subprocess, sys, time
 
 MODULES = [
-    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "ControlPlaneTests", "WeftCLITests", "AgentCoreTests",
+    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "ControlPlaneTests", "WeftCLITests", "AgentCoreTests",
     "ProxyRuntimeTests", "DiscoveryTests", "CaptureTests", "LabTests", "EndToEndTests",
 ]
 # Pure: their tests share nothing.
-PARALLEL = {"MeshModelTests", "ProxyCoreTests", "IdentityTests", "ControlPlaneTests", "WeftCLITests"}
+PARALLEL = {
+    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "ControlPlaneTests", "WeftCLITests",
+}
 # The step that is no module. Longer: `make fuzz`.
 FUZZ, FUZZ_SECONDS = "Fuzz", 5
 SKIPPED = re.compile(r"^\S+ (Test|Suite) .* skipped")

@@ -2,6 +2,7 @@ import ArgumentParser
 import ControlPlane
 import Dispatch
 import Foundation
+import KubernetesAPI
 import Logging
 import MeshModel
 import Observability
@@ -18,8 +19,13 @@ struct Serve: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serves discovery and certificates until SIGTERM (the default).")
 
-  @Option(help: "The folder of YAML and JSON files; it is watched.")
-  var config: String
+  @Option(help: "The folder of YAML and JSON files; it is watched. Without it the objects are an API server's.")
+  var config: String?
+  @Option(
+    help: "A kubeconfig file; without it, and without --config, this program is a pod and asks its own API server.")
+  var kubeconfig: String?
+  @Option(help: "The kubeconfig's context; its current one where this isn't said.")
+  var context = ""
   @Option(help: "Where the CA and status.json are kept.")
   var stateDir: String
   @Option(help: "The address to listen on.")
@@ -53,7 +59,7 @@ struct Serve: AsyncParsableCommand {
       throw ValidationError("--certificate-lifetime \(certificateLifetime) is not a duration such as 90s, 10m or 24h")
     }
     var configuration = ControlPlane.Configuration(
-      folder: config, stateDirectory: stateDir, joinTokensFile: joinTokens)
+      folder: config, apiServer: try apiServer(), stateDirectory: stateDir, joinTokensFile: joinTokens)
     configuration.server.host = listen
     configuration.server.discoveryPort = discoveryPort
     configuration.server.joinPort = joinPort
@@ -70,6 +76,22 @@ struct Serve: AsyncParsableCommand {
       defer { for source in signals { source.cancel() } }
       try await control.run()
       logger.info("stopped")
+    }
+  }
+
+  /// nil: a folder is read.
+  private func apiServer() throws -> APIServer? {
+    if config != nil {
+      guard kubeconfig == nil, context.isEmpty else {
+        throw ValidationError("--config reads a folder: --kubeconfig and --context don't belong beside it")
+      }
+      return nil
+    }
+    do {
+      guard let kubeconfig else { return try APIServer.inCluster() }
+      return try Kubeconfig(path: kubeconfig).server(context: context)
+    } catch {
+      throw ValidationError("\(error)")
     }
   }
 

@@ -7,10 +7,13 @@ struct Field {
     let file: String
     /// `Pod shop/cart`, as far as it is known.
     var label: String
+    /// An API server's objects may have fields that are newer than this program, and have none that are misspelt.
+    let toleratesUnknown: Bool
 
-    init(file: String, label: String) {
+    init(file: String, label: String, toleratesUnknown: Bool = false) {
       self.file = file
       self.label = label
+      self.toleratesUnknown = toleratesUnknown
     }
   }
 
@@ -61,7 +64,7 @@ struct Field {
     for pair in pairs {
       if schema.read.contains(pair.key) {
         if !pair.value.isNull { fields.values[pair.key] = child(pair) }
-      } else if !schema.ignored.contains(pair.key) {
+      } else if !owner.toleratesUnknown, !schema.ignored.contains(pair.key) {
         throw ConfigProblem(
           file: owner.file, line: pair.line, column: pair.column, object: owner.label, field: child(pair).path.text,
           reason: schema.unknown(pair.key))

@@ -56,13 +56,24 @@ struct FileDecoder {
     }
   }
 
-  private init(file: String) {
+  /// Decodes one object of a kind that an API server has told, and so has checked.
+  /// - Parameter source: what stands for the file in complaints.
+  static func decode(_ object: YAMLNode, of kind: Kind, source: String) -> DecodedFile {
+    var decoder = FileDecoder(file: source, isFromServer: true)
+    decoder.decode(object, impliedKind: kind.rawValue)
+    return decoder.decoded
+  }
+
+  private let isFromServer: Bool
+
+  private init(file: String, isFromServer: Bool = false) {
     self.file = file
+    self.isFromServer = isFromServer
   }
 
   private mutating func decode(_ node: YAMLNode, impliedKind: String?) {
     let peek = Peek(node, impliedKind: impliedKind)
-    let owner = Field.Owner(file: file, label: peek.label)
+    let owner = Field.Owner(file: file, label: peek.label, toleratesUnknown: isFromServer)
     let root = Field(root: node, owner: owner)
     do {
       if impliedKind == nil, let items = peek.listItems {

@@ -1,6 +1,7 @@
 import Discovery
 import Foundation
 import Identity
+import KubernetesAPI
 import Logging
 import MeshModel
 import Synchronization
@@ -8,8 +9,9 @@ import Synchronization
 /// `weft-control`: a configuration folder compiled and streamed to the nodes, and the mesh's CA.
 public final class ControlPlane: Sendable {
   public struct Configuration: Sendable {
-    /// The folder of YAML files.
-    public var folder: String
+    /// The folder of YAML files; nil: `apiServer` has the objects.
+    public var folder: String?
+    public var apiServer: APIServer?
     /// Holds the CA and `status.json`; made if it is missing.
     public var stateDirectory: String
     public var joinTokensFile: String
@@ -19,8 +21,9 @@ public final class ControlPlane: Sendable {
     public var clusterDomain = "cluster.local"
     var timing = FolderWatcher.Timing()
 
-    public init(folder: String, stateDirectory: String, joinTokensFile: String) {
+    public init(folder: String? = nil, apiServer: APIServer? = nil, stateDirectory: String, joinTokensFile: String) {
       self.folder = folder
+      self.apiServer = apiServer
       self.stateDirectory = stateDirectory
       self.joinTokensFile = joinTokensFile
     }
@@ -33,6 +36,8 @@ public final class ControlPlane: Sendable {
   private let authority: CertificateAuthority
   private let server: DiscoveryServer
   private let status: StatusFile
+  /// Whether there is something to serve, or nothing will be served any more.
+  private let (beginnings, begins) = AsyncStream<Bool>.makeStream(bufferingPolicy: .bufferingNewest(1))
   private let tokensIdentity: Mutex<FileIdentity?>
 
   /// Opens or makes the CA, reads the tokens and the folder; nothing listens before `run()`.
@@ -65,10 +70,9 @@ public final class ControlPlane: Sendable {
         Self.log(node, logger)
         status.touch()
       })
+    guard let folder = configuration.folder else { return }
     let outcome = mesh.look()
-    if let failure = outcome.failure {
-      throw ControlPlaneError("the configuration folder \(configuration.folder) \(failure)")
-    }
+    if let failure = outcome.failure { throw ControlPlaneError("the configuration folder \(folder) \(failure)") }
     report(outcome)
   }
 
@@ -78,6 +82,8 @@ public final class ControlPlane: Sendable {
     defer { watcher.stop() }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await self.follow(watcher) }
+      defer { group.cancelAll() }
+      if let server = configuration.apiServer, await !follow(try KubernetesClient(server), &group) { return }
       group.addTask {
         // A port that can't be bound makes `run` throw, which says more.
         guard let ports = try? await self.server.boundPorts() else { return }
@@ -86,20 +92,38 @@ public final class ControlPlane: Sendable {
         self.status.touch()
         await self.status.run()
       }
-      defer { group.cancelAll() }
       try await server.run()
     }
     status.writeNow()
   }
 
   /// Ends all streams and makes `run()` return.
-  public func shutdown() { server.shutdown() }
+  public func shutdown() {
+    begins.yield(false)
+    server.shutdown()
+  }
 
   /// The ports in use; waits until both listen.
   public func boundPorts() async throws -> (discovery: Int, join: Int) { try await server.boundPorts() }
 
   /// The root that agents are given, PEM.
   public var rootPEM: String { authority.rootPEM }
+
+  /// Follows the API server. Waits until all of it has been told, since nodes must never be served a part.
+  /// - Returns: false: it is to shut down.
+  private func follow(_ client: KubernetesClient, _ group: inout ThrowingTaskGroup<Void, any Error>) async -> Bool {
+    logger.info("reading the objects of \(client.server.url)")
+    let source = KubernetesSource(client: client, logger: logger)
+    group.addTask {
+      await source.run { change, kind in
+        self.report(self.mesh.take(change, of: kind))
+        if self.mesh.isComplete { self.begins.yield(true) }
+      }
+      await client.shutdown()
+    }
+    for await begins in beginnings { return begins && !Task.isCancelled }
+    return false
+  }
 
   private func follow(_ watcher: FolderWatcher) async {
     var watched: Set<String> = []

@@ -1,21 +1,35 @@
 import Discovery
 import DiscoveryAPI
+import KubernetesAPI
 import MeshModel
 import Synchronization
 
-/// The configuration folder, what is compiled of it, and the cache that serves it.
+/// The desired state, from a configuration folder or an API server, what is compiled of it, and the cache that serves it.
 final class MeshState: Sendable {
-  private let folder: Mutex<ConfigFolder>
+  private enum Input: Sendable {
+    case folder(ConfigFolder)
+    case cluster(KubernetesObjects)
+
+    var registry: ObjectRegistry {
+      switch self {
+      case .folder(let folder): folder.registry
+      case .cluster(let objects): objects.registry
+      }
+    }
+  }
+
+  private let input: Mutex<Input>
   private let compiler: Mutex<MeshCompiler>
   private let cache: SnapshotCache
 
-  init(folder: String, config: MeshConfig, cache: SnapshotCache) {
-    self.folder = Mutex(ConfigFolder(path: folder))
-    self.compiler = Mutex(MeshCompiler(config: config))
+  /// - Parameter folder: nil: `take` is told what an API server has.
+  init(folder: String?, config: MeshConfig, cache: SnapshotCache) {
+    input = Mutex(folder.map { .folder(ConfigFolder(path: $0)) } ?? .cluster(KubernetesObjects()))
+    compiler = Mutex(MeshCompiler(config: config))
     self.cache = cache
   }
 
-  /// What one look at the folder did.
+  /// What one look at the folder did, or one change of an API server's objects.
   struct Outcome: Sendable {
     var changedFiles: [String] = []
     /// Objects of the changed files.
@@ -33,20 +47,46 @@ final class MeshState: Sendable {
 
   /// Looks at the folder and distributes what changed.
   func look() -> Outcome {
-    folder.withLock { folder in
+    input.withLock { input in
+      guard case .folder(var folder) = input else { return Outcome() }
+      // Held once, so that the folder is changed in its place; so below.
+      input = .cluster(KubernetesObjects())
       let look = folder.look()
+      input = .folder(folder)
       var outcome = Outcome(changedFiles: look.changedFiles, folders: look.folders, failure: folder.failure)
-      for name in look.changedFiles {
-        outcome.accepted += folder.registry.statuses(of: name).count { $0.accepted }
-        outcome.refusals += folder.registry.refusals(of: name)
-      }
-      let (delta, meshedNodes) = compiler.withLock { ($0.apply(look.changes), $0.meshedNodes) }
-      guard !delta.isEmpty else { return outcome }
-      let (upserts, undistributed) = delta.resources()
-      outcome.undistributed = undistributed
-      outcome.generation = cache.apply(upserts: upserts, removals: delta.removals, meshedNodes: meshedNodes)
+      settle(look.changes, folder.registry, &outcome)
       return outcome
     }
+  }
+
+  /// Takes what an API server has told of a kind, and distributes what changed.
+  func take(_ change: ReflectorState.Change, of kind: Kind) -> Outcome {
+    input.withLock { input in
+      guard case .cluster(var objects) = input else { return Outcome() }
+      input = .cluster(KubernetesObjects())
+      let (changes, touched) = objects.take(change, of: kind)
+      var outcome = Outcome(changedFiles: touched)
+      settle(changes, objects.registry, &outcome)
+      input = .cluster(objects)
+      return outcome
+    }
+  }
+
+  /// Whether the whole state has been read once.
+  var isComplete: Bool {
+    input.withLock { if case .cluster(let objects) = $0 { objects.isComplete } else { true } }
+  }
+
+  private func settle(_ changes: [ObjectChange], _ registry: ObjectRegistry, _ outcome: inout Outcome) {
+    for name in outcome.changedFiles {
+      outcome.accepted += registry.statuses(of: name).count { $0.accepted }
+      outcome.refusals += registry.refusals(of: name)
+    }
+    let (delta, meshedNodes) = compiler.withLock { ($0.apply(changes), $0.meshedNodes) }
+    guard !delta.isEmpty else { return }
+    let (upserts, undistributed) = delta.resources()
+    outcome.undistributed = undistributed
+    outcome.generation = cache.apply(upserts: upserts, removals: delta.removals, meshedNodes: meshedNodes)
   }
 
   func isScheduled(_ identity: SPIFFEID, node: String) -> Bool {
@@ -55,10 +95,10 @@ final class MeshState: Sendable {
 
   /// How every object fares: by itself, and with the objects that it refers to.
   var statuses: [ObjectStatus] {
-    folder.withLock { folder in
+    input.withLock { input in
       let parents = compiler.withLock { $0.traffic.statuses }
-      guard !parents.isEmpty else { return folder.registry.statuses }
-      return folder.registry.statuses.map { status in
+      guard !parents.isEmpty else { return input.registry.statuses }
+      return input.registry.statuses.map { status in
         guard status.accepted, let kind = Kind(rawValue: status.kind) else { return status }
         let key = ObjectKey(kind: kind, name: ObjectName(status.namespace, status.name))
         return parents[key].map { status.with(parents: $0) } ?? status

@@ -1,0 +1,38 @@
+/// Where an API server is and how one proves oneself to it: from a kubeconfig, or as a pod.
+public struct APIServer: Sendable {
+  public enum Credential: Sendable {
+    case none
+    case token(String)
+    /// Read again whenever the file changes: the kubelet replaces it.
+    case tokenFile(String)
+    /// PEM.
+    case certificate(chain: [UInt8], key: [UInt8])
+    case plugin(ExecPlugin)
+  }
+
+  /// `https://host:port`, perhaps with a path; without a slash at the end.
+  public var url: String
+  /// PEM of the CAs; empty: the system's.
+  public var authorities: [UInt8] = []
+  /// The name in the server's certificate; empty: the URL's host.
+  public var serverName = ""
+  /// `insecure-skip-tls-verify`
+  public var isUnverified = false
+  public var credential = Credential.none
+  /// Where objects are meant that say none.
+  public var namespace = "default"
+
+  public init(url: String) throws(KubeconfigError) {
+    guard url.hasPrefix("https://") || url.hasPrefix("http://"), url.utf8.count <= 2048, !url.contains(" ") else {
+      throw KubeconfigError("the server \(url.prefix(100).debugDescription) is no http(s) URL")
+    }
+    self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
+  }
+}
+
+/// A configuration that can't be used, in one sentence.
+public struct KubeconfigError: Error, Hashable, Sendable, CustomStringConvertible {
+  public var description: String
+
+  init(_ description: String) { self.description = description }
+}

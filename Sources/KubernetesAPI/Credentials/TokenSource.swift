@@ -1,0 +1,63 @@
+import Foundation
+import Synchronization
+
+/// The bearer token of each request: a file's is read again when it changes, a plugin's asked for again before it ends.
+final class TokenSource: Sendable {
+  private struct Known {
+    var token = ""
+    /// Of the file, or when the plugin's token ends.
+    var modified = Date.distantPast
+    var expires = Int64.max
+  }
+
+  /// Seconds before its end that a token isn't used any more.
+  private static let margin: Int64 = 60
+
+  private let credential: APIServer.Credential
+  private let known = Mutex(Known())
+
+  init(_ credential: APIServer.Credential) { self.credential = credential }
+
+  /// nil: no token is used. Blocks for a plugin's run.
+  func token() throws(KubernetesError) -> String? {
+    switch credential {
+    case .none, .certificate: return nil
+    case .token(let token): return token
+    case .tokenFile(let path): return try ofFile(path)
+    case .plugin(let plugin): return try ofPlugin(plugin)
+    }
+  }
+
+  /// The server has refused the last one.
+  func forget() { known.withLock { $0 = Known() } }
+
+  private func ofFile(_ path: String) throws(KubernetesError) -> String {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+    let modified = attributes?[.modificationDate] as? Date ?? .distantFuture
+    let last = known.withLock { $0 }
+    if !last.token.isEmpty, last.modified == modified { return last.token }
+    do {
+      let token = String(decoding: try BoundedFile.read(path), as: UTF8.self)
+        .trimmingCharacters(in: .whitespacesAndNewlines)
+      known.withLock { $0 = Known(token: token, modified: modified) }
+      return token
+    } catch {
+      // What was read last may still hold.
+      guard last.token.isEmpty else { return last.token }
+      throw .refused(401, "\(error)")
+    }
+  }
+
+  private func ofPlugin(_ plugin: ExecPlugin) throws(KubernetesError) -> String {
+    let now = Int64(Date().timeIntervalSince1970)
+    let last = known.withLock { $0 }
+    if !last.token.isEmpty, last.expires - Self.margin > now { return last.token }
+    do {
+      let outcome = try plugin.run()
+      known.withLock { $0 = Known(token: outcome.token, expires: outcome.expires ?? .max) }
+      return outcome.token
+    } catch {
+      throw .refused(401, "\(error)")
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOSSL
+
+/// Requests to an API server over async-http-client. Each throws a `KubernetesError`.
+public final class KubernetesClient: Sendable {
+  /// Of a list's page: 500 Pods are about 5 MiB.
+  static let maximumPage = 64 << 20
+  private static let pageSize = 500
+  /// A watch is asked to end after so many seconds; one that says nothing for `silence`, not even a bookmark, is dead.
+  private static let watchSeconds = 300
+  private static let silence = TimeAmount.seconds(330)
+
+  public let server: APIServer
+  private let http: HTTPClient
+  private let tokens: TokenSource
+
+  /// - Throws: `KubeconfigError` where a certificate or key can't be read.
+  public init(_ server: APIServer) throws(KubeconfigError) {
+    self.server = server
+    tokens = TokenSource(server.credential)
+    var configuration = HTTPClient.Configuration()
+    configuration.tlsConfiguration = try Self.tls(server)
+    configuration.timeout.connect = .seconds(10)
+    configuration.timeout.read = Self.silence
+    configuration.redirectConfiguration = .disallow
+    // A server of one version: a watch holds a connection of HTTP/1.1, or a stream of HTTP/2.
+    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+    http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }
+
+  private static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
+    var tls = TLSConfiguration.makeClientConfiguration()
+    do {
+      if !server.authorities.isEmpty {
+        tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(server.authorities))
+      }
+      if server.isUnverified { tls.certificateVerification = .none }
+      if case .certificate(let chain, let key) = server.credential {
+        tls.certificateChain = try NIOSSLCertificate.fromPEMBytes(chain).map { .certificate($0) }
+        tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: key, format: .pem))
+      }
+    } catch {
+      throw KubeconfigError("a certificate or key for \(server.url) can't be read: \(error)")
+    }
+    return tls
+  }
+
+  public func shutdown() async { try? await http.shutdown() }
+
+  // MARK: Reading
+
+  /// Whether the server has a kind in that version.
+  public func knows(_ resource: KubernetesResource) async throws(KubernetesError) -> Bool {
+    let path = resource.group.isEmpty ? "/api/\(resource.version)" : "/apis/\(resource.group)/\(resource.version)"
+    do throws(KubernetesError) {
+      return try await json(path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural } == true
+    } catch {
+      if case .notFound = error { return false }
+      throw error
+    }
+  }
+
+  /// - Parameter continuing: of the page before; empty: the first.
+  public func page(_ resource: KubernetesResource, continuing: String = "") async throws(KubernetesError) -> ObjectPage
+  {
+    var path = "\(resource.path())?limit=\(Self.pageSize)"
+    if !continuing.isEmpty { path += "&continue=\(Self.escaped(continuing))" }
+    return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))))
+  }
+
+  /// Calls `event` for each event until the server ends the watch. Cancelling the task ends it too.
+  public func watch(
+    _ resource: KubernetesResource, from version: String,
+    event: (WatchEvent) async throws(KubernetesError) -> Void
+  ) async throws(KubernetesError) {
+    let path =
+      "\(resource.path())?watch=1&allowWatchBookmarks=true&resourceVersion=\(Self.escaped(version))"
+      + "&timeoutSeconds=\(Self.watchSeconds)"
+    let response = try await get(path, timeout: .hours(1))
+    var splitter = LineSplitter()
+    do {
+      for try await buffer in response.body {
+        for line in try splitter.lines(in: buffer.readableBytesView) { try await event(try WatchEvent(line: line)) }
+      }
+    } catch let error as KubernetesError {
+      throw error
+    } catch {
+      throw .unreachable("the watch broke: \(error)")
+    }
+  }
+
+  // MARK: HTTP
+
+  private func json(_ path: String) async throws(KubernetesError) -> JSONNode {
+    let bytes = try await body(of: try await get(path, timeout: .seconds(30)))
+    do {
+      return try JSONReader.read(bytes, skipping: KubernetesObject.skipped)
+    } catch {
+      throw .malformed("\(error)")
+    }
+  }
+
+  private func get(_ path: String, timeout: TimeAmount) async throws(KubernetesError) -> HTTPClientResponse {
+    var request = HTTPClientRequest(url: server.url + path)
+    request.headers.add(name: "accept", value: "application/json")
+    request.headers.add(name: "user-agent", value: "weft")
+    if let token = try tokens.token() { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+    let response: HTTPClientResponse
+    do {
+      response = try await http.execute(request, timeout: timeout)
+    } catch {
+      throw .unreachable("\(error)")
+    }
+    guard !(200...299).contains(response.status.code) else { return response }
+    if response.status == .unauthorized { tokens.forget() }
+    let bytes = (try? await response.body.collect(upTo: 64 << 10)).map { Array($0.readableBytesView) } ?? []
+    throw KubernetesError(
+      status: Int(response.status.code), body: bytes,
+      retryAfter: response.headers.first(name: "retry-after").flatMap { Int($0) })
+  }
+
+  private func body(of response: HTTPClientResponse) async throws(KubernetesError) -> [UInt8] {
+    do {
+      return Array(try await response.body.collect(upTo: Self.maximumPage).readableBytesView)
+    } catch {
+      throw .unreachable("the answer broke off, or has more than \(Self.maximumPage >> 20) MiB: \(error)")
+    }
+  }
+
+  /// For a query (RFC 3986 §2.3: unreserved characters stay).
+  static func escaped(_ text: String) -> String {
+    var escaped = ""
+    for byte in text.utf8 {
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+        UInt8(ascii: "~"):
+        escaped.unicodeScalars.append(Unicode.Scalar(byte))
+      default:
+        let digits = String(byte, radix: 16, uppercase: true)
+        escaped += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+      }
+    }
+    return escaped
+  }
+}

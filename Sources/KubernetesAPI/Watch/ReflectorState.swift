@@ -1,0 +1,97 @@
+/// What to ask next so that a copy of all objects of a kind stays true: a list in pages, then a watch from its version;
+/// another watch where one ends, another list where its version is gone. Pure.
+public struct ReflectorState: Sendable {
+  public enum Request: Hashable, Sendable {
+    /// - Parameter continuing: empty: the first page.
+    case page(continuing: String)
+    case watch(from: String)
+  }
+
+  public enum Change: Hashable, Sendable {
+    /// All there are: what isn't among them is gone.
+    case all([KubernetesObject])
+    case changed(KubernetesObject)
+    case deleted(KubernetesObject)
+  }
+
+  /// A list that never ends isn't kept: more objects of one kind than this are refused.
+  public static let maximumObjects = 1_000_000
+  /// Milliseconds.
+  public static let longestPause = 30_000
+  /// A kind that the server doesn't know is asked for again so often, in milliseconds.
+  public static let missingPause = 10_000
+
+  private var pages: [KubernetesObject] = []
+  private var continuing = ""
+  /// Empty: everything has to be listed.
+  private var version = ""
+  private var failures = 0
+  /// Whether the last failure was that the kind is unknown: a missing CRD is no error.
+  public private(set) var isMissing = false
+
+  public init() {}
+
+  public var next: Request { version.isEmpty ? .page(continuing: continuing) : .watch(from: version) }
+
+  /// - Returns: nil: more pages follow.
+  public mutating func received(_ page: ObjectPage) throws(KubernetesError) -> Change? {
+    guard pages.count + page.objects.count <= Self.maximumObjects else {
+      restart()
+      throw .malformed("more than \(Self.maximumObjects) objects in a list")
+    }
+    pages += page.objects
+    continuing = page.next
+    failures = 0
+    isMissing = false
+    guard page.next.isEmpty else { return nil }
+    version = page.resourceVersion
+    defer { pages = [] }
+    return .all(pages)
+  }
+
+  /// - Throws: what ends the watch.
+  public mutating func received(_ event: WatchEvent) throws(KubernetesError) -> Change? {
+    failures = 0
+    switch event {
+    case .changed(let object):
+      version = object.resourceVersion
+      return .changed(object)
+    case .deleted(let object):
+      version = object.resourceVersion
+      return .deleted(object)
+    case .bookmark(let version):
+      self.version = version
+      return nil
+    case .failed(let error): throw error
+    }
+  }
+
+  /// - Parameter random: 0..<1
+  /// - Returns: milliseconds to wait before `next`.
+  public mutating func failed(_ error: KubernetesError, random: Double) -> Int {
+    isMissing = false
+    switch error {
+    case .gone, .malformed: restart()
+    case .notFound:
+      // Also a kind that went: what there was of it is gone with the next list.
+      restart()
+      isMissing = true
+      return Self.missingPause
+    default: break
+    }
+    failures = min(failures + 1, 16)
+    if case .throttled(let seconds) = error { return seconds * 1000 + Int(random * 1000) }
+    // The first list after a 410 comes at once, the next ones no quicker than after other failures.
+    if error == .gone, failures == 1 { return 0 }
+    // Full jitter over a doubling time, half of it at least, so that many don't come together.
+    let bound = min(100 << failures, Self.longestPause)
+    return bound / 2 + Int(random * Double(bound / 2))
+  }
+
+  /// A list begins anew: its continuation is of no use any more.
+  private mutating func restart() {
+    pages = []
+    continuing = ""
+    version = ""
+  }
+}

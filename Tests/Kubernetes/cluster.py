@@ -1,0 +1,117 @@
+"""A real Kubernetes API server with its etcd, on loopback, for as long as a `with` block lasts. See build.sh."""
+import json, os, shutil, signal, socket, ssl, subprocess, tempfile, time, urllib.error, urllib.request
+
+CACHE = os.environ.get("WEFT_KUBERNETES", "/var/cache/weft-kubernetes")
+TOKEN = "weft-test-admin"
+READER = "weft-test-reader"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="weft-kubernetes-")
+        self.ports = {name: free_port() for name in ("etcd", "peer", "api")}
+        self.processes = {}
+        self.url = f"https://127.0.0.1:{self.ports['api']}"
+
+    def __enter__(self):
+        try:
+            self.key("sa")
+            with open(f"{self.folder}/tokens.csv", "w") as file:
+                file.write(f'{TOKEN},admin,1,"system:masters"\n{READER},weft-control,2,"weft"\n')
+            self.start_etcd()
+            self.start_api()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self.processes):
+            self.stop(name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def key(self, name):
+        path = f"{self.folder}/{name}"
+        subprocess.run(["openssl", "genrsa", "-out", f"{path}.key", "2048"], check=True, capture_output=True)
+        subprocess.run(["openssl", "rsa", "-in", f"{path}.key", "-pubout", "-out", f"{path}.pub"], check=True, capture_output=True)
+
+    def run(self, name, *arguments):
+        log = open(f"{self.folder}/{name}.log", "ab")
+        self.processes[name] = subprocess.Popen(arguments, stdout=log, stderr=log, cwd=self.folder)
+        log.close()
+
+    def stop(self, name, number=signal.SIGTERM):
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def start_etcd(self, data="etcd"):
+        client, peer = (f"http://127.0.0.1:{self.ports[name]}" for name in ("etcd", "peer"))
+        self.run("etcd", "/usr/bin/etcd", "--data-dir", f"{self.folder}/{data}", "--listen-client-urls", client,
+            "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+            "--initial-cluster", f"default={peer}", "--unsafe-no-fsync")
+
+    def start_api(self):
+        self.run("api", f"{CACHE}/bin/kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.ports['etcd']}",
+            f"--secure-port={self.ports['api']}", "--bind-address=127.0.0.1", "--insecure-port=0",
+            f"--cert-dir={self.folder}/certificates", "--service-cluster-ip-range=10.96.0.0/16",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-signing-key-file={self.folder}/sa.key", f"--service-account-key-file={self.folder}/sa.pub",
+            f"--token-auth-file={self.folder}/tokens.csv", "--authorization-mode=RBAC",
+            "--disable-admission-plugins=ServiceAccount")
+        self.wait_until(self.is_ready, "the API server", 60)
+
+    def is_ready(self):
+        try:
+            return self.call("GET", "/readyz", raw=True) == b"ok"
+        except OSError:
+            return False
+
+    def wait_until(self, condition, what, seconds=20):
+        end = time.monotonic() + seconds
+        while True:
+            value = condition()
+            if value:
+                return value
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    with open(f"{self.folder}/{name}.log") as log:
+                        raise AssertionError(f"{name} has ended: {log.read()[-2000:]}")
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {seconds} s for {what}")
+            time.sleep(0.05)
+
+    def call(self, method, path, content=None, kind="application/json", raw=False):
+        context = ssl.create_default_context(cafile=f"{self.folder}/certificates/apiserver.crt")
+        request = urllib.request.Request(self.url + path, method=method)
+        request.add_header("authorization", f"Bearer {TOKEN}")
+        data = None
+        if content is not None:
+            data = json.dumps(content).encode()
+            request.add_header("content-type", kind)
+        with urllib.request.urlopen(request, data, timeout=10, context=context) as answer:
+            body = answer.read()
+        return body if raw else json.loads(body)
+
+    def kubeconfig(self, token=READER):
+        path = f"{self.folder}/kubeconfig-{token}"
+        content = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "c", "cluster": {
+                "server": self.url, "certificate-authority": "certificates/apiserver.crt"}}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
+        }
+        with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump(content, file)
+        return path

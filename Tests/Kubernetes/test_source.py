@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""weft-control against a real API server: what it reads, and what it keeps while the server is away.
+
+Usage: test_source.py PATH-TO-weft-control; the API server is build.sh's.
+"""
+import json, os, shutil, signal, subprocess, sys, tempfile, unittest
+from cluster import Cluster, free_port
+
+CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-control"
+GATEWAY = "gateway.networking.k8s.io"
+
+
+def definition(group, version, kind, plural):
+    """A CustomResourceDefinition without a schema: what is read of an object is checked by weft-control."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}", "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+            "versions": [{
+                "name": version, "served": True, "storage": True, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }],
+        },
+    }
+
+
+def pod(name, address=None, node="one"):
+    return {
+        "metadata": {"name": name, "labels": {"app": "web"}},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 8080}]}]},
+    }
+
+
+class Source(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__)
+        cls.allow()
+        cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"weft.dev/mesh": "enabled"}}})
+        for index in range(3):
+            cls.add_pod(f"web-{index}", f"10.1.0.{index + 1}")
+        cls.cluster.call("POST", "/api/v1/namespaces/shop/services", {
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}})
+
+    @classmethod
+    def allow(cls):
+        """The least that weft-control needs: to read, and no Secret."""
+        rules = [
+            {"apiGroups": [""], "resources": ["pods", "services", "namespaces", "nodes", "serviceaccounts"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["discovery.k8s.io", GATEWAY, "weft.dev"], "resources": ["*"], "verbs": ["list", "watch"]},
+        ]
+        base = "/apis/rbac.authorization.k8s.io/v1"
+        cls.cluster.call("POST", f"{base}/clusterroles", {"metadata": {"name": "weft-control"}, "rules": rules})
+        cls.cluster.call("POST", f"{base}/clusterrolebindings", {
+            "metadata": {"name": "weft-control"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "weft-control"},
+            "subjects": [{"kind": "User", "name": "weft-control", "apiGroup": "rbac.authorization.k8s.io"}]})
+
+    @classmethod
+    def add_pod(cls, name, address):
+        cls.cluster.call("POST", "/api/v1/namespaces/shop/pods", pod(name))
+        cls.cluster.call("PATCH", f"/api/v1/namespaces/shop/pods/{name}/status", {"status": {
+            "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
+            "conditions": [{"type": "Ready", "status": "True"}]}}, "application/merge-patch+json")
+
+    def setUp(self):
+        self.state = tempfile.mkdtemp(prefix="weft-control-")
+        tokens = f"{self.state}/tokens"
+        with open(tokens, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write("one secret-of-node-one\n")
+        self.log = open(f"{self.state}/log", "wb+")
+        self.control = subprocess.Popen(
+            [CONTROL, "--kubeconfig", self.cluster.kubeconfig(), "--state-dir", self.state, "--join-tokens", tokens,
+                "--listen", "127.0.0.1", "--discovery-port", str(free_port()), "--join-port", str(free_port())],
+            stdout=self.log, stderr=self.log)
+        self.addCleanup(self.end)
+        # From then on it ends by SIGTERM as it should.
+        self.cluster.wait_until(lambda: self.control.poll() is not None or "reading the objects" in self.read("log"), "its start")
+
+    def end(self):
+        self.control.send_signal(signal.SIGTERM)
+        self.assertEqual(self.control.wait(20), 0, self.lines())
+        self.log.close()
+        shutil.rmtree(self.state)
+
+    def read(self, name):
+        with open(f"{self.state}/{name}") as file:
+            return file.read()
+
+    def lines(self):
+        return self.read("log")[-3000:]
+
+    def objects(self):
+        self.assertIsNone(self.control.poll(), self.lines())
+        try:
+            report = json.loads(self.read("status.json"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return {(entry["kind"], entry["name"]): entry for entry in report["objects"]}
+
+    def wait_for(self, what, condition, seconds=30):
+        try:
+            return self.cluster.wait_until(lambda: condition(self.objects()), what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.lines()}\n{sorted(self.objects())}") from None
+
+    def test_objects_come_change_and_go(self):
+        self.wait_for("the first state", lambda objects: ("Service", "web") in objects and ("Pod", "web-2") in objects)
+        # Routes are another test's.
+        refused = [key for key, entry in self.objects().items() if not entry["accepted"] and key[0] != "HTTPRoute"]
+        self.assertEqual(refused, [])
+        self.add_pod("more", "10.1.0.9")
+        self.wait_for("a new pod", lambda objects: ("Pod", "more") in objects)
+        self.cluster.call("DELETE", "/api/v1/namespaces/shop/pods/more?gracePeriodSeconds=0")
+        self.wait_for("its end", lambda objects: ("Pod", "more") not in objects)
+
+    def test_a_kind_that_comes_later_joins(self):
+        self.wait_for("the first state", lambda objects: ("Service", "web") in objects)
+        self.cluster.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            definition(GATEWAY, "v1", "HTTPRoute", "httproutes"))
+        path = f"/apis/{GATEWAY}/v1/namespaces/shop/httproutes"
+
+        def is_served():
+            try:
+                return self.cluster.call("GET", path)
+            except OSError:
+                return False
+        self.cluster.wait_until(is_served, "the definition")
+        route = {
+            "apiVersion": f"{GATEWAY}/v1", "kind": "HTTPRoute", "metadata": {"name": "web"},
+            "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "web"}],
+                "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]},
+            "aFieldOfTomorrow": True,
+        }
+        self.cluster.call("POST", path, route)
+        entry = self.wait_for("the route", lambda objects: objects.get(("HTTPRoute", "web")), 40)
+        self.assertTrue(entry["accepted"], entry)
+        # What can't be right is refused by itself; the rest holds.
+        bad = {**route, "metadata": {"name": "bad"}, "spec": {**route["spec"], "rules": [{"matches": [
+            {"path": {"type": "RegularExpression", "value": "("}}]}]}}
+        self.cluster.call("POST", path, bad)
+        entry = self.wait_for("the refusal", lambda objects: objects.get(("HTTPRoute", "bad")))
+        self.assertFalse(entry["accepted"])
+        self.assertIn("matches[0].path", entry["reason"])
+        self.assertTrue(self.objects()[("HTTPRoute", "web")]["accepted"])
+
+    def test_a_server_that_is_away_changes_nothing(self):
+        self.wait_for("the first state", lambda objects: ("Pod", "web-2") in objects)
+        before = {key for key in self.objects() if key[0] in ("Pod", "Service")}
+        self.cluster.stop("api", signal.SIGKILL)
+        try:
+            self.wait_for("the log of it", lambda _: "can't be reached" in self.read("log"))
+            self.assertEqual({key for key in self.objects() if key[0] in ("Pod", "Service")}, before)
+        finally:
+            self.cluster.start_api()
+        self.add_pod("after", "10.1.0.10")
+        objects = self.wait_for("what came meanwhile", lambda objects: objects if ("Pod", "after") in objects else None, 60)
+        self.assertLessEqual(before, set(objects))
+        self.cluster.call("DELETE", "/api/v1/namespaces/shop/pods/after?gracePeriodSeconds=0")
+
+    def test_without_rights_nothing_is_served_and_the_log_says_what_is_missing(self):
+        base = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+        self.wait_for("the first state", lambda objects: ("Service", "web") in objects)
+        binding = self.cluster.call("GET", f"{base}/weft-control")
+        self.cluster.call("DELETE", f"{base}/weft-control")
+        try:
+            self.doCleanups()
+            self.setUp()
+            self.wait_for("the log of it", lambda _: "forbidden" in self.read("log"))
+            self.assertEqual(self.objects(), {})
+        finally:
+            for field in ("resourceVersion", "uid", "creationTimestamp", "managedFields"):
+                binding["metadata"].pop(field, None)
+            self.cluster.call("POST", base, binding)
+        self.wait_for("the state", lambda objects: ("Service", "web") in objects, 60)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
