@@ -45,6 +45,8 @@ struct KubernetesSource: Sendable {
         }
         return true
       }
+      // The kind is gone, or its list is where its definition isn't: not asked for without end.
+      try? await Task.sleep(for: .milliseconds(ReflectorState.missingPause))
     }
   }
 

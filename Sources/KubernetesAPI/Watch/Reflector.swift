@@ -2,6 +2,8 @@ import Logging
 
 /// Keeps telling all that happens to a kind's objects, whatever happens to the API server.
 public struct Reflector: Sendable {
+  private static let shortest = Duration.seconds(1)
+
   public let resource: KubernetesResource
   private let client: KubernetesClient
   private let logger: Logger
@@ -31,9 +33,12 @@ public struct Reflector: Sendable {
           let page = try await client.page(resource, continuing: continuing)
           if let change = try state.received(page) { _ = await tell(.change(change)) }
         case .watch(let version):
+          let began = ContinuousClock.now
           try await client.watch(resource, from: version) { event throws(KubernetesError) in
             if let change = try state.received(event) { _ = await tell(.change(change)) }
           }
+          // A server that ends each watch at once isn't asked without end.
+          if ContinuousClock.now - began < Self.shortest { throw .unreachable("the watch ended at once") }
         }
       } catch {
         guard !Task.isCancelled else { return }
