@@ -123,7 +123,8 @@ let package = Package(
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
-        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "MeshModel", .logging,
+        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "MeshModel",
+        .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
