@@ -34,7 +34,7 @@ public struct SessionKeeper: Sendable {
     self.settings = settings
     lowercaseName = settings.name.lowercased()
     guard let rule else {
-      scopes = [Self.hash("Service/\(service):\(port)")]
+      scopes = [StableHash.hash("Service/\(service):\(port)")]
       paths = []
       return
     }
@@ -45,12 +45,10 @@ public struct SessionKeeper: Sendable {
       // The same one may stand twice, with other filters.
       let count = counts[name, default: 0]
       counts[name] = count + 1
-      return Self.hash("\(identity) \(name) \(count)")
+      return StableHash.hash("\(identity) \(name) \(count)")
     }
     paths = rule.rule.matches.map { Self.cookiePath($0.path) }
   }
-
-  private static func hash(_ text: String) -> UInt64 { Array(text.utf8).withUnsafeBytes { StableHash.hash($0) } }
 
   // MARK: Requests
 

@@ -27,6 +27,8 @@ public enum StableHash {
     return mix(hash ^ rest)
   }
 
+  public static func hash(_ text: String) -> UInt64 { Array(text.utf8).withUnsafeBytes { hash($0) } }
+
   public static func hash(_ ip: IPAddress) -> UInt64 { mix(mix(ip.high &+ UInt64(ip.family.rawValue)) ^ ip.low) }
 
   public static func hash(_ address: SocketAddress) -> UInt64 { mix(hash(address.ip) ^ UInt64(address.port)) }

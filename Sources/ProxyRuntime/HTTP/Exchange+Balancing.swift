@@ -21,7 +21,7 @@ extension Exchange {
       guard ttl != nil else { return nil }
       let value = newCookie ?? worker.loop.random.next()
       newCookie = value
-      return Array(String(value, radix: 16).utf8).withUnsafeBytes { StableHash.hash($0) }
+      return StableHash.hash(String(value, radix: 16))
     case .sourceAddress: return StableHash.hash(client.address.ip)
     }
   }

@@ -106,8 +106,6 @@ struct HTTPClient {
     self.service = service
     self.port = port
     self.family = family
-    identityHash = Array((identity?.description ?? address.ip.description).utf8).withUnsafeBytes {
-      StableHash.hash($0)
-    }
+    identityHash = StableHash.hash(identity?.description ?? address.ip.description)
   }
 }

@@ -40,7 +40,7 @@ final class RulePlan {
       return try? RegularExpression(header.value)
     }
     faults = policy.faults.isEmpty ? nil : FaultInjector(policy.faults)
-    routeHash = Array((rule?.routeID ?? "").utf8).withUnsafeBytes { StableHash.hash($0) }
+    routeHash = StableHash.hash(rule?.routeID ?? "")
     retry = rule?.rule.retry ?? policy.retry
     // A rule's sessions are its own also where a policy says how (GEP-1619).
     sessions = (rule?.rule.sessionPersistence ?? policy.sessionPersistence).map {
