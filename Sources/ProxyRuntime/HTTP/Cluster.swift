@@ -40,7 +40,8 @@ final class Cluster {
   init(key: Key) { self.key = key }
 
   /// Takes what has changed since the last time.
-  func refresh(_ worker: Worker, here: Workload?) {
+  /// - Parameter here: looked up only where something has.
+  func refresh(_ worker: Worker, here workload: @autoclosure () -> Workload?) {
     guard epoch != worker.epoch else { return }
     epoch = worker.epoch
     let traffic = worker.snapshot.traffic(of: key.service, port: key.port)
@@ -59,7 +60,7 @@ final class Cluster {
     self.revision = revision
     podEpoch = worker.podEpoch
     let list = worker.snapshot.balancedEndpoints(
-      of: key.service, port: key.port, family: key.family, here: here
+      of: key.service, port: key.port, family: key.family, here: workload()
     ) { worker.pods[$0] != nil }
     endpoints.update(
       list.map(\.0), policy: loadBalancer, locality: policy.locality, outlierDetection: policy.outlierDetection,
