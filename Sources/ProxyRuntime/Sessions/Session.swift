@@ -62,14 +62,8 @@ final class Session: StreamOwner {
     downstream.owner = self
   }
 
-  /// What the endpoint chosen last has to be told when the session is over, or goes elsewhere.
+  /// What is to be done when the session is over.
   func onClose(_ body: @escaping () -> Void) { atClose = body }
-
-  func runOnClose() {
-    let body = atClose
-    atClose = nil
-    body?()
-  }
 
   /// What was read from the downstream already, and whether its end was.
   func begin(with bytes: UnsafeRawBufferPointer, hasEnded: Bool) {
@@ -146,7 +140,9 @@ final class Session: StreamOwner {
     opening = nil
     upstream?.close()
     downstream.close()
-    runOnClose()
+    let body = atClose
+    atClose = nil
+    body?()
     closed(self)
   }
 }
