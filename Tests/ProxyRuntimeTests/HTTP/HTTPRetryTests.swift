@@ -9,8 +9,6 @@ import Testing
 extension RuntimeTests {
   /// Tries beyond the first.
   @Suite struct HTTPRetryTests {
-    private static let soon = RetryPolicy(attempts: 3, statuses: [503, 504], backoff: 5, maximumBackoff: 10)
-
     /// One answered request on each, so that the connection to the backend is idle.
     private func warm(_ lab: HTTPLab) throws -> (client: HTTPPeer, backend: HTTPPeer) {
       let client = try lab.connect()
@@ -67,7 +65,7 @@ extension RuntimeTests {
     }
 
     @Test(arguments: [true, false]) func aPOSTThatIsUnderWayIsNotReplayed(isReused: Bool) throws {
-      let lab = try HTTPLab(policies: [.web { $0.retry = Self.soon }])
+      let lab = try HTTPLab(policies: [.web { $0.retry = .soon }])
       let warmed = isReused ? try warm(lab) : nil
       let client = try warmed?.client ?? lab.connect()
       try client.post("/order", "one")
@@ -82,7 +80,7 @@ extension RuntimeTests {
     }
 
     @Test func aStatusIsRetriedAfterABackoff() throws {
-      let lab = try HTTPLab(policies: [.web { $0.retry = Self.soon }])
+      let lab = try HTTPLab(policies: [.web { $0.retry = .soon }])
       let client = try lab.connect()
       try client.get("/1", "X-Request-ID: own")
       let backend = try lab.accept()
@@ -100,7 +98,7 @@ extension RuntimeTests {
     }
 
     @Test func theLastAnswerPassesOnceTheTriesAreUsedUp() throws {
-      let lab = try HTTPLab(policies: [.web { $0.retry = Self.soon }])
+      let lab = try HTTPLab(policies: [.web { $0.retry = .soon }])
       let client = try lab.connect()
       try client.get()
       let backend = try lab.accept()
@@ -116,7 +114,7 @@ extension RuntimeTests {
     }
 
     @Test func retryAfterIsKept() throws {
-      let lab = try HTTPLab(policies: [.web { $0.retry = Self.soon }])
+      let lab = try HTTPLab(policies: [.web { $0.retry = .soon }])
       let client = try lab.connect()
       try client.get()
       let backend = try lab.accept()
@@ -132,7 +130,7 @@ extension RuntimeTests {
     @Test func theBudgetBoundsRetries() throws {
       let lab = try HTTPLab(policies: [
         .web {
-          $0.retry = Self.soon
+          $0.retry = .soon
           $0.retryBudget = RetryBudget(percent: 0, minimumRate: 2, minimumInterval: 60_000)
         }
       ])
@@ -156,7 +154,7 @@ extension RuntimeTests {
     @Test func maxRetriesBoundsThoseUnderWay() throws {
       let lab = try HTTPLab(policies: [
         .web {
-          $0.retry = Self.soon
+          $0.retry = .soon
           $0.circuitBreaker = CircuitBreaker(maxRetries: 1)
         }
       ])
@@ -184,7 +182,7 @@ extension RuntimeTests {
     @Test(arguments: [(1000, true), (1001, false)]) func aBodyIsReplayedWithinTheLimit(size: Int, isRetried: Bool)
       throws
     {
-      var policy = Self.soon
+      var policy = RetryPolicy.soon
       policy.bufferLimit = 1000
       let lab = try HTTPLab(policies: [.web { $0.retry = policy }])
       let client = try lab.connect()
@@ -204,7 +202,7 @@ extension RuntimeTests {
 
     /// An answer of the first try may come before the request is whole.
     @Test func aBodyThatGoesOnOverTheRetry() throws {
-      let lab = try HTTPLab(policies: [.web { $0.retry = Self.soon }])
+      let lab = try HTTPLab(policies: [.web { $0.retry = .soon }])
       let client = try lab.connect()
       try client.write("PUT / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
       let first = try lab.accept()

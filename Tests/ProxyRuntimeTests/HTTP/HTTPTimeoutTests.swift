@@ -9,15 +9,13 @@ import Testing
 extension RuntimeTests {
   /// Times of tries and requests, and second tries beside the first.
   @Suite struct HTTPTimeoutTests {
-    private static let soon = RetryPolicy(attempts: 3, statuses: [503, 504], backoff: 5, maximumBackoff: 10)
-
     // MARK: Time
 
     @Test(arguments: [true, false]) func aTryThatTakesTooLong(isRetried: Bool) throws {
       let lab = try HTTPLab(policies: [
         .web {
           $0.timeouts = Timeouts(perTry: 60)
-          if isRetried { $0.retry = Self.soon }
+          if isRetried { $0.retry = .soon }
         }
       ])
       let client = try lab.connect()
@@ -44,7 +42,7 @@ extension RuntimeTests {
       let lab = try HTTPLab(policies: [
         .web {
           $0.timeouts = Timeouts(request: 120, perTry: 50)
-          $0.retry = Self.soon
+          $0.retry = .soon
         }
       ])
       let client = try lab.connect()

@@ -227,3 +227,8 @@ extension TrafficPolicy {
     return policy
   }
 }
+
+extension RetryPolicy {
+  /// Three tries more, at once as good as.
+  static let soon = RetryPolicy(attempts: 3, statuses: [503, 504], backoff: 5, maximumBackoff: 10)
+}
