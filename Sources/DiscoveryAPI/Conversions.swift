@@ -35,6 +35,9 @@ extension Weft_Mesh_V1_Workload {
     region = workload.region
     draining = workload.isDraining
     if workload.weight != 1 { weight = workload.weight }
+    podUid = workload.podUID
+    hostNetwork = workload.usesHostNetwork
+    mode = Weft_Mesh_V1_WorkloadMode(rawValue: Int(workload.mode.rawValue)) ?? .node
     memberships = workload.memberships.map { membership in
       .with {
         $0.service = membership.service.description
@@ -83,7 +86,18 @@ extension Workload {
       probePorts: probePorts, hostname: message.hostname, memberships: memberships,
       zone: try check.text(message.zone, "zone"), region: try check.text(message.region, "region"),
       isDraining: message.draining,
-      weight: message.hasWeight ? try check.number(message.weight, 0...1_000_000, "weight") : 1)
+      weight: message.hasWeight ? try check.number(message.weight, 0...1_000_000, "weight") : 1,
+      podUID: try check.text(message.podUid, "pod_uid"), usesHostNetwork: message.hostNetwork,
+      mode: try Mode(message.mode, check))
+  }
+}
+
+extension Workload.Mode {
+  fileprivate init(_ mode: Weft_Mesh_V1_WorkloadMode, _ check: Check) throws(InvalidResource) {
+    guard let known = UInt8(exactly: mode.rawValue).flatMap(Self.init(rawValue:)) else {
+      throw check.error("mode", "is unknown to this version")
+    }
+    self = known
   }
 }
 

@@ -1,14 +1,13 @@
 /// A pod (or an address named by hand in an EndpointSlice) as the data plane sees it.
 public struct Workload: Hashable, Sendable, Identifiable {
-  /// Unique in the mesh and stable over the workload's life; `namespace/name` for a pod found in files,
-  /// the Pod's UID in Kubernetes. 1 to 253 bytes.
+  /// Unique in the mesh: `namespace/name` of a pod. 1 to 253 bytes.
   public var id: String
   public var namespace: String
   public var name: String
   public var serviceAccount: String
   /// The node that it is scheduled on; empty for an address outside the cluster.
   public var node: String
-  /// At most one address per family.
+  /// At most one address per family; none while the pod is bound to its node but not known to have been started.
   public var addresses: [IPAddress]
   /// Whether the mesh captures this workload, and hence whether peers reach it by HBONE.
   public var isMeshed: Bool
@@ -28,6 +27,21 @@ public struct Workload: Hashable, Sendable, Identifiable {
   public var isDraining: Bool
   /// Its share of a Service's requests among the others'; 0 to 1,000,000.
   public var weight: UInt32
+  /// metadata.uid of its Pod, as the node's cgroup tree names it; empty outside Kubernetes.
+  public var podUID: String
+  /// It lives in its node's network namespace and is never captured.
+  public var usesHostNetwork: Bool
+  public var mode: Mode
+
+  /// Who carries a meshed workload's connections.
+  public enum Mode: UInt8, Hashable, Sendable {
+    /// The proxy of its node, which opens sockets in the pod's namespace.
+    case node
+    /// The proxy of its node, with sockets that the pod's stub opens.
+    case stubHandoff
+    /// The pod's stub alone.
+    case stubTunnel
+  }
 
   public struct Membership: Hashable, Sendable {
     public var service: ServiceKey
@@ -62,7 +76,8 @@ public struct Workload: Hashable, Sendable, Identifiable {
     id: String, namespace: String, name: String, serviceAccount: String, node: String, addresses: [IPAddress],
     isMeshed: Bool, isReady: Bool = true, failMode: FailMode = .closed, probePorts: [UInt16] = [],
     hostname: String = "", memberships: [Membership] = [], zone: String = "", region: String = "",
-    isDraining: Bool = false, weight: UInt32 = 1
+    isDraining: Bool = false, weight: UInt32 = 1, podUID: String = "", usesHostNetwork: Bool = false,
+    mode: Mode = .node
   ) {
     self.id = id
     self.namespace = namespace
@@ -80,6 +95,9 @@ public struct Workload: Hashable, Sendable, Identifiable {
     self.region = region
     self.isDraining = isDraining
     self.weight = weight
+    self.podUID = podUID
+    self.usesHostNetwork = usesHostNetwork
+    self.mode = mode
   }
 
   public func identity(in trustDomain: TrustDomain) -> SPIFFEID? {

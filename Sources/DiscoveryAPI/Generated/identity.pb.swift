@@ -32,8 +32,11 @@ public nonisolated struct Weft_Identity_V1_JoinRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Whose certificate is asked for; on Kubernetes it has to be the node of the token's pod. Empty: the caller is a pod by
+  /// itself (its stub in tunnel mode), and the request names the identity of the token's ServiceAccount.
   public var node: String = String()
 
+  /// A join token, or on Kubernetes a pod-bound ServiceAccount token of the audience "weft".
   public var token: String = String()
 
   /// PKCS #10, DER; at most 16 KiB.

@@ -27,6 +27,51 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// Who carries a meshed workload's connections.
+public nonisolated enum Weft_Mesh_V1_WorkloadMode: SwiftProtobuf.Enum, Swift.CaseIterable {
+  public typealias RawValue = Int
+
+  /// The proxy of its node, which opens sockets in the pod's namespace.
+  case node // = 0
+
+  /// The proxy of its node, with sockets that the pod's stub opens.
+  case stubHandoff // = 1
+
+  /// The pod's stub alone.
+  case stubTunnel // = 2
+  case UNRECOGNIZED(Int)
+
+  public init() {
+    self = .node
+  }
+
+  public init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .node
+    case 1: self = .stubHandoff
+    case 2: self = .stubTunnel
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  public var rawValue: Int {
+    switch self {
+    case .node: return 0
+    case .stubHandoff: return 1
+    case .stubTunnel: return 2
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  public static let allCases: [Weft_Mesh_V1_WorkloadMode] = [
+    .node,
+    .stubHandoff,
+    .stubTunnel,
+  ]
+
+}
+
 public nonisolated enum Weft_Mesh_V1_FailMode: SwiftProtobuf.Enum, Swift.CaseIterable {
   public typealias RawValue = Int
   case closed // = 0
@@ -172,59 +217,121 @@ public nonisolated enum Weft_Mesh_V1_RouteKind: SwiftProtobuf.Enum, Swift.CaseIt
 }
 
 /// Resource name: the uid.
-public nonisolated struct Weft_Mesh_V1_Workload: Sendable {
+public nonisolated struct Weft_Mesh_V1_Workload: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  public var uid: String = String()
+  public var uid: String {
+    get {_storage._uid}
+    set {_uniqueStorage()._uid = newValue}
+  }
 
-  public var namespace: String = String()
+  public var namespace: String {
+    get {_storage._namespace}
+    set {_uniqueStorage()._namespace = newValue}
+  }
 
-  public var name: String = String()
+  public var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
 
-  public var serviceAccount: String = String()
+  public var serviceAccount: String {
+    get {_storage._serviceAccount}
+    set {_uniqueStorage()._serviceAccount = newValue}
+  }
 
-  public var node: String = String()
+  public var node: String {
+    get {_storage._node}
+    set {_uniqueStorage()._node = newValue}
+  }
 
-  /// 4 or 16 bytes each, network order.
-  public var addresses: [Data] = []
+  /// 4 or 16 bytes each, network order; none while the pod is bound to its node but not known to have been started.
+  public var addresses: [Data] {
+    get {_storage._addresses}
+    set {_uniqueStorage()._addresses = newValue}
+  }
 
-  public var meshed: Bool = false
+  public var meshed: Bool {
+    get {_storage._meshed}
+    set {_uniqueStorage()._meshed = newValue}
+  }
 
-  public var ready: Bool = false
+  public var ready: Bool {
+    get {_storage._ready}
+    set {_uniqueStorage()._ready = newValue}
+  }
 
-  public var failMode: Weft_Mesh_V1_FailMode = .closed
+  public var failMode: Weft_Mesh_V1_FailMode {
+    get {_storage._failMode}
+    set {_uniqueStorage()._failMode = newValue}
+  }
 
-  public var probePorts: [UInt32] = []
+  public var probePorts: [UInt32] {
+    get {_storage._probePorts}
+    set {_uniqueStorage()._probePorts = newValue}
+  }
 
-  public var hostname: String = String()
+  public var hostname: String {
+    get {_storage._hostname}
+    set {_uniqueStorage()._hostname = newValue}
+  }
 
-  public var memberships: [Weft_Mesh_V1_Membership] = []
+  public var memberships: [Weft_Mesh_V1_Membership] {
+    get {_storage._memberships}
+    set {_uniqueStorage()._memberships = newValue}
+  }
 
   /// Of its node; empty where unknown.
-  public var zone: String = String()
+  public var zone: String {
+    get {_storage._zone}
+    set {_uniqueStorage()._zone = newValue}
+  }
 
-  public var region: String = String()
+  public var region: String {
+    get {_storage._region}
+    set {_uniqueStorage()._region = newValue}
+  }
 
   /// It ends: it keeps its connections and gets no new ones.
-  public var draining: Bool = false
+  public var draining: Bool {
+    get {_storage._draining}
+    set {_uniqueStorage()._draining = newValue}
+  }
 
   /// Its share of a Service's requests among the others'; absent: 1.
   public var weight: UInt32 {
-    get {_weight ?? 0}
-    set {_weight = newValue}
+    get {_storage._weight ?? 0}
+    set {_uniqueStorage()._weight = newValue}
   }
   /// Returns true if `weight` has been explicitly set.
-  public var hasWeight: Bool {self._weight != nil}
+  public var hasWeight: Bool {_storage._weight != nil}
   /// Clears the value of `weight`. Subsequent reads from it will return its default value.
-  public mutating func clearWeight() {self._weight = nil}
+  public mutating func clearWeight() {_uniqueStorage()._weight = nil}
+
+  /// metadata.uid of its Pod, as the node's cgroup tree names it; empty outside Kubernetes.
+  public var podUid: String {
+    get {_storage._podUid}
+    set {_uniqueStorage()._podUid = newValue}
+  }
+
+  /// It lives in its node's network namespace and is never captured.
+  public var hostNetwork: Bool {
+    get {_storage._hostNetwork}
+    set {_uniqueStorage()._hostNetwork = newValue}
+  }
+
+  public var mode: Weft_Mesh_V1_WorkloadMode {
+    get {_storage._mode}
+    set {_uniqueStorage()._mode = newValue}
+  }
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
-  fileprivate var _weight: UInt32? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 public nonisolated struct Weft_Mesh_V1_Membership: Sendable {
@@ -1557,6 +1664,10 @@ public nonisolated struct Weft_Mesh_V1_SavedResource: Sendable {
 
 fileprivate nonisolated let _protobuf_package = "weft.mesh.v1"
 
+nonisolated extension Weft_Mesh_V1_WorkloadMode: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NODE\0\u{1}STUB_HANDOFF\0\u{1}STUB_TUNNEL\0")
+}
+
 nonisolated extension Weft_Mesh_V1_FailMode: SwiftProtobuf._ProtoNameProviding {
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CLOSED\0\u{1}OPEN\0")
 }
@@ -1575,108 +1686,195 @@ nonisolated extension Weft_Mesh_V1_RouteKind: SwiftProtobuf._ProtoNameProviding 
 
 nonisolated extension Weft_Mesh_V1_Workload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Workload"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}node\0\u{1}addresses\0\u{1}meshed\0\u{1}ready\0\u{3}fail_mode\0\u{3}probe_ports\0\u{1}hostname\0\u{1}memberships\0\u{1}zone\0\u{1}region\0\u{1}draining\0\u{1}weight\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}namespace\0\u{1}name\0\u{3}service_account\0\u{1}node\0\u{1}addresses\0\u{1}meshed\0\u{1}ready\0\u{3}fail_mode\0\u{3}probe_ports\0\u{1}hostname\0\u{1}memberships\0\u{1}zone\0\u{1}region\0\u{1}draining\0\u{1}weight\0\u{3}pod_uid\0\u{3}host_network\0\u{1}mode\0")
+
+  fileprivate class _StorageClass {
+    var _uid: String = String()
+    var _namespace: String = String()
+    var _name: String = String()
+    var _serviceAccount: String = String()
+    var _node: String = String()
+    var _addresses: [Data] = []
+    var _meshed: Bool = false
+    var _ready: Bool = false
+    var _failMode: Weft_Mesh_V1_FailMode = .closed
+    var _probePorts: [UInt32] = []
+    var _hostname: String = String()
+    var _memberships: [Weft_Mesh_V1_Membership] = []
+    var _zone: String = String()
+    var _region: String = String()
+    var _draining: Bool = false
+    var _weight: UInt32? = nil
+    var _podUid: String = String()
+    var _hostNetwork: Bool = false
+    var _mode: Weft_Mesh_V1_WorkloadMode = .node
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _uid = source._uid
+      _namespace = source._namespace
+      _name = source._name
+      _serviceAccount = source._serviceAccount
+      _node = source._node
+      _addresses = source._addresses
+      _meshed = source._meshed
+      _ready = source._ready
+      _failMode = source._failMode
+      _probePorts = source._probePorts
+      _hostname = source._hostname
+      _memberships = source._memberships
+      _zone = source._zone
+      _region = source._region
+      _draining = source._draining
+      _weight = source._weight
+      _podUid = source._podUid
+      _hostNetwork = source._hostNetwork
+      _mode = source._mode
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.uid) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.namespace) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.serviceAccount) }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self.node) }()
-      case 6: try { try decoder.decodeRepeatedBytesField(value: &self.addresses) }()
-      case 7: try { try decoder.decodeSingularBoolField(value: &self.meshed) }()
-      case 8: try { try decoder.decodeSingularBoolField(value: &self.ready) }()
-      case 9: try { try decoder.decodeSingularEnumField(value: &self.failMode) }()
-      case 10: try { try decoder.decodeRepeatedUInt32Field(value: &self.probePorts) }()
-      case 11: try { try decoder.decodeSingularStringField(value: &self.hostname) }()
-      case 12: try { try decoder.decodeRepeatedMessageField(value: &self.memberships) }()
-      case 13: try { try decoder.decodeSingularStringField(value: &self.zone) }()
-      case 14: try { try decoder.decodeSingularStringField(value: &self.region) }()
-      case 15: try { try decoder.decodeSingularBoolField(value: &self.draining) }()
-      case 16: try { try decoder.decodeSingularUInt32Field(value: &self._weight) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._uid) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._namespace) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._serviceAccount) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._node) }()
+        case 6: try { try decoder.decodeRepeatedBytesField(value: &_storage._addresses) }()
+        case 7: try { try decoder.decodeSingularBoolField(value: &_storage._meshed) }()
+        case 8: try { try decoder.decodeSingularBoolField(value: &_storage._ready) }()
+        case 9: try { try decoder.decodeSingularEnumField(value: &_storage._failMode) }()
+        case 10: try { try decoder.decodeRepeatedUInt32Field(value: &_storage._probePorts) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._hostname) }()
+        case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._memberships) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._zone) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._region) }()
+        case 15: try { try decoder.decodeSingularBoolField(value: &_storage._draining) }()
+        case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._weight) }()
+        case 17: try { try decoder.decodeSingularStringField(value: &_storage._podUid) }()
+        case 18: try { try decoder.decodeSingularBoolField(value: &_storage._hostNetwork) }()
+        case 19: try { try decoder.decodeSingularEnumField(value: &_storage._mode) }()
+        default: break
+        }
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.uid.isEmpty {
-      try visitor.visitSingularStringField(value: self.uid, fieldNumber: 1)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._uid.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._uid, fieldNumber: 1)
+      }
+      if !_storage._namespace.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._namespace, fieldNumber: 2)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 3)
+      }
+      if !_storage._serviceAccount.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._serviceAccount, fieldNumber: 4)
+      }
+      if !_storage._node.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._node, fieldNumber: 5)
+      }
+      if !_storage._addresses.isEmpty {
+        try visitor.visitRepeatedBytesField(value: _storage._addresses, fieldNumber: 6)
+      }
+      if _storage._meshed != false {
+        try visitor.visitSingularBoolField(value: _storage._meshed, fieldNumber: 7)
+      }
+      if _storage._ready != false {
+        try visitor.visitSingularBoolField(value: _storage._ready, fieldNumber: 8)
+      }
+      if _storage._failMode != .closed {
+        try visitor.visitSingularEnumField(value: _storage._failMode, fieldNumber: 9)
+      }
+      if !_storage._probePorts.isEmpty {
+        try visitor.visitPackedUInt32Field(value: _storage._probePorts, fieldNumber: 10)
+      }
+      if !_storage._hostname.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._hostname, fieldNumber: 11)
+      }
+      if !_storage._memberships.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._memberships, fieldNumber: 12)
+      }
+      if !_storage._zone.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._zone, fieldNumber: 13)
+      }
+      if !_storage._region.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._region, fieldNumber: 14)
+      }
+      if _storage._draining != false {
+        try visitor.visitSingularBoolField(value: _storage._draining, fieldNumber: 15)
+      }
+      try { if let v = _storage._weight {
+        try visitor.visitSingularUInt32Field(value: v, fieldNumber: 16)
+      } }()
+      if !_storage._podUid.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._podUid, fieldNumber: 17)
+      }
+      if _storage._hostNetwork != false {
+        try visitor.visitSingularBoolField(value: _storage._hostNetwork, fieldNumber: 18)
+      }
+      if _storage._mode != .node {
+        try visitor.visitSingularEnumField(value: _storage._mode, fieldNumber: 19)
+      }
     }
-    if !self.namespace.isEmpty {
-      try visitor.visitSingularStringField(value: self.namespace, fieldNumber: 2)
-    }
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 3)
-    }
-    if !self.serviceAccount.isEmpty {
-      try visitor.visitSingularStringField(value: self.serviceAccount, fieldNumber: 4)
-    }
-    if !self.node.isEmpty {
-      try visitor.visitSingularStringField(value: self.node, fieldNumber: 5)
-    }
-    if !self.addresses.isEmpty {
-      try visitor.visitRepeatedBytesField(value: self.addresses, fieldNumber: 6)
-    }
-    if self.meshed != false {
-      try visitor.visitSingularBoolField(value: self.meshed, fieldNumber: 7)
-    }
-    if self.ready != false {
-      try visitor.visitSingularBoolField(value: self.ready, fieldNumber: 8)
-    }
-    if self.failMode != .closed {
-      try visitor.visitSingularEnumField(value: self.failMode, fieldNumber: 9)
-    }
-    if !self.probePorts.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.probePorts, fieldNumber: 10)
-    }
-    if !self.hostname.isEmpty {
-      try visitor.visitSingularStringField(value: self.hostname, fieldNumber: 11)
-    }
-    if !self.memberships.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.memberships, fieldNumber: 12)
-    }
-    if !self.zone.isEmpty {
-      try visitor.visitSingularStringField(value: self.zone, fieldNumber: 13)
-    }
-    if !self.region.isEmpty {
-      try visitor.visitSingularStringField(value: self.region, fieldNumber: 14)
-    }
-    if self.draining != false {
-      try visitor.visitSingularBoolField(value: self.draining, fieldNumber: 15)
-    }
-    try { if let v = self._weight {
-      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 16)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Mesh_V1_Workload, rhs: Weft_Mesh_V1_Workload) -> Bool {
-    if lhs.uid != rhs.uid {return false}
-    if lhs.namespace != rhs.namespace {return false}
-    if lhs.name != rhs.name {return false}
-    if lhs.serviceAccount != rhs.serviceAccount {return false}
-    if lhs.node != rhs.node {return false}
-    if lhs.addresses != rhs.addresses {return false}
-    if lhs.meshed != rhs.meshed {return false}
-    if lhs.ready != rhs.ready {return false}
-    if lhs.failMode != rhs.failMode {return false}
-    if lhs.probePorts != rhs.probePorts {return false}
-    if lhs.hostname != rhs.hostname {return false}
-    if lhs.memberships != rhs.memberships {return false}
-    if lhs.zone != rhs.zone {return false}
-    if lhs.region != rhs.region {return false}
-    if lhs.draining != rhs.draining {return false}
-    if lhs._weight != rhs._weight {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._uid != rhs_storage._uid {return false}
+        if _storage._namespace != rhs_storage._namespace {return false}
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._serviceAccount != rhs_storage._serviceAccount {return false}
+        if _storage._node != rhs_storage._node {return false}
+        if _storage._addresses != rhs_storage._addresses {return false}
+        if _storage._meshed != rhs_storage._meshed {return false}
+        if _storage._ready != rhs_storage._ready {return false}
+        if _storage._failMode != rhs_storage._failMode {return false}
+        if _storage._probePorts != rhs_storage._probePorts {return false}
+        if _storage._hostname != rhs_storage._hostname {return false}
+        if _storage._memberships != rhs_storage._memberships {return false}
+        if _storage._zone != rhs_storage._zone {return false}
+        if _storage._region != rhs_storage._region {return false}
+        if _storage._draining != rhs_storage._draining {return false}
+        if _storage._weight != rhs_storage._weight {return false}
+        if _storage._podUid != rhs_storage._podUid {return false}
+        if _storage._hostNetwork != rhs_storage._hostNetwork {return false}
+        if _storage._mode != rhs_storage._mode {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
