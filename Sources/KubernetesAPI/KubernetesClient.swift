@@ -55,7 +55,8 @@ public final class KubernetesClient: Sendable {
   public func knows(_ resource: KubernetesResource) async throws(KubernetesError) -> Bool {
     let path = resource.group.isEmpty ? "/api/\(resource.version)" : "/apis/\(resource.group)/\(resource.version)"
     do throws(KubernetesError) {
-      return try await exchange(.GET, path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural } == true
+      return try await exchange(.GET, path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural }
+        == true
     } catch {
       if case .notFound = error { return false }
       throw error
