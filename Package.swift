@@ -103,7 +103,9 @@ let package = Package(
     // What the CLI does; a library so that tests reach it.
     .target(
       name: "CLI",
-      dependencies: ["Capture", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+      dependencies: [
+        "Capture", "KubernetesAPI", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+      ]),
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
