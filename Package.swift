@@ -104,7 +104,8 @@ let package = Package(
     .target(
       name: "CLI",
       dependencies: [
-        "Capture", "KubernetesAPI", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        "Capture", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
+        .nio("NIOHTTP1"),
       ]),
 
     // Programs, thin.
@@ -132,7 +133,9 @@ let package = Package(
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
-    .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .testTarget(
+      name: "WeftCLITests",
+      dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]
