@@ -84,6 +84,8 @@ let package = Package(
         .yams, .logging, .nio("NIOCore"), .nio("NIOHTTP1"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
+    // The stub put into Pods, by the webhook and by the CLI.
+    .target(name: "Injection", dependencies: ["KubernetesAPI", "MeshModel"]),
     .target(
       name: "ControlPlane",
       dependencies: [
@@ -103,7 +105,10 @@ let package = Package(
     // What the CLI does; a library so that tests reach it.
     .target(
       name: "CLI",
-      dependencies: ["Capture", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+      dependencies: [
+        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
+        .nio("NIOHTTP1"),
+      ]),
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
@@ -127,6 +132,7 @@ let package = Package(
         .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
+    .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
