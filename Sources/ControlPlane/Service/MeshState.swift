@@ -97,6 +97,14 @@ final class MeshState: Sendable {
     compiler.withLock { $0.isScheduled(identity, node: node) }
   }
 
+  /// How a pod that asks for its own certificate fares in the mesh.
+  func standing(namespace: String, pod: String, uid: String) -> TokenReviewAttestation.Standing {
+    guard let workload = compiler.withLock({ $0.workloads["\(namespace)/\(pod)"] }),
+      workload.podUID.isEmpty || workload.podUID == uid
+    else { return .unknown }
+    return workload.isMeshed && workload.mode == .stubTunnel ? .stub : .other
+  }
+
   /// How every object fares: by itself, and with the objects that it refers to.
   var statuses: [ObjectStatus] {
     input.withLock { input in
