@@ -84,6 +84,8 @@ let package = Package(
         .yams, .logging, .nio("NIOCore"), .nio("NIOHTTP1"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
+    // The stub put into Pods, by the webhook and by the CLI.
+    .target(name: "Injection", dependencies: ["KubernetesAPI", "MeshModel"]),
     .target(
       name: "ControlPlane",
       dependencies: [
@@ -105,7 +107,7 @@ let package = Package(
     .target(
       name: "CLI",
       dependencies: [
-        "Capture", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
+        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
         .nio("NIOHTTP1"),
       ]),
 
@@ -131,6 +133,7 @@ let package = Package(
         .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
+    .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
