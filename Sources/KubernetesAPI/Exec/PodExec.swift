@@ -21,8 +21,8 @@ extension KubernetesClient {
     _ command: [String], namespace: String, pod: String, container: String = "", maximumOutput: Int = 64 << 20,
     seconds: Int = 30
   ) async throws(ExecError) -> ExecOutcome {
-    let query = (["stdout=true", "stderr=true"] + (container.isEmpty ? [] : ["container=\(Self.escaped(container))"]))
-      + command.map { "command=\(Self.escaped($0))" }
+    var query = ["stdout=true", "stderr=true"] + command.map { "command=\(Self.escaped($0))" }
+    if !container.isEmpty { query.append("container=\(Self.escaped(container))") }
     let resource = KubernetesResource(version: "v1", plural: "pods")
     let path =
       "\(resource.path(namespace: namespace, name: pod, subresource: "exec"))?\(query.joined(separator: "&"))"
