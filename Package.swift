@@ -109,7 +109,10 @@ let package = Package(
     // What the CLI does; a library so that tests reach it.
     .target(
       name: "CLI",
-      dependencies: ["Capture", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+      dependencies: [
+        "Capture", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
+        .nio("NIOHTTP1"),
+      ]),
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
@@ -135,8 +138,15 @@ let package = Package(
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
+<<<<<<< HEAD
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
     .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+=======
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
+    .testTarget(
+      name: "WeftCLITests",
+      dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+>>>>>>> f3c28d931cec55f977eb0b4285de2b77318d9125
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]

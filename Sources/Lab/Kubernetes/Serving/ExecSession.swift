@@ -24,8 +24,8 @@ final class ExecSession: Sendable {
   private let containers: any ContainerAccess
   private let channel: any Channel
   private let state = Mutex(State())
-  /// Writes the input, which may block.
-  private let writing = DispatchQueue(label: "weft.lab.exec.input")
+  /// Writes the input, which may block; what comes before the command has been started waits.
+  private let writing = DispatchQueue(label: "weft.lab.exec.input", attributes: .initiallyInactive)
 
   init(
     _ exec: KubeletRequest.Exec, in container: ContainerName, of containers: any ContainerAccess,
@@ -41,6 +41,7 @@ final class ExecSession: Sendable {
     Thread.detachNewThread { [self] in
       let told: ExecStatus
       do { told = .exited(try run()) } catch { told = .failed("\(error)") }
+      writing.activate()
       // An error is the client's having gone.
       try? send(ExecChannel.end, told.json)
       var reason = channel.allocator.buffer(capacity: 2)
@@ -102,6 +103,7 @@ final class ExecSession: Sendable {
       state.pidfd = pidfd
       return state.isAbandoned
     }
+    writing.activate()
     if isAbandoned { abandon() }
     carry([(output?.reading, ExecChannel.output), (errors?.reading, ExecChannel.errors)], until: pidfd)
     _ = weft_pidfd_kill(pidfd, channel.isActive ? 0 : SIGKILL)
