@@ -81,7 +81,8 @@ let package = Package(
     .target(
       name: "KubernetesAPI",
       dependencies: [
-        .yams, .logging, .nio("NIOCore"), .nio("NIOHTTP1"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .yams, .logging, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
     // The stub put into Pods, by the webhook and by the CLI.
@@ -101,7 +102,12 @@ let package = Package(
         "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
-    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+    .target(
+      name: "Lab",
+      dependencies: [
+        "MeshModel", "CLinux", .yams, .x509, .crypto, .asn1, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ]),
 
     // What the CLI does; a library so that tests reach it.
     .target(
@@ -136,10 +142,15 @@ let package = Package(
     .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
+<<<<<<< HEAD
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
+    .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+=======
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
     .testTarget(
       name: "WeftCLITests",
       dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+>>>>>>> f3c28d931cec55f977eb0b4285de2b77318d9125
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]
