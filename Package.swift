@@ -98,7 +98,7 @@ let package = Package(
         "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
-    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", "KubernetesAPI", .yams, .logging]),
 
     // What the CLI does; a library so that tests reach it.
     .target(
@@ -129,7 +129,7 @@ let package = Package(
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
-    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
     .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
