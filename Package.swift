@@ -105,7 +105,7 @@ let package = Package(
     .target(
       name: "Lab",
       dependencies: [
-        "MeshModel", "CLinux", .yams, .x509, .crypto, .asn1, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        "MeshModel", "CLinux", "KubernetesAPI", .yams, .logging, .x509, .crypto, .asn1, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
         .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ]),
 
@@ -142,15 +142,10 @@ let package = Package(
     .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
-<<<<<<< HEAD
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
-    .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
-=======
-    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
     .testTarget(
       name: "WeftCLITests",
       dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
->>>>>>> f3c28d931cec55f977eb0b4285de2b77318d9125
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]
