@@ -81,7 +81,7 @@ let package = Package(
     .target(
       name: "KubernetesAPI",
       dependencies: [
-        .yams, .logging, .nio("NIOCore"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .yams, .logging, .nio("NIOCore"), .nio("NIOHTTP1"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
     .target(
