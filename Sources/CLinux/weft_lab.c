@@ -176,6 +176,11 @@ int weft_lab_write_settings(int network_namespace, const struct weft_lab_setting
   return job.error;
 }
 
+int weft_lab_pipe(int ends[2])
+{
+  return pipe2(ends, O_CLOEXEC);
+}
+
 int weft_lab_memory_file(void)
 {
   return memfd_create("weft-lab", MFD_CLOEXEC);
