@@ -88,7 +88,8 @@ let package = Package(
     .target(
       name: "ControlPlane",
       dependencies: [
-        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging,
+        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging, .crypto,
+        .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
 
     // The node.
