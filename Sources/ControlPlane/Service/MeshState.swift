@@ -60,11 +60,15 @@ final class MeshState: Sendable {
   }
 
   /// Takes what an API server has told of a kind, and distributes what changed.
-  func take(_ change: ReflectorState.Change, of kind: Kind) -> Outcome {
+  func take(_ news: KubernetesSource.News, of kind: Kind) -> Outcome {
     input.withLock { input in
       guard case .cluster(var objects) = input else { return Outcome() }
       input = .cluster(KubernetesObjects())
-      let (changes, touched) = objects.take(change, of: kind)
+      let (changes, touched) =
+        switch news {
+        case .part(let part): objects.take(part, of: kind)
+        case .change(let change): objects.take(change, of: kind)
+        }
       var outcome = Outcome(changedFiles: touched)
       settle(changes, objects.registry, &outcome)
       input = .cluster(objects)
