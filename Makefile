@@ -48,6 +48,7 @@ manifests: ## render deploy/ into the CLI's sources
 
 test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
 	@swift build --product weft-control
+	@swift build --product weft-lab
 	@python3 Tests/EndToEndTests/Programs/packages.py
 	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 

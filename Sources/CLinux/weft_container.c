@@ -262,14 +262,43 @@ static void *connect_inside(void *argument)
   return NULL;
 }
 
-int weft_container_connect(int network_namespace, uint32_t address, uint16_t port, int milliseconds)
+/// A thread of its own: its namespace ends with it.
+static int inside(void *(*body)(void *), struct connect_job *job)
 {
-  struct connect_job job = {network_namespace, address, port, milliseconds, 0};
   pthread_t thread;
-  // A thread of its own: its namespace ends with it.
-  int error = pthread_create(&thread, NULL, connect_inside, &job);
+  int error = pthread_create(&thread, NULL, body, job);
   if (error)
     return -error;
   pthread_join(thread, NULL);
-  return job.result;
+  return job->result;
+}
+
+int weft_container_connect(int network_namespace, uint32_t address, uint16_t port, int milliseconds)
+{
+  struct connect_job job = {network_namespace, address, port, milliseconds, 0};
+  return inside(connect_inside, &job);
+}
+
+static void *listen_inside(void *argument)
+{
+  struct connect_job *job = argument;
+  if (setns(job->network_namespace, CLONE_NEWNET) < 0) {
+    job->result = -errno;
+    return NULL;
+  }
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int on = 1;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(job->port)};
+  bool listens = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                 bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 128) == 0;
+  job->result = listens ? fd : -errno;
+  if (!listens && fd >= 0)
+    close(fd);
+  return NULL;
+}
+
+int weft_container_listen(int network_namespace, uint16_t port)
+{
+  struct connect_job job = {network_namespace, 0, port, 0, 0};
+  return inside(listen_inside, &job);
 }

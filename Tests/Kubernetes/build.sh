@@ -8,14 +8,19 @@ missing=""
 for program in kube-apiserver kube-controller-manager kube-scheduler; do
   [ -x "$cache/bin/$program" ] || missing="$missing $program"
 done
-[ -n "$missing" ] || { [ -x /usr/bin/etcd ] && exit 0; }
+# What the lab needs beside: `weft-lab up --kubernetes`. Any kubectl will do; for `kubectl exec` one of 1.31 or newer.
+tools=""
+command -v kubectl >/dev/null || tools="$tools kubernetes-client"
+command -v nft >/dev/null || tools="$tools nftables"
+command -v dnsmasq >/dev/null || tools="$tools dnsmasq-base"
+[ -n "$missing$tools" ] || { [ -x /usr/bin/etcd ] && exit 0; }
 
 # deb-src in a file of its own, with the keys that the binary sources name.
 sources=/etc/apt/sources.list.d/weft-kubernetes.sources
 [ -e $sources ] || printf '%s\n' 'Types: deb-src' 'URIs: http://deb.debian.org/debian' 'Suites: bookworm' \
   'Components: main' 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' > $sources
 apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go rsync jq etcd-server dpkg-dev make \
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go rsync jq etcd-server dpkg-dev make $tools \
   golang-github-modern-go-reflect2-dev
 [ -n "$missing" ] || exit 0
 

@@ -20,7 +20,7 @@ import Testing
 
     init(_ path: String) { self.path = path }
 
-    func launch(_ command: [String], in container: ContainerName) throws -> Launch {
+    func launch(_ command: [String], in container: ContainerName) throws -> any CommandLaunch {
       guard container.container == "c" else { throw LabError("no container \(container)") }
       guard let path = Commands.find(command[0], searchPath: Commands.searchPath, directory: "/") else {
         throw LabError("\(command[0]) is no program in \(container)")

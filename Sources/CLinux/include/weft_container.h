@@ -56,3 +56,6 @@ int weft_container_hide(const char *folder);
 /// Opens a TCP connection inside a network namespace, from its own address, and waits `milliseconds` at most.
 /// Returns a blocking descriptor whose reads and writes have the same bound, or -errno.
 int weft_container_connect(int network_namespace, uint32_t address, uint16_t port, int milliseconds);
+
+/// A TCP socket that listens on every address of a network namespace, or -errno.
+int weft_container_listen(int network_namespace, uint16_t port);

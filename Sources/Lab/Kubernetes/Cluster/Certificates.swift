@@ -8,7 +8,7 @@ struct Certificates {
   static let authority = "ca"
 
   /// Keys are 0600, in a folder that is 0700.
-  func make(nodes: [LabState.Node]) throws {
+  func make() throws {
     try Files.makeFolder(layout.cluster, mode: 0o700)
     try Tool.run(
       "openssl",
@@ -20,19 +20,13 @@ struct Certificates {
     let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     let names = (service + ["kubernetes.default.svc.\(ClusterPlan.domain)", "localhost"]).map { "DNS:\($0)" }
     let addresses = [AddressPlan.linkV4, ClusterPlan.apiService, "127.0.0.1"].map { "IP:\($0)" }
-    var tools = [
+    let tools = [
       try leaf("apiserver", subject: "/CN=kube-apiserver", names: names + addresses),
       try leaf("apiserver-kubelet", subject: "/O=system:masters/CN=kube-apiserver-kubelet-client"),
       try leaf("admin", subject: "/O=system:masters/CN=weft-lab-admin"),
       try leaf("kube-controller-manager", subject: "/CN=system:kube-controller-manager"),
       try leaf("kube-scheduler", subject: "/CN=system:kube-scheduler"),
     ]
-    for node in nodes {
-      tools.append(
-        try leaf(
-          "node-\(node.name)", subject: "/O=system:nodes/CN=system:node:\(node.name)",
-          names: ["DNS:\(node.name)", "IP:\(node.addresses[0])"]))
-    }
     for tool in tools { try tool.finish() }
     for program in ["kube-controller-manager", "kube-scheduler"] {
       try writeKubeconfig(layout.kubeconfig(program), user: program)

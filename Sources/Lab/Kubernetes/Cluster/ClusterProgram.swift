@@ -57,7 +57,6 @@ public enum ClusterProgram: String, Codable, CaseIterable, Sendable {
         "--insecure-port=0", "--advertise-address=\(AddressPlan.linkV4)", "--cert-dir=\(layout.cluster)",
         "--tls-cert-file=\(layout.clusterCertificate("apiserver"))",
         "--tls-private-key-file=\(layout.clusterKey("apiserver"))", "--client-ca-file=\(authority)",
-        "--kubelet-certificate-authority=\(authority)",
         "--kubelet-client-certificate=\(layout.clusterCertificate("apiserver-kubelet"))",
         "--kubelet-client-key=\(layout.clusterKey("apiserver-kubelet"))",
         "--kubelet-preferred-address-types=InternalIP", "--service-cluster-ip-range=\(ClusterPlan.serviceRange)",

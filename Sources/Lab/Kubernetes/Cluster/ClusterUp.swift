@@ -27,6 +27,8 @@ extension Lab {
       case .kill, .stop:
         guard process.isRunning else { throw LabError("\(program.rawValue) doesn't run") }
         process.signal(action == .kill ? SIGKILL : SIGTERM)
+        // An API server that was asked to end waits for watches to end, a minute and longer.
+        if action == .stop, !process.waitForEnd(seconds: 3) { process.signal(SIGKILL) }
         guard process.waitForEnd(seconds: stopSeconds) else {
           throw LabError("\(program.rawValue) (pid \(process.pid)) didn't end in \(Int(stopSeconds)) s")
         }
@@ -101,7 +103,7 @@ extension LabMaker {
     }
     try mountPods()
     progress.step("making certificates")
-    try Certificates(layout: layout).make(nodes: state.nodes)
+    try Certificates(layout: layout).make()
     try Files.writeAtomically([UInt8](try JSONEncoder().encode(cluster.images)), to: layout.images)
     progress.step("starting etcd and the API server")
     try start(.etcd)

@@ -18,6 +18,7 @@ struct ContainerMaker: Sendable {
 
   /// Where a container finds the project's programs, whoever may enter the folder that they really are in.
   static let programs = "/opt/weft/bin"
+  private static let imagePrograms = ["weft-agent", "weft-proxy", "weft-control", "weft-stub"]
   private static let devices = ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"]
 
   /// - Throws: `Problem`.
@@ -101,6 +102,10 @@ struct ContainerMaker: Sendable {
     guard error == 0 else { throw LabError("\(launch.upper)/run: can't be made opaque: \(Errno.text(error))") }
     for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
       symlink(target, "\(launch.upper)/dev/\(name)")
+    }
+    // Where the images have them: probes and hooks name them so.
+    for program in Self.imagePrograms where access("\(Programs.directory)/\(program)", X_OK) == 0 {
+      symlink("\(Self.programs)/\(program)", "\(launch.upper)/\(program)")
     }
     try Files.writeAtomically(resolvConf, to: "\(launch.upper)/etc/resolv.conf")
     try Files.writeAtomically(hosts, to: "\(launch.upper)/etc/hosts")

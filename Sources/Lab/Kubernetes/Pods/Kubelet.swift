@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import KubernetesAPI
 import Logging
@@ -43,12 +44,35 @@ public actor Kubelet {
         .services, .endpointSlices, .endpointSlicesBeta, .secrets, .configMaps, .pods,
       ]
       for resource in objects { group.addTask { await self.follow(resource) } }
-      await serve(&group)
+      for node in context.state.nodes { group.addTask { await self.serve(node) } }
     }
   }
 
-  /// The kubelet's own server, for `kubectl exec` and `kubectl logs`.
-  private func serve(_ group: inout TaskGroup<Void>) async {}
+  /// A node's own server, for `kubectl exec` and `kubectl logs`.
+  private nonisolated func serve(_ node: LabState.Node) async {
+    let layout = context.layout
+    let containers = NodeContainers(node: node.name, table: context.containers)
+    do {
+      let authority = Array((Files.text(layout.clusterCertificate(Certificates.authority)) ?? "").utf8)
+      let listener = try await Blocking.run {
+        let path = layout.namespacePath(node.networkNamespace)
+        let namespace = open(path, O_RDONLY | O_CLOEXEC)
+        guard namespace >= 0 else { throw LabError("\(path): can't be opened: \(Errno.text(errno))") }
+        defer { close(namespace) }
+        let listener = weft_container_listen(namespace, UInt16(ClusterPlan.kubeletPort))
+        guard listener >= 0 else {
+          throw LabError("port \(ClusterPlan.kubeletPort) can't be listened on: \(Errno.text(-listener))")
+        }
+        return listener
+      }
+      let server = try await KubeletServer.start(
+        listener: listener, node: node.name, clientAuthority: authority, containers: containers)
+      while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+      await server.stop()
+    } catch {
+      context.logger.error("node \(node.name) serves no exec and logs: \(error)")
+    }
+  }
 
   private nonisolated func follow(_ resource: KubernetesResource) async {
     await Reflector(resource, client: context.client, logger: context.logger).run { news in

@@ -18,6 +18,8 @@ actor PodWorker {
   private var queue: [PodLifecycle.Action] = []
   private var isActing = false
   private var volumeRetryAt: Int64?
+  /// Said once.
+  private var lastVolumeError = ""
   /// Its object is gone already, or not its own to remove.
   private var isObjectGone = false
   private let onEnd: @Sendable () async -> Void
@@ -180,8 +182,10 @@ actor PodWorker {
     do {
       try await volumes.write(spec, now: KubeletContext.now)
       volumeRetryAt = nil
+      lastVolumeError = ""
     } catch {
-      context.logger.warning("pod \(spec.id): \(error)")
+      if lastVolumeError != "\(error)" { context.logger.warning("pod \(spec.id): \(error)") }
+      lastVolumeError = "\(error)"
       volumeRetryAt = KubeletContext.now + PodLifecycle.retry
     }
     self.volumes = volumes
