@@ -89,8 +89,9 @@ let package = Package(
     .target(
       name: "ControlPlane",
       dependencies: [
-        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging, .crypto,
-        .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "Injection", "KubernetesAPI", "CLinux", .yams, .logging,
+        .crypto, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ]),
 
     // The node.
@@ -117,7 +118,8 @@ let package = Package(
       name: "weft-agent", dependencies: ["AgentCore", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
     .executableTarget(
-      name: "weft-control", dependencies: ["ControlPlane", "KubernetesAPI", "Observability", .argumentParser, .logging]),
+      name: "weft-control",
+      dependencies: ["ControlPlane", "Injection", "KubernetesAPI", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -129,7 +131,8 @@ let package = Package(
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
-        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "MeshModel",
+        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "Injection", "KubernetesAPI",
+        "MeshModel",
         .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
