@@ -27,6 +27,7 @@ let package = Package(
     .executable(name: "weft-proxy", targets: ["weft-proxy"]),
     .executable(name: "weft-control", targets: ["weft-control"]),
     .executable(name: "weft-lab", targets: ["weft-lab"]),
+    .executable(name: "weft-stub", targets: ["weft-stub"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -51,6 +52,11 @@ let package = Package(
     .target(name: "CLinux"),
     .target(name: "CLibbpf", linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
     .target(name: "CTLS", dependencies: [.product(name: "NIOSSL", package: "swift-nio-ssl")]),
+
+    // Of the stub: the archives themselves, so that its image needs no shared library of theirs.
+    .target(
+      name: "CStub",
+      linkerSettings: [.linkedLibrary(":libnghttp2.a"), .linkedLibrary(":libssl.a"), .linkedLibrary(":libcrypto.a")]),
 
     // Values and decisions: no I/O.
     .target(name: "MeshModel"),
@@ -95,7 +101,8 @@ let package = Package(
       ]),
 
     // The node.
-    .target(name: "Capture", dependencies: ["MeshModel", "CLibbpf", "CLinux"]),
+    .target(name: "PodNetworking", dependencies: ["MeshModel"]),
+    .target(name: "Capture", dependencies: ["MeshModel", "PodNetworking", "CLibbpf", "CLinux"]),
     .target(
       name: "AgentCore",
       dependencies: [
@@ -103,6 +110,11 @@ let package = Package(
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
     .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+
+    // The stub: without Foundation and NIO, for the memory that they take.
+    .target(name: "StubCore", dependencies: ["MeshModel"]),
+    .target(name: "StubRuntime", dependencies: ["StubCore", "CStub", "CLinux"]),
+    .target(name: "StubHandoff", dependencies: ["PodNetworking", "CLinux"]),
 
     // What the CLI does; a library so that tests reach it.
     .target(
@@ -120,6 +132,7 @@ let package = Package(
     .executableTarget(
       name: "weft-control",
       dependencies: ["ControlPlane", "Injection", "KubernetesAPI", "Observability", .argumentParser, .logging]),
+    .executableTarget(name: "weft-stub", dependencies: ["StubRuntime", "StubHandoff"]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -141,6 +154,7 @@ let package = Package(
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
     .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .testTarget(name: "StubCoreTests", dependencies: ["StubCore"]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]
