@@ -106,7 +106,7 @@ let package = Package(
     .target(
       name: "AgentCore",
       dependencies: [
-        "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
+        "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "PodNetworking", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
     .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
@@ -114,7 +114,7 @@ let package = Package(
     // The stub: without Foundation and NIO, for the memory that they take.
     .target(name: "StubCore", dependencies: ["MeshModel"]),
     .target(name: "StubRuntime", dependencies: ["StubCore", "CStub", "CLinux"]),
-    .target(name: "StubHandoff", dependencies: ["PodNetworking", "CLinux"]),
+    .target(name: "StubHandoff", dependencies: ["PodNetworking", "CStub", "CLinux"]),
 
     // What the CLI does; a library so that tests reach it.
     .target(

@@ -142,8 +142,10 @@ public enum SocketOpener {
         throw .system("binding the pod's \(listener) socket to port \(listener.port)", code: errno)
       }
       throw PodSocketError(
-        what: "Port \(listener.port) (\(listener.isDatagram ? "UDP" : "TCP")), which the mesh needs in the pod, is taken by "
-          + "the application: let it use another port, or keep the pod out of the mesh", code: EADDRINUSE, isPortTaken: true)
+        what:
+          "Port \(listener.port) (\(listener.isDatagram ? "UDP" : "TCP")), which the mesh needs in the pod, is taken by "
+          + "the application: let it use another port, or keep the pod out of the mesh", code: EADDRINUSE,
+        isPortTaken: true)
     }
   }
 

@@ -1,4 +1,5 @@
 import CLinux
+import CStub
 import Glibc
 import PodNetworking
 
@@ -22,12 +23,13 @@ public enum HandoffProgram {
       socket = value
     }
     _ = weft_forbid_dumps()
-    signal(SIGPIPE, SIG_IGN)
+    stub_keep_memory_small()
     guard let local = LocalSocket() else {
       log("another stub runs in this pod: @\(LocalSocket.name) is taken")
       return 1
     }
-    guard let signals = SignalDescriptor() else {
+    let signals = stub_signals()
+    guard signals >= 0 else {
       log("can't wait for signals: \(String(cString: strerror(errno)))")
       return 1
     }
@@ -53,9 +55,9 @@ public enum HandoffProgram {
 
   /// One connection's life.
   /// - Returns: why it ended; nil: the program is to end.
-  private static func serve(_ agent: AgentConnection, _ local: LocalSocket, _ signals: SignalDescriptor) -> String? {
+  private static func serve(_ agent: AgentConnection, _ local: LocalSocket, _ signals: Int32) -> String? {
     while true {
-      var entries = [agent.descriptor, local.descriptor, signals.descriptor].map {
+      var entries = [agent.descriptor, local.descriptor, signals].map {
         pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
       }
       if poll(&entries, 3, -1) < 0, errno != EINTR { return String(cString: strerror(errno)) }
@@ -72,8 +74,8 @@ public enum HandoffProgram {
   }
 
   /// - Returns: whether the program is to end.
-  private static func wait(_ milliseconds: Int32, _ local: LocalSocket, _ signals: SignalDescriptor) -> Bool {
-    var entries = [local.descriptor, signals.descriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+  private static func wait(_ milliseconds: Int32, _ local: LocalSocket, _ signals: Int32) -> Bool {
+    var entries = [local.descriptor, signals].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
     guard poll(&entries, 2, milliseconds) > 0 else { return false }
     if entries[1].revents != 0 { return true }
     return entries[0].revents != 0 && local.answer()
@@ -82,20 +84,5 @@ public enum HandoffProgram {
   static func log(_ text: String) {
     var line = "weft-stub: \(text)\n"
     line.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
-  }
-}
-
-/// SIGTERM and SIGINT as a descriptor.
-struct SignalDescriptor {
-  let descriptor: Int32
-
-  init?() {
-    var set = sigset_t()
-    sigemptyset(&set)
-    sigaddset(&set, SIGTERM)
-    sigaddset(&set, SIGINT)
-    sigprocmask(SIG_BLOCK, &set, nil)
-    descriptor = signalfd(-1, &set, Int32(SFD_CLOEXEC.rawValue))
-    if descriptor < 0 { return nil }
   }
 }

@@ -1,4 +1,5 @@
 import CLinux
+import CStub
 import Glibc
 
 /// Answers `weft-stub wait`, `status` and `quit` as tunnel mode does: on an abstract name of the pod's network namespace, to
@@ -16,34 +17,20 @@ final class LocalSocket {
 
   /// nil: the name is taken.
   init?() {
-    descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-    guard descriptor >= 0 else { return nil }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { path in
-      path[0] = 0
-      for (index, byte) in Self.name.utf8.enumerated() { path[index + 1] = byte }
-    }
-    let length = socklen_t(MemoryLayout<sa_family_t>.size + 1 + Self.name.utf8.count)
-    let bound = withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
-    }
-    guard bound == 0, listen(descriptor, 16) == 0 else {
-      close(descriptor)
-      return nil
-    }
+    descriptor = stub_listen_local(Self.name)
+    if descriptor < 0 { return nil }
   }
 
   /// One question, within a second.
   /// - Returns: whether the program is to end.
   func answer() -> Bool {
-    let peer = accept4(descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue))
+    let peer = weft_accept(descriptor, nil, nil)
     guard peer >= 0 else { return false }
     defer { close(peer) }
-    var user: uid_t = 0
-    guard weft_peer_uid(peer, &user) == 0, user == 0 || user == getuid() else { return false }
-    var patience = timeval(tv_sec: 1, tv_usec: 0)
-    setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+    let user = stub_peer_user(peer)
+    guard user == 0 || user == Int64(getuid()) else { return false }
+    var entry = pollfd(fd: peer, events: Int16(POLLIN), revents: 0)
+    guard poll(&entry, 1, 1000) > 0 else { return false }
     var question = [UInt8](repeating: 0, count: 64)
     let count = read(peer, &question, question.count)
     guard count > 0 else { return false }
