@@ -96,16 +96,18 @@ let package = Package(
     .target(
       name: "ControlPlane",
       dependencies: [
-        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging, .crypto,
-        .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "Injection", "KubernetesAPI", "CLinux", .yams, .logging,
+        .crypto, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ]),
 
     // The node.
-    .target(name: "Capture", dependencies: ["MeshModel", "CLibbpf", "CLinux"]),
+    .target(name: "PodNetworking", dependencies: ["MeshModel"]),
+    .target(name: "Capture", dependencies: ["MeshModel", "PodNetworking", "CLibbpf", "CLinux"]),
     .target(
       name: "AgentCore",
       dependencies: [
-        "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
+        "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "PodNetworking", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
     .target(
@@ -118,6 +120,7 @@ let package = Package(
     // The stub: without Foundation and NIO, for the memory that they take.
     .target(name: "StubCore", dependencies: ["MeshModel"]),
     .target(name: "StubRuntime", dependencies: ["StubCore", "CStub", "CLinux"]),
+    .target(name: "StubHandoff", dependencies: ["PodNetworking", "CStub", "CLinux"]),
 
     // What the CLI does; a library so that tests reach it.
     .target(
@@ -133,8 +136,9 @@ let package = Package(
       name: "weft-agent", dependencies: ["AgentCore", "Observability", .argumentParser, .logging]),
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
     .executableTarget(
-      name: "weft-control", dependencies: ["ControlPlane", "KubernetesAPI", "Observability", .argumentParser, .logging]),
-    .executableTarget(name: "weft-stub", dependencies: ["StubRuntime"]),
+      name: "weft-control",
+      dependencies: ["ControlPlane", "Injection", "KubernetesAPI", "Observability", .argumentParser, .logging]),
+    .executableTarget(name: "weft-stub", dependencies: ["StubRuntime", "StubHandoff"]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -146,7 +150,8 @@ let package = Package(
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
-        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "MeshModel",
+        "Observability", "ControlPlane", "Discovery", "DiscoveryAPI", "Identity", "Injection", "KubernetesAPI",
+        "MeshModel",
         .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),

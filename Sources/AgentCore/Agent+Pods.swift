@@ -7,7 +7,14 @@ import MeshModel
 extension Agent {
   func appeared(_ sandbox: PodSandbox) {
     if let known = pods[sandbox.uid] {
-      guard known.sandbox != sandbox || (sandbox.open == nil && isAnother(known.namespace, at: sandbox.networkNamespace))
+      if stubMade.contains(sandbox.uid), let open = sandbox.open, known.sandbox.open == open {
+        // The source has found by itself what the stub had shown.
+        stubMade.remove(sandbox.uid)
+        pods[sandbox.uid]?.sandbox = sandbox
+        return
+      }
+      guard
+        known.sandbox != sandbox || (sandbox.open == nil && isAnother(known.namespace, at: sandbox.networkNamespace))
       else { return }
       vanished(sandbox.uid)
     }
@@ -35,6 +42,7 @@ extension Agent {
   func release(_ uid: String) {
     perform(pods[uid]?.lifecycle.set(wanted: false, hasIdentity: false) ?? [], uid)
     pods[uid] = nil
+    stubMade.remove(uid)
   }
 
   func evaluateAll() {
@@ -95,12 +103,14 @@ extension Agent {
           probePorts: facts.probePorts))
       if pod.captured == nil { logger.info("pod enrolled", metadata: ["pod": "\(uid)"]) }
       pods[uid]?.captured = facts
+      stubs[uid]?.send(.captured)
       settleCgroups()
     case .release:
       attempt("release of a pod") { try engine.release(uid: uid) }
       takeFromProxy(uid)
       dropAdopted(uid)
       pods[uid]?.namespace = nil
+      dropReserve(uid)
     case .discardListeners: takeFromProxy(uid)
     }
   }
@@ -123,7 +133,8 @@ extension Agent {
   func dropAdopted(_ uid: String) {
     guard let listeners = adopted.removeValue(forKey: uid) else { return }
     let namespace = try? namespace(of: uid)
-    let runsOn = namespace.map { space in listeners.allSatisfy { Self.cookie(of: $0) == space.cookie } } ?? false
+    let runsOn =
+      namespace.map { space in listeners.allSatisfy { NetworkNamespace.cookie(of: $0) == space.cookie } } ?? false
     link?.send(
       .with {
         $0.removePod.uid = uid
@@ -134,21 +145,26 @@ extension Agent {
 
   private func namespace(of uid: String) throws -> NetworkNamespace {
     if let known = pods[uid]?.namespace { return known }
-    let namespace = try pods[uid]?.sandbox.open?.value
+    let namespace =
+      try pods[uid]?.sandbox.open?.value
       ?? NetworkNamespace(path: pods[uid]?.sandbox.networkNamespace ?? "")
     pods[uid]?.namespace = namespace
     return namespace
   }
 
   /// Who opens the pod's sockets.
-  func sockets(of uid: String, in namespace: NetworkNamespace) -> any PodSocketSource {
-    NamespaceSocketSource(thread: namespaces, namespace: namespace)
+  /// - Throws: it is the pod's stub, and that isn't there.
+  private func socketSource(of uid: String, in namespace: NetworkNamespace) throws -> any PodSocketSource {
+    guard mesh.workloads[uid]?.mode == .stubHandoff else {
+      return NamespaceSocketSource(thread: namespaces, namespace: namespace)
+    }
+    return try stub(of: uid, in: namespace)
   }
 
   private func openListeners(_ uid: String) throws {
     let namespace = try namespace(of: uid)
     if let listeners = adopted[uid] {
-      if listeners.allSatisfy({ Self.cookie(of: $0) == namespace.cookie }) {
+      if listeners.allSatisfy({ NetworkNamespace.cookie(of: $0) == namespace.cookie }) {
         adopted[uid] = nil
         return opened(uid, listeners, in: namespace)
       }
@@ -156,7 +172,7 @@ extension Agent {
       dropAdopted(uid)
       try engine.hold(uid: uid, namespace: namespace, addresses: pods[uid]?.sandbox.addresses ?? [])
     }
-    let source = sockets(of: uid, in: namespace)
+    let source = try socketSource(of: uid, in: namespace)
     Task {
       do {
         let listeners = try await source.openListeners()
@@ -178,14 +194,6 @@ extension Agent {
     perform(pods[uid]?.lifecycle.listenersOpened() ?? [], uid)
   }
 
-  /// The cookie of a socket's network namespace; 0 where it can't be had.
-  private static func cookie(of socket: Int32) -> UInt64 {
-    var cookie: UInt64 = 0
-    var length = socklen_t(MemoryLayout<UInt64>.size)
-    // SO_NETNS_COOKIE, which Glibc doesn't name.
-    return getsockopt(socket, SOL_SOCKET, 71, &cookie, &length) == 0 ? cookie : 0
-  }
-
   /// Gives the proxy the pod's listeners, and sockets ahead of need.
   func hand(_ uid: String) {
     guard let pod = pods[uid], let link, !pod.listeners.isEmpty else { return }
@@ -204,23 +212,30 @@ extension Agent {
     // An adopted pod that waits for its certificate is served all the same.
     guard let namespace = try? namespace(of: uid) else { return }
     let count = max(1, min(count, 128))
-    let source = sockets(of: uid, in: namespace)
+    if mesh.workloads[uid]?.mode == .stubHandoff { return sendFromReserve(uid, kind, count: count) }
+    let source = NamespaceSocketSource(thread: namespaces, namespace: namespace)
     Task {
       do {
-        let sockets = try await source.open(kind, count: count)
-        guard let link else {
-          for fd in sockets { close(fd) }
-          return
-        }
-        link.send(
-          .with {
-            $0.sockets.uid = uid
-            $0.sockets.kind = Weft_Proxy_V1_SocketKind(rawValue: kind.rawValue) ?? .egressV4
-          }, descriptors: sockets)
+        pass(try await source.open(kind, count: count), kind, of: uid)
       } catch {
         logger.error("no sockets for a pod", metadata: ["pod": "\(uid)", "error": "\(error)"])
       }
     }
+  }
+}
+
+extension Agent {
+  /// Gives the proxy sockets; those of an agent without one are closed.
+  func pass(_ sockets: [Int32], _ kind: PodSocketKind, of uid: String) {
+    guard let link else {
+      for fd in sockets { close(fd) }
+      return
+    }
+    link.send(
+      .with {
+        $0.sockets.uid = uid
+        $0.sockets.kind = Weft_Proxy_V1_SocketKind(rawValue: kind.rawValue) ?? .egressV4
+      }, descriptors: sockets)
   }
 }
 

@@ -36,6 +36,11 @@ public actor Agent {
 
   var mesh: MeshState
   var pods: [String: Pod] = [:]
+  /// Of pods in handoff mode: their stubs, the sockets that these have opened ahead of need, and the pods that only their
+  /// stubs have shown.
+  var stubs: [String: StubLink] = [:]
+  var reserves: [String: SocketReserve] = [:]
+  var stubMade: Set<String> = []
   /// Pods of the cgroup tree, where the source finds them there.
   var cgroupPods: CgroupPods
   /// The node's own network namespace.
@@ -108,6 +113,12 @@ public actor Agent {
     let server = try await AdminServer.start(path: configuration.runDirectory + "/agent.sock") { [weak self] in
       await self?.answer($0) ?? .failure(503, "the agent is ending")
     }
+    let stubListener = try StubListener.start(path: configuration.runDirectory + "/stub/stub.sock") {
+      [weak self] link in
+      await self?.appeared(link)
+    } gone: { [weak self] link, reason in
+      await self?.gone(link, reason)
+    }
     restore()
     // Not children of this task: they go on until what they keep has ended in its order.
     let loops = Task {
@@ -124,6 +135,7 @@ public actor Agent {
     loops.cancel()
     await loops.value
     await server.stop()
+    stubListener.stop()
     lock.release()
   }
 
@@ -223,6 +235,7 @@ public actor Agent {
       settle(now: now)
       renew()
       tickCgroups(now: now)
+      if count % 10 == 0 { removeStubMade() }
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
       // A part of the mesh would be taken for the whole of it by the next agent.

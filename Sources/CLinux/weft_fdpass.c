@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 // The kernel's SCM_MAX_FD.
@@ -68,4 +69,19 @@ int weft_peer_uid(int sock, uid_t *out)
     return -errno;
   *out = credentials.uid;
   return 0;
+}
+
+int weft_peer_process(int sock, int *pidfd_out, pid_t *pid_out)
+{
+  enum { PEER_PIDFD = 77 };
+  struct ucred credentials;
+  socklen_t length = sizeof credentials;
+  if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+    return -errno;
+  *pid_out = credentials.pid;
+  length = sizeof *pidfd_out;
+  if (getsockopt(sock, SOL_SOCKET, PEER_PIDFD, pidfd_out, &length) == 0)
+    return 0;
+  *pidfd_out = (int)syscall(SYS_pidfd_open, credentials.pid, 0);
+  return *pidfd_out < 0 ? -errno : 0;
 }

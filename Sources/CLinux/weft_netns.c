@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -76,6 +78,12 @@ int weft_netns_make(int *netns)
   int error = on_own_thread(make_netns, &job);
   *netns = job.netns;
   return error;
+}
+
+int weft_netns_of_socket(int sock, int *netns)
+{
+  *netns = ioctl(sock, SIOCGSKNS);
+  return *netns < 0 ? errno : 0;
 }
 
 int weft_netns_enter(int netns)

@@ -105,6 +105,7 @@ extension CaptureEngine {
     let pod = try maps.pods.value(cookie, initial: weft_pod())
     try maps.netns.remove(cookie)
     PinnedLink.remove(pin: PinLayout(configuration.bpffsDirectory).podLink(cookie))
+    removeStubLinks(cookie: cookie)
     try removeEntries(of: pod, keeping: nil, cookie: cookie)
     for handshakes in [maps.flows, maps.clients] {
       for key in handshakes.keys(zero: weft_flow_key()) where key.netns == cookie { try handshakes.remove(key) }

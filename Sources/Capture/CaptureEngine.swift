@@ -64,7 +64,8 @@ public final class CaptureEngine {
     }
     for name in Files.list(layout.podLinks) { PinnedLink.remove(pin: "\(layout.podLinks)/\(name)") }
     for name in Files.list(layout.maps) { unlink("\(layout.maps)/\(name)") }
-    for folder in [layout.podLinks, layout.links, layout.maps, bpffsDirectory] { rmdir(folder) }
+    for name in Files.list(layout.stubLinks) { PinnedLink.remove(pin: "\(layout.stubLinks)/\(name)") }
+    for folder in [layout.stubLinks, layout.podLinks, layout.links, layout.maps, bpffsDirectory] { rmdir(folder) }
   }
 
   private func attach(root: UInt64, agent: UInt64) throws(CaptureError) {
@@ -74,6 +75,7 @@ public final class CaptureEngine {
       let pin = "\(layout.podLinks)/\(name)"
       if !PinnedLink.update(pin: pin, program: lookup, target: nil) { unlink(pin) }
     }
+    try updateStubLinks()
     let rootFolder = try openFolder(configuration.cgroupRoot)
     defer { close(rootFolder) }
     let agentFolder = try openFolder(configuration.agentCgroup)
@@ -153,11 +155,14 @@ struct PinLayout {
   let links: String
   /// One link per pod, named by its namespace's cookie.
   let podLinks: String
+  /// Two links per stub's cgroup, named by its pod's namespace's cookie, the cgroup's id and the program.
+  let stubLinks: String
 
   init(_ directory: String) {
     maps = directory + "/maps"
     links = directory + "/links"
     podLinks = links + "/pods"
+    stubLinks = links + "/stubs"
   }
 
   func link(_ program: String) -> String { "\(links)/\(program)" }

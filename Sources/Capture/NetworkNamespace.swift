@@ -43,5 +43,28 @@ public final class NetworkNamespace: Sendable {
     }
   }
 
+  /// The namespace that a socket lives in, which isn't entered for it.
+  public init(of socket: CInt) throws(CaptureError) {
+    var namespace: CInt = -1
+    let code = weft_netns_of_socket(socket, &namespace)
+    guard code == 0 else { throw .system("asking for a socket's network namespace", code: code, reason: .namespace) }
+    descriptor = namespace
+    var info = stat()
+    _ = fstat(namespace, &info)
+    inode = UInt64(info.st_ino)
+    cookie = Self.cookie(of: socket)
+    guard cookie != 0 else {
+      throw CaptureError(.kernel, "The kernel has no SO_NETNS_COOKIE (Linux 5.14); use Linux 5.15 or later")
+    }
+  }
+
+  /// The cookie of a socket's network namespace; 0 where it can't be had.
+  public static func cookie(of socket: CInt) -> UInt64 {
+    var cookie: UInt64 = 0
+    var length = socklen_t(MemoryLayout<UInt64>.size)
+    // SO_NETNS_COOKIE, which Glibc doesn't name.
+    return getsockopt(socket, SOL_SOCKET, 71, &cookie, &length) == 0 ? cookie : 0
+  }
+
   deinit { close(descriptor) }
 }

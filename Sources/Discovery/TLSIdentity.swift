@@ -8,14 +8,17 @@ import NIOSSL
 import Synchronization
 
 /// The control plane's certificate for its listeners, renewed at half of its life by the handshake that finds it due.
-final class ServerCertificate: CertificateReloader {
+public final class ServerCertificate: CertificateReloader {
   private let authority: CertificateAuthority
   private let names: [String]
   private let lifetime: TimeInterval
   private let logger: Logger
   private let held: Mutex<(identity: HeldIdentity, signer: String, schedule: RotationSchedule)>
 
-  init(
+  /// - Parameters:
+  ///   - names: at most 64 host names and addresses.
+  ///   - lifetime: in seconds; within `CertificateAuthority.lifetimes`.
+  public init(
     authority: CertificateAuthority, names: [String], lifetime: TimeInterval, logger: Logger
   ) throws(IdentityError) {
     self.authority = authority
@@ -30,7 +33,8 @@ final class ServerCertificate: CertificateReloader {
     held = Mutex((identity, signer, schedule))
   }
 
-  var current: HeldIdentity {
+  /// Renewed first where that is due.
+  public var current: HeldIdentity {
     held.withLock { held in
       let now = Date()
       guard held.schedule.isDue(now: now) || held.signer != authority.signer else { return held.identity }
@@ -49,7 +53,7 @@ final class ServerCertificate: CertificateReloader {
     }
   }
 
-  var sslContextConfigurationOverride: NIOSSLContextConfigurationOverride {
+  public var sslContextConfigurationOverride: NIOSSLContextConfigurationOverride {
     var override = NIOSSLContextConfigurationOverride()
     let identity = current
     // Without an override the handshake fails, which is right: a certificate of our own that can't be read is a bug.

@@ -37,11 +37,12 @@ public enum StubChoice: Hashable, Sendable {
       self = .none(warning: nil)
       return
     }
-    guard (pod.labels[InjectionNames.mesh] ?? namespace.labels[InjectionNames.mesh]) == "enabled" else {
+    // To ask for a stub is to ask for the mesh.
+    guard (pod.labels[InjectionNames.mesh] ?? namespace.labels[InjectionNames.mesh]) != "disabled" else {
       self = .none(
         warning:
-          "\(InjectionNames.mode): stub has no effect on this pod, because it isn't in the mesh: label it or its "
-          + "namespace \(InjectionNames.mesh): enabled")
+          "\(InjectionNames.mode): stub has no effect on this pod: \(InjectionNames.mesh): disabled keeps it out of "
+          + "the mesh")
       return
     }
     self = .stub(try Self.kind(pod) ?? Self.lenientKind(account) ?? Self.lenientKind(namespace) ?? .tunnel)

@@ -33,6 +33,8 @@ public enum MeshPort {
   /// Where an agent exchanges its join token for the node's certificate.
   public static let join: UInt16 = 15012
   public static let dns: UInt16 = 15053
+  /// Admission reviews for the injector, HTTPS.
+  public static let webhook: UInt16 = 15017
   /// Probes: `/healthz/live` and `/healthz/ready`, plain HTTP.
   public static let health: UInt16 = 15021
 }

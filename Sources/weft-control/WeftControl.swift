@@ -2,6 +2,7 @@ import ArgumentParser
 import ControlPlane
 import Dispatch
 import Foundation
+import Injection
 import KubernetesAPI
 import Logging
 import MeshModel
@@ -34,6 +35,13 @@ struct Serve: AsyncParsableCommand {
   var podName: String?
   @Option(help: "Answers GET /healthz/live and /healthz/ready (default: 15021 with an API server, none with --config).")
   var healthPort: Int?
+  @Option(help: "The injector's webhook, with an API server.")
+  var webhookPort = Int(MeshPort.webhook)
+  @Option(help: "The image of injected stubs.")
+  var stubImage = InjectionSettings.standardImage
+  @Option(
+    help: "Whether stubs are injected as native sidecars: true, false, or auto, as the API server's version says.")
+  var nativeSidecar = "auto"
   @Option(help: "The address to listen on.")
   var listen = "0.0.0.0"
   @Option(help: "For discovery and signing, under mTLS with node certificates.")
@@ -77,6 +85,12 @@ struct Serve: AsyncParsableCommand {
     }
     configuration.replica = podName ?? ProcessInfo.processInfo.hostName
     configuration.healthPort = healthPort ?? (cluster == nil ? nil : Int(MeshPort.health))
+    if cluster != nil { configuration.webhookPort = webhookPort }
+    configuration.injection.image = stubImage
+    guard nativeSidecar == "auto" || Bool(nativeSidecar) != nil else {
+      throw ValidationError("--native-sidecar \(nativeSidecar): true, false or auto")
+    }
+    configuration.hasNativeSidecars = Bool(nativeSidecar)
     configuration.server.host = listen
     configuration.server.discoveryPort = discoveryPort
     configuration.server.joinPort = joinPort

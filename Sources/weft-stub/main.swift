@@ -1,4 +1,8 @@
 import Glibc
+import StubHandoff
 import StubRuntime
 
-exit(StubProgram.main(CommandLine.arguments))
+let arguments = CommandLine.arguments
+exit(
+  arguments.dropFirst().first == "handoff"
+    ? HandoffProgram.run(arguments.dropFirst(2)) : StubProgram.main(arguments))

@@ -38,14 +38,17 @@ import Testing
     #expect(try choice(pod: stub, kinds: [[:], [:], handoff]) == .stub(.handoff))
   }
 
-  @Test func outsideTheMeshThereIsNoneAndThatIsSaid() throws {
-    for (pod, namespace) in [(stub, [:]), (["weft.dev/mesh": "disabled", "weft.dev/mode": "stub"], meshedStub)] {
+  @Test func whatIsKeptOutOfTheMeshHasNoneAndThatIsSaid() throws {
+    let out = ["weft.dev/mesh": "disabled", "weft.dev/mode": "stub"]
+    for (pod, namespace) in [(stub, ["weft.dev/mesh": "disabled"]), (out, meshedStub)] {
       guard case .none(warning: let warning?) = try choice(pod: pod, namespace: namespace) else {
         Issue.record("no warning")
         continue
       }
-      #expect(warning.contains("weft.dev/mesh: enabled"))
+      #expect(warning.contains("weft.dev/mesh: disabled"))
     }
+    #expect(try choice(pod: stub, namespace: [:]) == .stub(.tunnel))
+    #expect(try choice(pod: meshedStub, namespace: ["weft.dev/mesh": "disabled"]) == .stub(.tunnel))
   }
 
   @Test func aPodsOwnMistakeIsRefusedAndOthersAreUnsaid() throws {

@@ -126,6 +126,10 @@ class Cluster:
             {"apiGroups": ["weft.dev"], "resources": [f"{kind}/status" for kind in weft], "verbs": ["patch", "update"]},
             {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+            {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
+                "resourceNames": ["weft-injector"], "verbs": ["get", "patch"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["weft-roots"], "verbs": ["get", "patch"]},
         ]
         own = [
             {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["create"]},

@@ -9,7 +9,7 @@ class Control:
     def __init__(self, program, cluster, name="one", server=None, arguments=()):
         self.cluster, self.name, self.ended = cluster, name, False
         self.folder = tempfile.mkdtemp(prefix=f"weft-control-{name}-", dir=cluster.folder)
-        self.ports = {port: free_port() for port in ("discovery", "join", "health")}
+        self.ports = {port: free_port() for port in ("discovery", "join", "health", "webhook")}
         self.log = f"{self.folder}/log"
         log = open(self.log, "wb")
         self.process = subprocess.Popen(

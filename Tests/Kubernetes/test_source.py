@@ -60,7 +60,7 @@ class Source(unittest.TestCase):
         self.log = open(f"{self.state}/log", "wb+")
         self.control = subprocess.Popen(
             [CONTROL, "--kubeconfig", self.cluster.kubeconfig(), "--state-dir", self.state, "--join-tokens", tokens,
-                "--listen", "127.0.0.1", "--discovery-port", str(free_port()), "--join-port", str(free_port()),
+                "--listen", "127.0.0.1", "--discovery-port", str(free_port()), "--join-port", str(free_port()), "--webhook-port", str(free_port()),
                 "--health-port", str(free_port())],
             stdout=self.log, stderr=self.log)
         self.addCleanup(self.end)

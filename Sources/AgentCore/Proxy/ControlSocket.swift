@@ -1,14 +1,16 @@
 import CLinux
 import Glibc
 
-/// Unix sockets for this node's own programs: root's alone.
+/// Unix sockets for this node's own programs.
 enum ControlSocket {
-  /// A listening socket at `path`, mode 0600; whatever was there is replaced.
-  static func listen(_ path: String) throws(AgentError) -> Int32 {
+  /// A listening socket at `path`, root's alone where no other mode is asked for; whatever was there is replaced.
+  static func listen(
+    _ path: String, type: __socket_type = SOCK_STREAM, mode: mode_t = 0o600
+  ) throws(AgentError) -> Int32 {
     unlink(path)
-    let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    let fd = socket(AF_UNIX, Int32(type.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
     guard fd >= 0 else { throw .system("make a Unix socket", errno) }
-    let mask = umask(0o177)
+    let mask = umask(0o777 & ~mode)
     let bound = withAddress(path) { bind(fd, $0, $1) }
     let code = errno
     umask(mask)

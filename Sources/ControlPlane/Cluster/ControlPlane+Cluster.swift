@@ -57,6 +57,7 @@ extension ControlPlane {
         authority, isLeader: { leadership.isLeader },
         report: { recorder.record(EventText(authority: $0, $1, namespace: namespace)) })
     }
+    group.addTask { try await self.answerReviews(client, authority) }
     group.addTask { await self.announce(server) }
     let ended: Result<Void, any Error>
     do {
@@ -92,6 +93,20 @@ extension ControlPlane {
   private func begin(_ group: inout ThrowingTaskGroup<Void, any Error>) async throws -> Bool {
     for await begins in beginnings { return begins && !Task.isCancelled }
     return false
+  }
+
+  /// Serves the injector's webhook.
+  private func answerReviews(_ client: KubernetesClient, _ authority: CertificateAuthority) async throws {
+    guard let port = configuration.webhookPort else { return }
+    var settings = configuration.injection
+    settings.meshNamespace = configuration.namespace
+    settings.clusterDomain = configuration.clusterDomain
+    let webhook = Webhook(
+      client: client, authority: authority, logger: logger, namespace: configuration.namespace, settings: settings,
+      hasNativeSidecars: configuration.hasNativeSidecars)
+    try await webhook.run(
+      host: configuration.server.host, port: port, further: configuration.server.advertise,
+      lifetime: configuration.server.certificateLifetime)
   }
 
   private func attestation(_ client: KubernetesClient) -> any NodeAttestation {

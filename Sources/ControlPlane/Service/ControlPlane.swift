@@ -1,6 +1,7 @@
 import Discovery
 import Foundation
 import Identity
+import Injection
 import KubernetesAPI
 import Logging
 import MeshModel
@@ -22,6 +23,11 @@ public final class ControlPlane: Sendable {
     public var joinTokensFile: String?
     /// Of the probes; nil: none are answered.
     public var healthPort: Int?
+    /// Of the injector's webhook, with an API server; nil: there is none.
+    public var webhookPort: Int?
+    public var injection = InjectionSettings()
+    /// Whether stubs are injected as native sidecars; nil: as the API server's version says.
+    public var hasNativeSidecars: Bool?
     /// The addresses, ports, names and certificate lifetime of the server.
     public var server = DiscoveryServer.Configuration()
     public var trustDomain = TrustDomain.clusterLocal

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Stubs injected by the webhook of a real weft-control into pods of a real API server.
+
+Usage: test_inject.py PATH-TO-weft-control; the API server is build.sh's.
+"""
+import base64, json, os, ssl, subprocess, sys, time, unittest, urllib.error, urllib.request
+from cluster import Cluster
+from control import Control
+
+CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-control"
+WEFT = os.path.join(os.path.dirname(CONTROL), "weft")
+HOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+STUB = {"weft.dev/mode": "stub"}
+
+
+def pod(name, labels=None, annotations=None, **spec):
+    # As the ServiceAccount admission sets it, which this cluster runs without.
+    spec.setdefault("serviceAccountName", "default")
+    return {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": labels or {}, "annotations": annotations or {}},
+        "spec": {"containers": [{"name": "app", "image": "i"}], **spec},
+    }
+
+
+def names(pod, kind="containers"):
+    return [container["name"] for container in pod["spec"].get(kind, [])]
+
+
+class Injection(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__)
+        cls.cluster.allow_control()
+        cls.space("stubs", {"weft.dev/mesh": "enabled", **STUB})
+        cls.space("mesh", {"weft.dev/mesh": "enabled"})
+        cls.space("plain", {})
+        cls.cluster.call("POST", "/api/v1/namespaces/mesh/serviceaccounts", {"metadata": {"name": "stubbed", "labels": STUB}})
+        # 60 s: renewed within 40.
+        cls.control = Control(CONTROL, cls.cluster, arguments=["--advertise", "127.0.0.1", "--certificate-lifetime", "60s"]).ready()
+        cls.addClassCleanup(lambda: cls.control.end())
+
+    @classmethod
+    def space(cls, name, labels):
+        cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+
+    def setUp(self):
+        self.configure("Fail")
+
+    def configure(self, policy):
+        """As the installation does, without a caBundle: that is weft-control's to write."""
+        if self.cluster.exists(f"{HOOKS}/weft-injector"):
+            self.cluster.call("DELETE", f"{HOOKS}/weft-injector")
+        common = {
+            "clientConfig": {"url": f"https://127.0.0.1:{self.control.ports['webhook']}/inject"}, "failurePolicy": policy,
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 5,
+        }
+        mesh = {"key": "weft.dev/mesh", "values": ["enabled"]}
+        self.cluster.call("POST", HOOKS, {"metadata": {"name": "weft-injector"}, "webhooks": [
+            {**common, "name": "mesh.injector.weft.dev", "namespaceSelector": {"matchExpressions": [{**mesh, "operator": "In"}]}},
+            {**common, "name": "pod.injector.weft.dev", "objectSelector": {"matchLabels": STUB},
+                "namespaceSelector": {"matchExpressions": [{**mesh, "operator": "NotIn"}]}},
+        ]})
+        if self.control.process.poll() is None:
+            self.control.wait("its CA", lambda: all("caBundle" in hook["clientConfig"] for hook in self.hooks()))
+            # The API server takes a moment to use what was written.
+            time.sleep(1)
+
+    def hooks(self):
+        return self.cluster.call("GET", f"{HOOKS}/weft-injector")["webhooks"]
+
+    def make(self, namespace, content):
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        made = self.cluster.call("POST", path, content)
+        self.addCleanup(lambda: self.cluster.call("DELETE", f"{path}/{content['metadata']['name']}?gracePeriodSeconds=0"))
+        return made
+
+    def refusal(self, namespace, content):
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.make(namespace, content)
+        return json.loads(caught.exception.read())["message"]
+
+    def post(self, body, path="/inject"):
+        """(status, text) of a request to the webhook itself, verified by the published root."""
+        roots = base64.b64decode(self.hooks()[0]["clientConfig"]["caBundle"]).decode()
+        context = ssl.create_default_context(cadata=roots)
+        request = urllib.request.Request(f"https://127.0.0.1:{self.control.ports['webhook']}{path}", body, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def test_who_opts_in_gets_a_stub(self):
+        made = self.make("stubs", pod("by-namespace"))
+        self.assertEqual(names(made), ["weft-stub", "app"])  # 1.20 knows no native sidecars
+        self.assertEqual(names(made, "initContainers"), ["weft-init"])
+        self.assertEqual(made["metadata"]["annotations"]["weft.dev/injected"], "tunnel")
+        token = next(volume for volume in made["spec"]["volumes"] if volume["name"] == "weft-token")
+        source = token["projected"]["sources"][0]["serviceAccountToken"]
+        self.assertEqual((source["audience"], source["expirationSeconds"]), ("weft", 3600))
+        made = self.make("mesh", pod("by-account", serviceAccountName="stubbed"))
+        self.assertEqual(names(made), ["weft-stub", "app"])
+        made = self.make("plain", pod("by-pod", STUB, {"weft.dev/stub": "handoff"}))
+        self.assertEqual(names(made), ["weft-stub", "app"])
+        self.assertEqual(made["metadata"]["annotations"]["weft.dev/injected"], "handoff")
+        self.assertNotIn("initContainers", made["spec"])
+
+    def test_who_does_not_is_left_alone(self):
+        for namespace, content in [
+            ("mesh", pod("unasked")), ("plain", pod("outside")), ("stubs", pod("back", {"weft.dev/mode": "node"})),
+            ("stubs", pod("out", {"weft.dev/mesh": "disabled"})), ("stubs", pod("host", hostNetwork=True)),
+        ]:
+            made = self.make(namespace, content)
+            self.assertEqual(names(made), ["app"])
+            self.assertNotIn("weft.dev/injected", made["metadata"].get("annotations", {}))
+
+    def test_hostile_pods_are_refused_with_the_reason(self):
+        own = [{"name": "app", "image": "i"}, {"name": "weft-stub", "image": "i"}]
+        for content, reason in [
+            (pod("named", containers=own), "called weft-stub"), (pod("marked", annotations={"weft.dev/injected": "tunnel"}), "weft.dev/injected"),
+            (pod("user", securityContext={"runAsUser": 61337}), "61337"), (pod("job", restartPolicy="Never"), "never end"),
+            (pod("kind", annotations={"weft.dev/stub": "x"}), "handoff or tunnel"), (pod("mode", {"weft.dev/mode": "x"}), "stub or node"),
+        ]:
+            self.assertIn(reason, self.refusal("stubs", content))
+
+    def test_what_is_no_review_is_answered_in_words(self):
+        self.assertEqual(self.post(b"{")[0], 400)
+        self.assertEqual(self.post(b"[" * 100_000)[0], 400)
+        self.assertEqual(self.post(b"{}", "/other")[0], 404)
+        self.assertEqual(self.post(b" " * (3 << 20) + b"{}")[0], 413)
+        status, text = self.post(json.dumps({
+            "apiVersion": "admission.k8s.io/v1beta1", "kind": "AdmissionReview", "request": {
+                "uid": "u", "kind": {"kind": "Pod"}, "operation": "CREATE", "namespace": "stubs", "object": pod("x", hostNetwork=True)},
+        }).encode())
+        answer = json.loads(text)
+        self.assertEqual((status, answer["apiVersion"]), (200, "admission.k8s.io/v1beta1"))
+        self.assertTrue(answer["response"]["allowed"])
+        self.assertIn("hostNetwork", answer["response"]["warnings"][0])
+
+    def test_while_it_is_away_the_policy_decides_and_the_system_is_never_held(self):
+        self.control.end()
+        try:
+            self.assertIn("failed calling webhook", self.refusal("mesh", pod("stopped")))
+            self.make("kube-system", pod("dns"))
+            self.make("plain", pod("free"))
+            self.configure("Ignore")
+            self.assertEqual(names(self.make("mesh", pod("ignored"))), ["app"])
+        finally:
+            type(self).control = Control(CONTROL, self.cluster, arguments=["--advertise", "127.0.0.1", "--certificate-lifetime", "60s"]).ready()
+        self.configure("Fail")
+        self.assertEqual(names(self.make("stubs", pod("again"))), ["weft-stub", "app"])
+
+    def test_its_certificate_is_renewed_by_itself(self):
+        def serial():
+            shown = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.control.ports['webhook']}"],
+                stdin=subprocess.DEVNULL, capture_output=True).stdout
+            return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=shown, capture_output=True, check=True).stdout
+        first = serial()
+        self.control.wait("a renewal", lambda: serial() != first, 60)
+        self.assertEqual(names(self.make("stubs", pod("renewed"))), ["weft-stub", "app"])
+
+    def test_the_configurations_ca_is_put_back(self):
+        hooks = self.hooks()
+        for hook in hooks:
+            hook["clientConfig"]["caBundle"] = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n").decode()
+        wrong = hooks[0]["clientConfig"]["caBundle"]
+        right = self.hooks()[0]["clientConfig"]["caBundle"]
+        self.cluster.call("PATCH", f"{HOOKS}/weft-injector", {"webhooks": hooks}, "application/merge-patch+json")
+        self.assertEqual(self.hooks()[0]["clientConfig"]["caBundle"], wrong)
+        self.control.wait("the right CA", lambda: [hook["clientConfig"]["caBundle"] for hook in self.hooks()] == [right] * 2)
+        self.assertEqual(self.hooks()[1]["objectSelector"], {"matchLabels": STUB})
+
+    def test_what_weft_inject_made_the_server_takes_and_the_webhook_leaves(self):
+        def inject(content, *arguments):
+            return json.loads(subprocess.run([WEFT, "inject", "-", *arguments], input=json.dumps(content).encode(), check=True,
+                capture_output=True).stdout)
+        offline = inject(pod("offline"), "--native-sidecar", "false", "--image", "my/stub:1")
+        made = self.make("stubs", offline)
+        self.assertEqual([container["image"] for container in made["spec"]["containers"]], ["my/stub:1", "i"])
+        self.assertEqual(inject(offline, "--remove"), {**pod("offline"), "metadata": {"name": "offline", "labels": {}}})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
