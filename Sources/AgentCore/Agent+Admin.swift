@@ -185,5 +185,5 @@ extension Agent {
 
 /// This program's version.
 enum AgentVersion {
-  static let text = "0.1.0"
+  static let text = WeftVersion.current
 }

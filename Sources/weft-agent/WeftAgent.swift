@@ -7,12 +7,9 @@ import Logging
 import MeshModel
 import Observability
 
-@main
 struct WeftAgent: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "weft-agent",
-    abstract: "One node's agent: captures the sockets of its pods and supervises their proxy.",
-    version: "0.1.0")
+    commandName: "run", abstract: "Runs the agent until SIGTERM (the default).")
 
   @Option(help: "This node's name.")
   var node: String

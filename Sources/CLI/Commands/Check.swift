@@ -28,6 +28,7 @@ struct Check: AgentCommand {
   }
 
   func execute() async throws -> CommandResult {
+    if case .cluster = try AgentSource.choose(options) { return try await checkCluster() }
     do {
       return try render(await ask(), Style.ofProcess())
     } catch let failure as Failure where failure.status == .unreachable {
