@@ -12,19 +12,23 @@ struct Completion: ParsableCommand {
       Names of nodes, namespaces and pods come from kubectl, where there is one.
       """)
 
-  enum Shell: String, ExpressibleByArgument, CaseIterable { case bash, zsh, fish }
+  enum Shell: String, ExpressibleByArgument, CaseIterable {
+    case bash, zsh, fish
+
+    var kind: CompletionShell {
+      switch self {
+      case .bash: .bash
+      case .zsh: .zsh
+      case .fish: .fish
+      }
+    }
+  }
 
   @Argument(help: "bash, zsh or fish.")
   var shell: Shell
 
   func run() throws {
-    let kind: CompletionShell =
-      switch shell {
-      case .bash: .bash
-      case .zsh: .zsh
-      case .fish: .fish
-      }
-    print(Weft.completionScript(for: kind))
+    print(Weft.completionScript(for: shell.kind))
   }
 
   /// A shell command that prints names of a kind, one a line; nothing where it can't.
