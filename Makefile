@@ -48,7 +48,8 @@ manifests: ## render deploy/ into the CLI's sources
 
 test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
 	@swift build --product weft-control
-	@python3 Tests/Kubernetes/test_source.py $(DEBUG)/debug/weft-control
+	@python3 Tests/EndToEndTests/Programs/packages.py
+	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)

@@ -88,7 +88,8 @@ let package = Package(
     .target(
       name: "ControlPlane",
       dependencies: [
-        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging,
+        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging, .crypto,
+        .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
 
     // The node.
@@ -102,8 +103,8 @@ let package = Package(
     .target(
       name: "Lab",
       dependencies: [
-        "MeshModel", "CLinux", .yams, .x509, .crypto, .asn1, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-        .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        "MeshModel", "CLinux", "KubernetesAPI", .yams, .logging, .x509, .crypto, .asn1, .nio("NIOCore"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ]),
 
     // What the CLI does; a library so that tests reach it.

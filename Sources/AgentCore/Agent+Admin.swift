@@ -184,6 +184,6 @@ extension Agent {
 }
 
 /// This program's version.
-enum AgentVersion {
-  static let text = WeftVersion.current
+public enum AgentVersion {
+  public static let text = WeftVersion.current
 }

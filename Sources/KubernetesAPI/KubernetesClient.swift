@@ -63,17 +63,20 @@ public final class KubernetesClient: Sendable {
     }
   }
 
-  /// - Parameter continuing: of the page before; empty: the first.
-  public func page(_ resource: KubernetesResource, continuing: String = "") async throws(KubernetesError) -> ObjectPage
-  {
+  /// - Parameters:
+  ///   - continuing: of the page before; empty: the first.
+  ///   - selection: what of each object is read.
+  public func page(
+    _ resource: KubernetesResource, continuing: String = "", reading selection: JSONSelection = .all
+  ) async throws(KubernetesError) -> ObjectPage {
     var path = "\(resource.path())?limit=\(Self.pageSize)"
     if !continuing.isEmpty { path += "&continue=\(Self.escaped(continuing))" }
-    return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))))
+    return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))), reading: selection)
   }
 
   /// Calls `event` for each event until the server ends the watch. Cancelling the task ends it too.
   public func watch(
-    _ resource: KubernetesResource, from version: String,
+    _ resource: KubernetesResource, from version: String, reading selection: JSONSelection = .all,
     event: (WatchEvent) async throws(KubernetesError) -> Void
   ) async throws(KubernetesError) {
     let path =
@@ -83,7 +86,9 @@ public final class KubernetesClient: Sendable {
     var splitter = LineSplitter()
     do {
       for try await buffer in response.body {
-        for line in try splitter.lines(in: buffer.readableBytesView) { try await event(try WatchEvent(line: line)) }
+        for line in try splitter.lines(in: buffer.readableBytesView) {
+          try await event(try WatchEvent(line: line, reading: selection))
+        }
       }
     } catch let error as KubernetesError {
       throw error

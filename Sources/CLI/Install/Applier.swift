@@ -39,6 +39,36 @@ struct Applier {
     try await wait(.daemonSet, "weft-agent", unit: "nodes") { Rollout.of(daemonSet: $0) }
   }
 
+  /// Applies the DaemonSet and says of each node when its new agent is ready; the time begins again with each.
+  func replaceAgents(_ manifests: [Manifest], timeout: Duration) async throws {
+    var known = Set(try await cluster.pods(of: "weft-agent").compactMap { $0["metadata"]?["uid"]?.text })
+    for manifest in manifests { try await cluster.apply(manifest) }
+    var following = self
+    while true {
+      let isDone = try await following.cluster.wait {
+        for pod in try await cluster.pods(of: "weft-agent") {
+          guard let uid = pod["metadata"]?["uid"]?.text, !known.contains(uid), PodTrouble.reason(pod) == nil else {
+            continue
+          }
+          known.insert(uid)
+          progress.done("\(Text.printable(pod["spec"]?["nodeName"]?.text ?? "a node")): its agent is replaced")
+          return true
+        }
+        guard let daemonSet = try await cluster.object(agents) else { return true }
+        return Rollout.of(daemonSet: daemonSet).isDone
+      }
+      guard isDone, let daemonSet = try await cluster.object(agents) else { break }
+      if Rollout.of(daemonSet: daemonSet).isDone { break }
+      following.cluster = cluster.again(timeout)
+    }
+    // Says how it is, or why it isn't done.
+    try await following.waitForAgents()
+  }
+
+  private var agents: Manifest.Identity {
+    Manifest.Identity(kind: .daemonSet, namespace: Rendering.namespace, name: "weft-agent")
+  }
+
   private func wait(
     _ kind: InstallKind, _ name: String, unit: String, _ rollout: (JSONNode) -> Rollout
   ) async throws {

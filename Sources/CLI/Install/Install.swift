@@ -15,22 +15,33 @@ struct Install: ResultCommand {
 
   @OptionGroup var options: InstallOptions
 
+  @Flag(help: "Prints the objects as YAML for kubectl apply -f -, and changes nothing.")
+  var dryRun = false
+
+  @Option(help: "With --dry-run, for a server of this version such as 1.31. Default: the cluster's, if there is one.")
+  var kubernetesVersion: String?
+
+  func validate() throws {
+    guard let kubernetesVersion else { return }
+    guard dryRun else { throw ValidationError("--kubernetes-version is for --dry-run: a cluster says its own") }
+    guard let version = ServerVersion(kubernetesVersion), version >= .oldest else {
+      throw ValidationError("--kubernetes-version \(kubernetesVersion): give \(ServerVersion.oldest) or newer")
+    }
+  }
+
   func execute() async throws -> CommandResult {
     let rendering = Rendering(
       overlay: options.overlay ?? .standard, values: try InstallValues(options.settings))
-    guard !options.dryRun else {
+    guard !dryRun else {
       var rendering = rendering
-      rendering.server = try await options.versionForPrinting()
+      if let kubernetesVersion, let version = ServerVersion(kubernetesVersion) {
+        rendering.server = version
+      } else {
+        rendering.server = try await options.versionForPrinting()
+      }
       return CommandResult(text: try rendering.yaml(), status: .fine)
     }
-    let cluster = try options.cluster()
-    do {
-      try await install(rendering, cluster)
-    } catch {
-      await cluster.client.shutdown()
-      throw error
-    }
-    await cluster.client.shutdown()
+    try await options.withCluster { try await install(rendering, $0) }
     return CommandResult(
       text: "Weft \(WeftVersion.current) is installed. A namespace joins the mesh by its label: "
         + "kubectl label namespace NAME weft.dev/mesh=enabled", status: .fine)

@@ -41,6 +41,14 @@ struct InstallCluster {
     }
   }
 
+  /// What the cluster has in a manifest's place.
+  func object(of manifest: Manifest) async throws -> JSONNode? {
+    try await asking("\(manifest.identity)") { () throws(KubernetesError) in
+      try await client.object(
+        manifest.resource, namespace: manifest.identity.namespace, name: manifest.identity.name)
+    }
+  }
+
   /// The objects of a kind that belong to an installation.
   func installed(_ resource: KubernetesResource, namespace: String) async throws -> [JSONNode] {
     let query = "?labelSelector=\(Rendering.label)%3D\(Rendering.labelValue)&limit=500"

@@ -45,6 +45,11 @@ enum InstallKind: String, CaseIterable, Comparable, Sendable {
     KubernetesResource(group: group, version: version, plural: plural)
   }
 
+  /// In the version that a server has it in.
+  func resource(on server: ServerVersion) -> KubernetesResource {
+    resource(version: self == .podDisruptionBudget && server < ServerVersion(minor: 21) ? "v1beta1" : "v1")
+  }
+
   private var rank: Int { Self.allCases.firstIndex(of: self) ?? 0 }
 
   static func < (left: InstallKind, right: InstallKind) -> Bool { left.rank < right.rank }

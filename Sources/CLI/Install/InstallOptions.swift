@@ -12,23 +12,11 @@ struct InstallOptions: ParsableArguments {
   @Option(help: "standard: two control planes; small: one; high-availability: three; stub-only: no agents on nodes.")
   var overlay: Overlay?
 
-  @Flag(help: "Prints the objects as YAML for kubectl apply -f -, and changes nothing.")
-  var dryRun = false
-
-  @Option(help: "With --dry-run, for a server of this version such as 1.31. Default: the cluster's, if there is one.")
-  var kubernetesVersion: String?
-
   @Option(help: "Seconds until it has to be healthy, 1 to 86400.")
   var timeout = 300
 
   func validate() throws {
     guard 1...86_400 ~= timeout else { throw ValidationError("--timeout \(timeout): give 1 to 86400 seconds") }
-    if let kubernetesVersion {
-      guard dryRun else { throw ValidationError("--kubernetes-version is for --dry-run: a cluster says its own") }
-      guard let version = ServerVersion(kubernetesVersion), version >= .oldest else {
-        throw ValidationError("--kubernetes-version \(kubernetesVersion): give \(ServerVersion.oldest) or newer")
-      }
-    }
   }
 
   /// One line for each setting.
@@ -39,25 +27,30 @@ struct InstallOptions: ParsableArguments {
     }.joined(separator: "\n")
   }
 
-  func cluster() throws -> InstallCluster {
-    InstallCluster(
-      client: try kubeconfig.client(), progress: Progress(Style.ofProcess()), timeout: .seconds(timeout))
+  func withCluster<Value>(_ body: (InstallCluster) async throws -> Value) async throws -> Value {
+    try await kubeconfig.withCluster(timeout: .seconds(timeout), body)
   }
 
-  /// Where none is named, and none is reachable, today's Kubernetes is meant.
+  /// The cluster's version where one is reachable; today's where none is, and none is named.
   func versionForPrinting() async throws -> ServerVersion {
-    if let kubernetesVersion, let version = ServerVersion(kubernetesVersion) { return version }
-    guard kubeconfig.isGiven else { return await reachableVersion() ?? .current }
-    let cluster = try cluster()
-    let version = try await cluster.version()
-    await cluster.client.shutdown()
-    return version
+    guard !kubeconfig.isGiven else { return try await withCluster { try await $0.version() } }
+    return (try? await withCluster { try await $0.version() }) ?? .current
   }
+}
 
-  private func reachableVersion() async -> ServerVersion? {
-    guard let cluster = try? cluster() else { return nil }
-    let version = try? await cluster.version()
-    await cluster.client.shutdown()
-    return version
+extension KubeconfigOptions {
+  /// Calls `body` with the cluster, and ends the connections after it.
+  func withCluster<Value>(
+    timeout: Duration, _ body: (InstallCluster) async throws -> Value
+  ) async throws -> Value {
+    let cluster = InstallCluster(client: try client(), progress: Progress(Style.ofProcess()), timeout: timeout)
+    do {
+      let value = try await body(cluster)
+      await cluster.client.shutdown()
+      return value
+    } catch {
+      await cluster.client.shutdown()
+      throw error
+    }
   }
 }

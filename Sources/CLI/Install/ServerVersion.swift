@@ -33,8 +33,8 @@ extension Manifest {
     // CEL rules: weft-control itself refuses what they would have, in the object's status.
     case .customResourceDefinition where server < ServerVersion(minor: 25):
       manifest.content = content.removing("x-kubernetes-validations")
-    case .podDisruptionBudget where server < ServerVersion(minor: 21):
-      manifest.content.set(["apiVersion"], to: "policy/v1beta1")
+    case .podDisruptionBudget:
+      manifest.content.set(["apiVersion"], to: .text("policy/\(identity.kind.resource(on: server).version)"))
     case .deployment, .daemonSet:
       if server >= ServerVersion(minor: 30) { manifest.useAppArmorFields() }
     default: break

@@ -1,0 +1,106 @@
+import ArgumentParser
+import KubernetesAPI
+
+struct Uninstall: ResultCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Removes Weft from a cluster and from its nodes.",
+    discussion: """
+      Ends the agents, cleans every node (no pin, cgroup, socket or file stays), and deletes every object, the mesh's CA \
+      among them. Takes a half-done installation or upgrade too, and may be given again.
+
+      Exit status: 0 nothing is left, 1 something couldn't be removed, 2 usage, 3 the API server isn't reachable.
+      """)
+
+  @OptionGroup var kubeconfig: KubeconfigOptions
+
+  @Flag(help: "Deletes the CustomResourceDefinitions too, and with them every TrafficPolicy and PeerAuthentication.")
+  var crds = false
+
+  @Flag(help: "Leaves on nodes what is there: for nodes that don't come back.")
+  var skipNodes = false
+
+  @Option(help: "Seconds, 1 to 86400.")
+  var timeout = 300
+
+  func validate() throws {
+    guard 1...86_400 ~= timeout else { throw ValidationError("--timeout \(timeout): give 1 to 86400 seconds") }
+  }
+
+  func execute() async throws -> CommandResult {
+    try await kubeconfig.withCluster(timeout: .seconds(timeout)) { cluster in
+      let removed = try await Remover(cluster: cluster, server: try await cluster.version()).remove(
+        withDefinitions: crds, skippingNodes: skipNodes)
+      guard removed > 0 else {
+        return CommandResult(text: "Weft isn't installed here; nothing was left.", status: .fine)
+      }
+      let rest = crds ? "" : " The CustomResourceDefinitions stay, with their objects; --crds deletes them."
+      return CommandResult(text: "Weft is removed.\(rest)", status: .fine)
+    }
+  }
+}
+
+/// Removes what there is of an installation, in whatever state it is.
+struct Remover {
+  var cluster: InstallCluster
+  var server: ServerVersion
+
+  /// - Returns: how many objects there were.
+  func remove(withDefinitions: Bool, skippingNodes: Bool) async throws -> Int {
+    let found = try await found()
+    let definitions = found.filter { $0.kind == .customResourceDefinition }
+    let others = found.filter { $0.kind != .customResourceDefinition }
+    // First: without weft-control a webhook would refuse pods.
+    for identity in others where identity.kind == .mutatingWebhookConfiguration { try await delete(identity) }
+    if !skippingNodes, others.contains(where: { $0.kind == .namespace }), let rendering = try await rendering() {
+      try await NodeCleaner(cluster: cluster).clean(rendering)
+    }
+    let rest = others.filter { $0.kind != .mutatingWebhookConfiguration }.sorted { $1 < $0 }
+    for identity in rest { try await delete(identity) }
+    if withDefinitions {
+      for identity in definitions { try await delete(identity) }
+    }
+    let removed = others + (withDefinitions ? definitions : [])
+    try await waitForEnd(of: removed)
+    if !removed.isEmpty { cluster.progress.done("\(removed.count) objects are deleted") }
+    return removed.count
+  }
+
+  /// Everything that carries the label, in the cluster and in the namespace.
+  func found() async throws -> [Manifest.Identity] {
+    var found: [Manifest.Identity] = []
+    for kind in InstallKind.allCases {
+      let namespace = kind.isClusterScoped ? "" : Rendering.namespace
+      for object in try await cluster.installed(kind.resource(on: server), namespace: namespace) {
+        guard let name = object["metadata"]?["name"]?.text else { continue }
+        found.append(Manifest.Identity(kind: kind, namespace: namespace, name: name))
+      }
+    }
+    return found.sorted()
+  }
+
+  /// nil: it has no agents, as the record says; where that is gone or unreadable, it may have had.
+  private func rendering() async throws -> Rendering? {
+    let record = try? await InstallRecord.read(cluster)
+    guard record?.overlay.hasAgents != false else { return nil }
+    return Rendering(values: record?.values ?? InstallValues(), server: server)
+  }
+
+  private func delete(_ identity: Manifest.Identity) async throws {
+    cluster.progress.step("deleting \(identity)")
+    try await cluster.delete(identity.kind.resource(on: server), identity)
+  }
+
+  private func waitForEnd(of identities: [Manifest.Identity]) async throws {
+    var left: [Manifest.Identity] = identities
+    let isGone = try await cluster.wait {
+      left = try await found().filter { identities.contains($0) }
+      if let first = left.first { cluster.progress.show("\(first) is being deleted") }
+      return left.isEmpty
+    }
+    guard isGone else {
+      throw Failure(
+        message: "\(left.map(\.description).joined(separator: ", ")): deleted, but still there: "
+          + "its finalizers or the cluster's controller-manager keep it.", status: .unhealthy)
+    }
+  }
+}

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""weft install, upgrade and uninstall, the manifests' rights and schemas, against a real API server with its controllers.
+
+Usage: test_install.py PATH-TO-weft PATH-TO-weft-control; the servers are build.sh's.
+"""
+import json, os, subprocess, sys, unittest
+from cluster import Cluster, TOKEN
+from paper_nodes import PaperNodes, start_controllers
+
+WEFT, CONTROL = (os.path.abspath(path) for path in sys.argv[1:3])
+del sys.argv[1:3]
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+KINDS = "all,cm,secrets,sa,roles,rolebindings,pdb,leases"
+GLOBAL = "ns,clusterroles,clusterrolebindings,priorityclasses,mutatingwebhookconfigurations,crd"
+
+
+class Install(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__)
+        start_controllers(cls.cluster)
+        cls.config = cls.cluster.kubeconfig(TOKEN)
+        cls.nodes = PaperNodes(cls.cluster, ["one", "two", "three"])
+        cls.addClassCleanup(cls.nodes.stop)
+
+    def setUp(self):
+        self.nodes.broken = set()
+        self.addCleanup(lambda: self.weft("uninstall", "--crds"))
+
+    def program(self, *arguments, stdin=None, status=0):
+        result = subprocess.run(arguments, input=stdin, capture_output=True, text=True, timeout=120,
+            env={**os.environ, "KUBECONFIG": self.config})
+        if status is not None:
+            self.assertEqual(result.returncode, status, f"{arguments}: {result.stdout}{result.stderr}")
+        return result.stdout + result.stderr
+
+    def weft(self, *arguments, status=0):
+        return self.program(WEFT, *arguments, status=status)
+
+    def kubectl(self, *arguments, stdin=None, status=0):
+        return self.program("kubectl", *arguments, stdin=stdin, status=status)
+
+    def names(self):
+        """Every object that an installation could leave."""
+        return set(self.kubectl("get", GLOBAL, "-o", "name").split()) | set(
+            self.kubectl("get", KINDS, "-n", "weft-system", "-o", "name", status=None).split())
+
+    def get(self, kind, name):
+        return json.loads(self.kubectl("get", kind, name, "-n", "weft-system", "-o", "json"))
+
+    def test_the_program_holds_what_deploy_says(self):
+        self.program(f"{ROOT}/deploy/embed.py", "--check")
+
+    def test_dry_run_prints_what_kubectl_applies(self):
+        for overlay in ("standard", "small", "high-availability", "stub-only"):
+            text = self.weft("install", "--dry-run", "--overlay", overlay)
+            self.assertEqual(self.kubectl("get", "ns", "weft-system", status=1).count("NotFound"), 1)
+            # The namespace isn't there in a dry run: only the whole of its objects can be checked then.
+            self.kubectl("create", "namespace", "weft-system")
+            self.kubectl("apply", "-f", "-", "--dry-run=server", stdin=text)
+            self.kubectl("delete", "namespace", "weft-system")
+        self.kubectl("apply", "-f", "-", stdin=text)
+
+    def test_installed_twice_upgraded_and_removed_nothing_is_left(self):
+        before = self.names()
+        text = self.weft("install", "--overlay", "high-availability", "--set", "log.level=debug")
+        self.assertIn("weft-control: 3 of 3 replicas", text)
+        self.assertIn("weft-agent: 3 of 3 nodes", text)
+        versions = {name: self.get(*name.split("/"))["metadata"]["resourceVersion"] for name in self.mine()}
+        self.weft("install", "--overlay", "high-availability", "--set", "log.level=debug")
+        again = {name: self.get(*name.split("/"))["metadata"]["resourceVersion"] for name in self.mine()}
+        self.assertEqual({name for name in versions if versions[name] != again[name]}, set())
+        # What another version had goes, and the settings stay.
+        self.kubectl("create", "serviceaccount", "old", "-n", "weft-system")
+        self.kubectl("label", "serviceaccount", "old", "-n", "weft-system", "app.kubernetes.io/part-of=weft")
+        shown = self.weft("upgrade", "--dry-run", "--set", "agent.cpu=150m")
+        self.assertIn("changed  DaemonSet weft-system/weft-agent: spec.template.spec.containers[0].resources.requests.cpu", shown)
+        self.assertIn("removed  ServiceAccount weft-system/old", shown)
+        self.assertEqual(len(shown.splitlines()), 5, shown)
+        self.assertEqual(self.get("daemonset", "weft-agent")["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"], "100m")
+        text = self.weft("upgrade", "--set", "agent.cpu=150m")
+        for node in ("one", "two", "three"):
+            self.assertIn(f"{node}: its agent is replaced", text)
+        self.kubectl("get", "serviceaccount", "old", "-n", "weft-system", status=1)
+        container = self.get("daemonset", "weft-agent")["spec"]["template"]["spec"]["containers"][0]
+        self.assertEqual(container["resources"]["requests"]["cpu"], "150m")
+        self.assertIn("--log-level=debug", container["args"])
+        self.assertEqual(self.get("deployment", "weft-control")["status"]["availableReplicas"], 3)
+        text = self.weft("uninstall", "--crds")
+        self.assertIn("3 nodes are clean", text)
+        self.assertEqual(self.names(), before)
+        self.assertIn("nothing was left", self.weft("uninstall", "--crds"))
+
+    def mine(self):
+        names = self.kubectl("get", f"{GLOBAL},cm,sa,svc,roles,rolebindings,pdb", "-n", "weft-system",
+            "-l", "app.kubernetes.io/part-of=weft", "-o", "name")
+        return [name for name in names.split() if not name.startswith("namespace/")]
+
+    def test_an_upgrade_that_fails_stops_and_can_be_uninstalled_in_the_middle(self):
+        before = self.names()
+        self.weft("install", "--overlay", "small")
+        self.nodes.broken = {"ghcr.io/weft-mesh/weft-agent:broken"}
+        text = self.weft("upgrade", "--set", "image.tag=broken", "--timeout", "12", status=1)
+        self.assertIn("weft-agent waits: ErrImagePull: no image ghcr.io/weft-mesh/weft-agent:broken", text)
+        # The others go on with what they had.
+        images = [pod["spec"]["containers"][0]["image"] for pod in self.cluster.call(
+            "GET", "/api/v1/namespaces/weft-system/pods?labelSelector=app.kubernetes.io/name=weft-agent")["items"]]
+        self.assertEqual(sorted(images).count("ghcr.io/weft-mesh/weft-agent:0.1.0"), 2, images)
+        # Its image can't be had on any node; an earlier one can.
+        text = self.weft("uninstall", "--crds", "--timeout", "5", status=1)
+        self.assertIn("Not every node could be cleaned", text)
+        self.nodes.broken = set()
+        self.weft("uninstall", "--crds")
+        self.assertEqual(self.names(), before)
+
+    def test_what_can_not_be_done_says_why(self):
+        self.assertIn("isn't installed here", self.weft("upgrade", status=1))
+        self.assertIn("did you mean control.replicas?", self.weft("install", "--set", "control.replica=3", status=2))
+        self.nodes.broken = {"registry.example/none/weft-control:1"}
+        text = self.weft("install", "--set", "image.registry=registry.example/none", "--set", "image.tag=1",
+            "--timeout", "5", status=1)
+        self.assertIn("weft-control waits: ErrImagePull", text)
+        reader = self.cluster.kubeconfig()
+        text = self.weft("install", "--kubeconfig", reader, status=1)
+        self.assertIn("weft check --pre", text)
+
+    def test_accounts_may_do_what_they_need_and_nothing_else(self):
+        self.weft("install", "--overlay", "small")
+        control = "system:serviceaccount:weft-system:weft-control"
+        for verb, what, namespace in [
+            ("watch", "pods", "shop"), ("list", "endpointslices.discovery.k8s.io", "shop"), ("list", "nodes", ""),
+            ("watch", "httproutes.gateway.networking.k8s.io", "shop"), ("list", "trafficpolicies.weft.dev", "shop"),
+            ("patch", "httproutes.gateway.networking.k8s.io/status", "shop"), ("update", "trafficpolicies.weft.dev/status", "shop"),
+            ("create", "tokenreviews.authentication.k8s.io", ""), ("create", "events", "shop"),
+            ("create", "secrets", "weft-system"), ("update", "secrets/weft-ca", "weft-system"),
+            ("patch", "configmaps/weft-roots", "weft-system"), ("update", "leases.coordination.k8s.io/weft-control", "weft-system"),
+            ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io/weft-injector", ""),
+        ]:
+            self.assertTrue(self.may(control, verb, what, namespace), (verb, what, namespace))
+        for verb, what, namespace in [
+            ("get", "secrets", "shop"), ("list", "secrets", "weft-system"), ("get", "secrets/other", "weft-system"),
+            ("delete", "secrets/weft-ca", "weft-system"), ("get", "configmaps", "shop"), ("create", "pods", "weft-system"),
+            ("patch", "pods", "shop"), ("create", "pods/exec", "shop"), ("update", "httproutes.gateway.networking.k8s.io", "shop"),
+            ("patch", "trafficpolicies.weft.dev", "shop"), ("patch", "nodes", ""), ("impersonate", "users", ""),
+            ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io/other", ""), ("create", "serviceaccounts/token", "shop"),
+            ("create", "secrets", "shop"), ("get", "clusterroles.rbac.authorization.k8s.io", ""),
+        ]:
+            self.assertFalse(self.may(control, verb, what, namespace), (verb, what, namespace))
+        agent = "system:serviceaccount:weft-system:weft-agent"
+        for verb in ("get", "list", "watch", "create", "patch", "delete"):
+            for what in ("pods", "secrets", "configmaps", "nodes", "services", "trafficpolicies.weft.dev"):
+                self.assertFalse(self.may(agent, verb, what, "weft-system"), (verb, what))
+        # Aggregated: whoever may edit a namespace may edit its policies.
+        self.kubectl("create", "namespace", "shop")
+        self.addCleanup(self.kubectl, "delete", "namespace", "shop")
+        self.kubectl("create", "rolebinding", "e", "--clusterrole=edit", "--user=ed", "-n", "shop")
+        self.kubectl("create", "rolebinding", "v", "--clusterrole=view", "--user=vi", "-n", "shop")
+        self.cluster.wait_until(lambda: self.may("vi", "list", "trafficpolicies.weft.dev", "shop"), "the aggregation")
+        self.assertTrue(self.may("ed", "create", "trafficpolicies.weft.dev", "shop"))
+        self.assertFalse(self.may("vi", "create", "trafficpolicies.weft.dev", "shop"))
+        self.assertFalse(self.may("ed", "create", "trafficpolicies.weft.dev", "other"))
+
+    def may(self, who, verb, what, namespace):
+        name, _, rest = what.partition("/")
+        # can-i has subresources as an option, and names after a slash.
+        is_part = rest in ("status", "exec", "token")
+        arguments = [name] + [f"--subresource={rest}"] if is_part else [what]
+        scope = ["-n", namespace] if namespace else []
+        groups = ["--as-group=system:serviceaccounts"] if ":" in who else []
+        answer = self.kubectl("auth", "can-i", verb, *arguments, *scope, f"--as={who}", *groups, status=None)
+        self.assertIn(answer.split()[-1], ("yes", "no"), answer)
+        return answer.split()[-1] == "yes"
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
