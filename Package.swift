@@ -126,8 +126,8 @@ let package = Package(
     .target(
       name: "CLI",
       dependencies: [
-        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
-        .nio("NIOHTTP1"),
+        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .x509, .asn1, .nio("NIOCore"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
 
     // Programs, thin.

@@ -185,5 +185,5 @@ extension Agent {
 
 /// This program's version.
 public enum AgentVersion {
-  public static let text = "0.1.0"
+  public static let text = WeftVersion.current
 }

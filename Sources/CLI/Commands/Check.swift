@@ -3,8 +3,14 @@ import FoundationEssentials
 
 struct Check: AgentCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Checks the installation on this node, and says how to repair what isn't in order.",
-    discussion: "Where the agent isn't reachable, what can be checked without it still is.")
+    abstract: "Checks the installation, on this node or of the cluster, and says how to repair what isn't in order.",
+    discussion: """
+      On a node: what its agent finds; where it isn't reachable, what can be checked without it still is.
+
+      Of a cluster: control planes and their leader, rights, definitions, the CA's and the webhook's certificates, which \
+      node has no agent and why, kernels, versions, what agents refuse, which pod isn't captured and why, and objects \
+      whose status says that they aren't as they are written.
+      """)
   static let path = "/v1/check"
   @OptionGroup var options: GlobalOptions
 
@@ -28,6 +34,7 @@ struct Check: AgentCommand {
   }
 
   func execute() async throws -> CommandResult {
+    if case .cluster = try AgentSource.choose(options) { return try await checkCluster() }
     do {
       return try render(await ask(), Style.ofProcess())
     } catch let failure as Failure where failure.status == .unreachable {
