@@ -122,7 +122,9 @@ let package = Package(
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
     .executableTarget(
       name: "weft-control", dependencies: ["ControlPlane", "KubernetesAPI", "Observability", .argumentParser, .logging]),
-    .executableTarget(name: "weft-stub", dependencies: ["StubRuntime"]),
+    .executableTarget(
+      name: "weft-stub", dependencies: ["StubRuntime"],
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),

@@ -282,7 +282,7 @@ static int release(struct dl_phdr_info *info, size_t size, void *data)
   return 0;
 }
 
-void stub_release_start_pages(void)
+void stub_release_clean_pages(void)
 {
   dl_iterate_phdr(release, NULL);
 }

@@ -24,6 +24,8 @@ class Failed(Exception):
 
 
 def program(name):
+    if name == "weft-stub" and "WEFT_STUB" in os.environ:
+        return os.environ["WEFT_STUB"]
     folder = os.environ.get("BIN") or os.path.join(REPOSITORY, ".build", "debug")
     return os.path.abspath(os.path.join(folder, name))
 
@@ -155,7 +157,7 @@ class Mesh:
         self.write("mesh", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}, {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": "virtual"}}, {
             "apiVersion": "weft.dev/v1alpha1", "kind": "PeerAuthentication",
-            "metadata": {"name": "mesh", "namespace": "weft-system"}, "spec": {"mtls": {"mode": self.mutual_tls}}})
+            "metadata": {"name": "default", "namespace": "weft-system"}, "spec": {"mtls": {"mode": self.mutual_tls}}})
 
     def write_pod(self, name, meshed=True, ready=True, app="", probe=0, **metadata):
         pod = self.pods[name]
