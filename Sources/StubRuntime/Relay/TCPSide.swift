@@ -5,7 +5,8 @@ import StubCore
 
 /// A side that is a socket of the kernel.
 final class TCPSide: EventSource, Side {
-  weak var session: Session?
+  /// Strong, for the hot path: the session lets go of its sides at its end.
+  var session: Session?
   private let loop: Loop
   /// Called once with errno, or 0 when it is connected; nil afterwards and for an accepted socket.
   private var onConnected: ((Int32) -> Void)?
