@@ -112,7 +112,15 @@ class Pod:
         return self.stub
 
     def status(self):
-        return json.loads(run(self.inside([program("weft-stub"), "status"])))
+        """Of a stub that may only just have been started."""
+        def ask():
+            if self.stub.poll() is not None:
+                with open(self.log) as log:
+                    raise Failed(f"the stub of {self.name} ended ({self.stub.returncode}): {log.read()[-1500:]}")
+            done = subprocess.run(
+                self.inside([program("weft-stub"), "status"]), capture_output=True, text=True, timeout=10)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+        return wait_for(ask, f"an answer of {self.name}'s stub", 5)
 
     def said(self, text, since=0):
         with open(self.log) as log:

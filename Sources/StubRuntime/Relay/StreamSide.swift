@@ -31,7 +31,9 @@ final class StreamSide: Side, HTTP2StreamDelegate {
 
   func read() {
     if !early.isEmpty, let session {
-      early.take { bytes in
+      var held = ByteQueue()
+      swap(&held, &early)
+      held.take { bytes in
         session.received(bytes, from: self, now: loop.now)
         return bytes.count
       }
