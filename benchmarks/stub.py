@@ -57,8 +57,13 @@ def envoys(mesh, shape):
 
 class Envoys:
     def __init__(self, mesh, shape):
+        client, server = envoys(mesh, shape)
+        self.start(mesh, [("a", client, 15001), ("b", server, 15008)], shape)
+
+    def start(self, mesh, configurations, shape):
         self.processes = []
-        for pod, config, port in zip((mesh["a"], mesh["b"]), envoys(mesh, shape), (15001, 15008)):
+        for name, config, port in configurations:
+            pod = mesh[name]
             path = f"{mesh.folder}/envoy-{shape}-{pod.name}.json"
             with open(path, "w") as file:
                 json.dump(config, file)
