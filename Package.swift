@@ -138,7 +138,9 @@ let package = Package(
     .executableTarget(
       name: "weft-control",
       dependencies: ["ControlPlane", "Injection", "KubernetesAPI", "Observability", .argumentParser, .logging]),
-    .executableTarget(name: "weft-stub", dependencies: ["StubRuntime", "StubHandoff"]),
+    .executableTarget(
+      name: "weft-stub", dependencies: ["StubRuntime", "StubHandoff"],
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),

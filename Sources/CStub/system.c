@@ -265,30 +265,60 @@ void stub_end_child(int pid)
   waitpid(pid, NULL, 0);
 }
 
+// Opened before the process forbids that others, and so files in /proc, look into it.
+static int pagemap = -1;
+
+// Of a segment that is written to, the pages that never were: those are still the file's (bit 61) and can be had again.
+static void release_unwritten(uintptr_t start, uintptr_t end, size_t page)
+{
+  enum { BATCH = 512 };
+  static uint64_t entries[BATCH];
+  const uint64_t present = 1ull << 63, file = 1ull << 61;
+  while (pagemap >= 0 && start < end) {
+    size_t count = (end - start) / page < BATCH ? (end - start) / page : BATCH;
+    ssize_t length = pread(pagemap, entries, count * sizeof *entries, (off_t)(start / page * sizeof *entries));
+    if (length <= 0)
+      return;
+    count = (size_t)length / sizeof *entries;
+    for (size_t i = 0; i < count;) {
+      size_t first = i;
+      while (i < count && (entries[i] & (present | file)) == (present | file))
+        i++;
+      if (i > first)
+        madvise((void *)(start + first * page), (i - first) * page, MADV_DONTNEED);
+      else
+        i++;
+    }
+    start += count * page;
+  }
+}
+
 static int release(struct dl_phdr_info *info, size_t size, void *data)
 {
   (void)size, (void)data;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   for (int i = 0; i < info->dlpi_phnum; i++) {
     const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-    // Never those that are written to: their pages can't be had again.
-    if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
+    if (segment->p_type != PT_LOAD)
       continue;
     uintptr_t start = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);
     uintptr_t end = (info->dlpi_addr + segment->p_vaddr + segment->p_memsz) & ~(page - 1);
-    if (end > start)
+    if (segment->p_flags & PF_W)
+      release_unwritten(start, end, page);
+    else if (end > start)
       madvise((void *)start, end - start, MADV_DONTNEED);
   }
   return 0;
 }
 
-void stub_release_start_pages(void)
+void stub_release_clean_pages(void)
 {
   dl_iterate_phdr(release, NULL);
 }
 
 void stub_keep_memory_small(void)
 {
+  pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 128 << 10);
   mallopt(M_TRIM_THRESHOLD, 128 << 10);
@@ -302,11 +332,14 @@ void stub_trim_memory(void)
 
 int64_t stub_resident_bytes(void)
 {
-  long total = 0, resident = 0;
-  FILE *file = fopen("/proc/self/statm", "re");
-  if (file == NULL)
+  char text[128];
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0)
+    close(fd);
+  if (length <= 0)
     return -1;
-  int found = fscanf(file, "%ld %ld", &total, &resident);
-  fclose(file);
-  return found == 2 ? (int64_t)resident * sysconf(_SC_PAGESIZE) : -1;
+  text[length] = 0;
+  const char *second = strchr(text, ' ');
+  return second ? strtoll(second, NULL, 10) * sysconf(_SC_PAGESIZE) : -1;
 }

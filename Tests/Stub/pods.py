@@ -24,6 +24,8 @@ class Failed(Exception):
 
 
 def program(name):
+    if name == "weft-stub" and "WEFT_STUB" in os.environ:
+        return os.environ["WEFT_STUB"]
     folder = os.environ.get("BIN") or os.path.join(REPOSITORY, ".build", "debug")
     return os.path.abspath(os.path.join(folder, name))
 
@@ -110,7 +112,15 @@ class Pod:
         return self.stub
 
     def status(self):
-        return json.loads(run(self.inside([program("weft-stub"), "status"])))
+        """Of a stub that may only just have been started."""
+        def ask():
+            if self.stub.poll() is not None:
+                with open(self.log) as log:
+                    raise Failed(f"the stub of {self.name} ended ({self.stub.returncode}): {log.read()[-1500:]}")
+            done = subprocess.run(
+                self.inside([program("weft-stub"), "status"]), capture_output=True, text=True, timeout=10)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+        return wait_for(ask, f"an answer of {self.name}'s stub", 5)
 
     def said(self, text, since=0):
         with open(self.log) as log:
@@ -155,7 +165,7 @@ class Mesh:
         self.write("mesh", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}, {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": "virtual"}}, {
             "apiVersion": "weft.dev/v1alpha1", "kind": "PeerAuthentication",
-            "metadata": {"name": "mesh", "namespace": "weft-system"}, "spec": {"mtls": {"mode": self.mutual_tls}}})
+            "metadata": {"name": "default", "namespace": "weft-system"}, "spec": {"mtls": {"mode": self.mutual_tls}}})
 
     def write_pod(self, name, meshed=True, ready=True, app="", probe=0, **metadata):
         pod = self.pods[name]

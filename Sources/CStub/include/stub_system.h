@@ -36,7 +36,7 @@ int stub_resolve(const char *host, int *pid_out);
 void stub_end_child(int pid);
 
 // Unmaps the program's clean pages: those in use come back from the page cache one by one, those of the start don't.
-void stub_release_start_pages(void);
+void stub_release_clean_pages(void);
 // Keeps malloc in one arena and gives freed memory back.
 void stub_keep_memory_small(void);
 void stub_trim_memory(void);

@@ -35,7 +35,6 @@ final class ControlLink {
     }
     call.onMessage = { [unowned self, unowned call] (message) throws(WireError) in
       call.send(try stub.delta.receive(message))
-      guard !isConnected || stub.delta.isComplete else { return }
       received()
     }
     call.onEnd = { [weak self, weak call] reason in
@@ -52,7 +51,6 @@ final class ControlLink {
     isConnected = true
     lastError = nil
     backoff.reset()
-    stub.meshChanged()
   }
 
   private func ended(_ reason: String) {

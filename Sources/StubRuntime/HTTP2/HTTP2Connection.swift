@@ -51,6 +51,8 @@ final class HTTP2Connection: EventSource {
   private var state: State
   /// What the socket didn't take.
   private var left = ByteQueue()
+  /// Why writing failed; closing waits until nothing of what is written is in use.
+  private var broken: String?
   private var isFlushScheduled = false
   private var isReading = false
   private let began: Int64
@@ -245,14 +247,16 @@ final class HTTP2Connection: EventSource {
     isFlushScheduled = false
     while state == .open {
       if !left.isEmpty {
-        left.take { max(0, write($0)) }
+        left.take { write($0) }
+        if let broken { return close(broken) }
         guard left.isEmpty else { return }
       }
       let filled = collect()
       guard filled > 0 else { break }
       let bytes = UnsafeRawBufferPointer(rebasing: loop.outgoing[..<filled])
       let sent = write(bytes)
-      if sent < filled { left.append(UnsafeRawBufferPointer(rebasing: bytes[max(0, sent)...])) }
+      if let broken { return close(broken) }
+      if sent < filled { left.append(UnsafeRawBufferPointer(rebasing: bytes[sent...])) }
     }
     guard state == .open else { return }
     if stub_h2_is_alive(http2) == 0 || (isGoingAway && streams.isEmpty) { close("drained") }
@@ -280,14 +284,14 @@ final class HTTP2Connection: EventSource {
   /// How much has left.
   private func write(_ bytes: UnsafeRawBufferPointer) -> Int {
     var sent = 0
-    while sent < bytes.count, state == .open {
+    while sent < bytes.count, broken == nil {
       let count = stub_tls_write(tls, bytes.baseAddress?.advanced(by: sent), Int32(min(bytes.count - sent, 16 << 10)))
       if count > 0 {
         sent += Int(count)
       } else if count == Int32(STUB_TLS_WANT_WRITE.rawValue) || count == Int32(STUB_TLS_WANT_READ.rawValue) {
         break
       } else {
-        close("the connection with \(peer): \(tlsError())")
+        broken = "the connection with \(peer): \(tlsError())"
       }
     }
     return sent
@@ -302,9 +306,9 @@ final class HTTP2Connection: EventSource {
     left.clear()
     loop.retire(self)
     loop.close(self)
-    let broken = streams
+    let ended = streams
     streams = [:]
-    for stream in broken.values { stream.broke(reason) }
+    for stream in ended.values { stream.broke(reason) }
     delegate?.closed(self, reason: reason)
   }
 

@@ -16,8 +16,9 @@ final class HTTP2Stream {
   static let bound = 64 << 10
 
   let id: Int32
-  private(set) weak var connection: HTTP2Connection?
-  weak var delegate: (any HTTP2StreamDelegate)?
+  /// Strong, for the hot path: both are let go at the stream's end.
+  private(set) var connection: HTTP2Connection?
+  var delegate: (any HTTP2StreamDelegate)?
   private var out = ByteQueue()
   private var isFinished = false
   private var isWaiting = false
@@ -79,8 +80,15 @@ final class HTTP2Stream {
 
   func closed(code: UInt32) {
     // A CONNECT's server may answer and end with NO_ERROR before the client has.
-    delegate?.closed(self, failure: code == 0 ? nil : "the stream was reset (code \(code))")
+    over(code == 0 ? nil : "the stream was reset (code \(code))")
   }
 
-  func broke(_ reason: String) { delegate?.closed(self, failure: reason) }
+  func broke(_ reason: String) { over(reason) }
+
+  private func over(_ failure: String?) {
+    let told = delegate
+    delegate = nil
+    connection = nil
+    told?.closed(self, failure: failure)
+  }
 }

@@ -16,6 +16,9 @@ final class Stub {
 
   /// Without bytes for so long, a connection is given up.
   private static let idleSeconds: Int64 = 3600
+  /// Above it, the program's clean pages are unmapped; those in use come back at a microsecond each.
+  private static let residentGoal: Int64 = 7 << 19
+  private static let releaseInterval: Int64 = 1_000_000_000
 
   let options: RunOptions
   let loop: Loop
@@ -32,7 +35,7 @@ final class Stub {
   private var listeners: [EventSource] = []
   private var drainDeadline: Int64?
   private var quietSince: Int64?
-  private var releaseAt: Int64?
+  private var nextRelease: Int64 = 0
 
   init(_ options: RunOptions) throws(SystemFailure) {
     self.options = options
@@ -64,11 +67,6 @@ final class Stub {
     control.use(credentials)
   }
 
-  func meshChanged() {
-    // A start and a reconnection touch code and memory that the rest of its life doesn't.
-    if delta.isComplete { releaseAt = loop.now + 3_000_000_000 }
-  }
-
   func keep(_ session: Session) -> Session {
     sessions[ObjectIdentifier(session)] = session
     return session
@@ -90,10 +88,13 @@ final class Stub {
     for session in Array(sessions.values) where now > session.lastActive + Self.idleSeconds * 1_000_000_000 {
       session.close()
     }
-    if let releaseAt, now > releaseAt {
-      self.releaseAt = nil
-      stub_trim_memory()
-      stub_release_start_pages()
+    if now > nextRelease {
+      nextRelease = now + Self.releaseInterval
+      // A start, a handshake or a renewal touches code and memory that what follows doesn't.
+      if stub_resident_bytes() > Self.residentGoal {
+        stub_trim_memory()
+        stub_release_clean_pages()
+      }
     }
     endWhenDrained(now)
   }

@@ -20,6 +20,8 @@ public enum StubProgram {
 
   public static func main(_ arguments: [String]) -> Int32 {
     let rest = arguments.dropFirst(2)
+    // A peer that has gone is an error of its call, not this program's end.
+    signal(SIGPIPE, SIG_IGN)
     do throws(OptionError) {
       switch arguments.dropFirst().first {
       case "run": return run(try RunOptions(rest))

@@ -12,6 +12,11 @@ extension Stub {
       log.write(.debug, "a connection to port \(MeshPort.outbound) that was not redirected is refused")
       return refuse(fd)
     }
+    guard delta.isComplete else {
+      // What isn't known to be of the mesh would leave in plaintext.
+      log.write(.info, "a connection to \(destination) is refused: the mesh isn't known yet")
+      return refuse(fd)
+    }
     guard let session = makeSession(.outbound, fd) else { return }
     let client = SocketAddress(ownAddress(destination.ip.family) ?? peer.ip, peer.port)
     switch delta.table.route(to: destination, own: options.pod.workload) {

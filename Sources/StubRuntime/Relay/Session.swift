@@ -82,6 +82,10 @@ final class Session {
   func close(reset: Bool = true) {
     guard !isClosed else { return }
     isClosed = true
+    defer {
+      down.session = nil
+      up?.session = nil
+    }
     if reset {
       down.reset()
       up?.reset()

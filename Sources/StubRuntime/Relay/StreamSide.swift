@@ -2,7 +2,8 @@ import StubCore
 
 /// A side that is a stream of a tunnel.
 final class StreamSide: Side, HTTP2StreamDelegate {
-  weak var session: Session?
+  /// Strong, for the hot path: the session lets go of its sides at its end.
+  var session: Session?
   let stream: HTTP2Stream
   private let loop: Loop
   private var hasEnded = false
@@ -30,7 +31,9 @@ final class StreamSide: Side, HTTP2StreamDelegate {
 
   func read() {
     if !early.isEmpty, let session {
-      early.take { bytes in
+      var held = ByteQueue()
+      swap(&held, &early)
+      held.take { bytes in
         session.received(bytes, from: self, now: loop.now)
         return bytes.count
       }

@@ -5,7 +5,8 @@ import StubCore
 
 /// A side that is a socket of the kernel.
 final class TCPSide: EventSource, Side {
-  weak var session: Session?
+  /// Strong, for the hot path: the session lets go of its sides at its end.
+  var session: Session?
   private let loop: Loop
   /// Called once with errno, or 0 when it is connected; nil afterwards and for an accepted socket.
   private var onConnected: ((Int32) -> Void)?
@@ -44,21 +45,18 @@ final class TCPSide: EventSource, Side {
     var sent = 0
     if pending.isEmpty, onConnected == nil {
       sent = send(bytes)
-      guard sent >= 0 else { return }
+      guard sent >= 0 else { return fail() }
     }
     if sent < bytes.count { pending.append(UnsafeRawBufferPointer(rebasing: bytes[sent...])) }
   }
 
-  /// Below 0: the connection is broken, and the session is told.
+  /// Below 0: the connection is broken.
   private func send(_ bytes: UnsafeRawBufferPointer) -> Int {
     while !bytes.isEmpty {
       let sent = Glibc.send(fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
       if sent >= 0 { return sent }
       if errno == EAGAIN { return 0 }
-      guard errno == EINTR else {
-        fail()
-        return -1
-      }
+      guard errno == EINTR else { return -1 }
     }
     return 0
   }
@@ -124,7 +122,9 @@ final class TCPSide: EventSource, Side {
         isBroken = sent < 0
         return max(0, sent)
       }
-      guard !isBroken, pending.isEmpty else { return }
+      // Only now: failing clears what waits.
+      if isBroken { return fail() }
+      guard pending.isEmpty else { return }
       session?.unblocked(self)
     }
     shutIfDue()
