@@ -43,12 +43,18 @@ test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one t
 deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources, once, into /var/cache/weft-kubernetes
 	@Tests/Kubernetes/build.sh
 
+images: build ## OCI images of all programs, from scratch, into .build-release/images; the same programs give the same digests
+	@deploy/images.sh $(BIN) $(RELEASE)/images
+
 manifests: ## render deploy/ into the CLI's sources
 	@deploy/embed.py
 
 test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
 	@swift build --product weft-control
+	@swift build --product weft
 	@python3 Tests/Kubernetes/test_source.py $(DEBUG)/debug/weft-control
+	@python3 Tests/Kubernetes/test_install.py $(DEBUG)/debug/weft $(DEBUG)/debug/weft-control
+	@python3 Tests/Kubernetes/test_schemas.py $(DEBUG)/debug/weft $(DEBUG)/debug/weft-control
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)
@@ -68,4 +74,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps deps-kubernetes manifests bpf build demo test test-kubernetes fuzz bench fmt lint clean
+.PHONY: help deps deps-kubernetes images manifests bpf build demo test test-kubernetes fuzz bench fmt lint clean
