@@ -11,6 +11,15 @@ struct Check: AgentCommand {
   @Option(help: "Without an agent: the cgroup that holds the pods. Default: the root of the cgroup v2 tree.")
   var cgroupRoot: String?
 
+  @Flag(help: "Before an installation: checks the cluster. The other options of a cluster belong to it.")
+  var pre = false
+
+  @OptionGroup var kubeconfig: KubeconfigOptions
+
+  func validate() throws {
+    guard pre || !kubeconfig.isGiven else { throw ValidationError("--kubeconfig and --context belong to --pre.") }
+  }
+
   func isHealthy(_ answer: CheckAnswer) -> Bool { answer.checks.allSatisfy(\.ok) }
 
   func table(_ answer: CheckAnswer, _ style: Style) -> String {
@@ -28,11 +37,27 @@ struct Check: AgentCommand {
   }
 
   func execute() async throws -> CommandResult {
+    guard !pre else { return try await beforeInstallation(Style.ofProcess()) }
     do {
       return try render(await ask(), Style.ofProcess())
     } catch let failure as Failure where failure.status == .unreachable {
       return try withoutAgent(failure, LocalChecks.run(cgroupRoot: cgroupRoot), Style.ofProcess())
     }
+  }
+
+  private func beforeInstallation(_ style: Style) async throws -> CommandResult {
+    let checks = try await kubeconfig.withCluster(timeout: .seconds(60)) {
+      try await PreflightChecks(cluster: $0).run()
+    }
+    let answer = CheckAnswer(checks: checks)
+    return CommandResult(text: try text(answer, style), status: isHealthy(answer) ? .fine : .unhealthy)
+  }
+
+  private func text(_ answer: CheckAnswer, _ style: Style) throws -> String {
+    guard options.output == .json else { return table(answer, style) }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return PrettyJSON.format(try encoder.encode(answer))
   }
 
   /// The local checks' result, with the agent as the check that failed.
@@ -41,9 +66,6 @@ struct Check: AgentCommand {
       name: "agent", ok: false, detail: failure.message,
       repair: "start weft-agent here; the checks above were made without it, as this user")
     let answer = CheckAnswer(checks: checks + [agent])
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let text = options.output == .json ? PrettyJSON.format(try encoder.encode(answer)) : table(answer, style)
-    return CommandResult(text: text, status: .unreachable)
+    return CommandResult(text: try text(answer, style), status: .unreachable)
   }
 }
