@@ -45,6 +45,7 @@ deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources,
 
 images: build ## OCI images of all programs, from scratch, into .build-release/images; the same programs give the same digests
 	@deploy/images.sh $(BIN) $(RELEASE)/images
+	@python3 Tests/Kubernetes/images.py $(BIN)
 
 manifests: ## render deploy/ into the CLI's sources
 	@deploy/embed.py
@@ -52,9 +53,8 @@ manifests: ## render deploy/ into the CLI's sources
 test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
 	@swift build --product weft-control
 	@swift build --product weft
-	@python3 Tests/Kubernetes/test_source.py $(DEBUG)/debug/weft-control
-	@python3 Tests/Kubernetes/test_install.py $(DEBUG)/debug/weft $(DEBUG)/debug/weft-control
-	@python3 Tests/Kubernetes/test_schemas.py $(DEBUG)/debug/weft $(DEBUG)/debug/weft-control
+	@python3 Tests/EndToEndTests/Programs/packages.py
+	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)

@@ -21,6 +21,8 @@ public final class SnapshotCache: Sendable {
     state.withLock { $0.apply(upserts: upserts, removals: removals, meshedNodes: meshedNodes) }
   }
 
+  func withState<Result: Sendable>(_ body: (CacheState) -> Result) -> Result { state.withLock { body($0) } }
+
   /// Grows with each change.
   public var generation: UInt64 { state.withLock { $0.world.generation } }
 
@@ -49,9 +51,12 @@ extension SnapshotCache {
   }
 
   /// The newest stream of a node wins: an older one is ended.
-  func open(node: String, now: Date = Date()) -> Handle {
+  ///
+  /// - Parameter isWorkload: a pod by itself, which is sent what meshed nodes get. Its name must be this stream's alone;
+  ///   nothing is remembered of it once it has gone.
+  func open(node: String, isWorkload: Bool = false, now: Date = Date()) -> Handle {
     let (wakes, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    let id = state.withLock { $0.open(node: node, wake: continuation, now: now) }
+    let id = state.withLock { $0.open(node: node, isWorkload: isWorkload, wake: continuation, now: now) }
     return Handle(id: id, wakes: wakes)
   }
 

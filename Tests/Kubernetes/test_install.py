@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """weft install, upgrade and uninstall, the manifests' rights and schemas, against a real API server with its controllers.
 
-Usage: test_install.py PATH-TO-weft PATH-TO-weft-control; the servers are build.sh's.
+Usage: test_install.py PATH-TO-weft-control, with weft beside it; the servers are build.sh's.
 """
 import json, os, subprocess, sys, unittest
 from cluster import Cluster, TOKEN
 from paper_nodes import PaperNodes, start_controllers
 
-WEFT, CONTROL = (os.path.abspath(path) for path in sys.argv[1:3])
-del sys.argv[1:3]
+WEFT = os.path.join(os.path.dirname(os.path.abspath(sys.argv.pop(1))), "weft")
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 KINDS = "all,cm,secrets,sa,roles,rolebindings,pdb,leases"
 GLOBAL = "ns,clusterroles,clusterrolebindings,priorityclasses,mutatingwebhookconfigurations,crd"

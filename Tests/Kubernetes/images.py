@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The OCI images: the same twice, small, without a shell, and their programs run with nothing but what is in them.
 
-Usage: test_images.py FOLDER-OF-RELEASE-PROGRAMS [PROGRAM…]. Run by buildah in a chroot of the image's own files.
+Usage: images.py FOLDER-OF-RELEASE-PROGRAMS [PROGRAM…]. Run by buildah in a chroot of the image's own files.
 """
 import json, os, shutil, subprocess, sys, tarfile, tempfile, unittest
 
