@@ -46,8 +46,8 @@ deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources,
 manifests: ## render deploy/ into the CLI's sources
 	@deploy/embed.py
 
-test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
-	@swift build --product weft-control
+test-kubernetes: deps deps-kubernetes bpf ## the programs against a real API server
+	@for product in weft weft-agent weft-control weft-lab weft-proxy; do swift build --product $$product || exit 1; done
 	@python3 Tests/EndToEndTests/Programs/packages.py
 	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 
