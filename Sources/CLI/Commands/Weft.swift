@@ -16,7 +16,7 @@ struct Weft: ParsableCommand {
     subcommands: [
       Check.self, Status.self, Workloads.self, Services.self, Routes.self, Policies.self, Endpoints.self,
       Connections.self, IdentityCommand.self, BPF.self, Dump.self, Version.self, Completion.self, ExitCodes.self,
-      Install.self, Upgrade.self, Uninstall.self,
+      Install.self, Upgrade.self, Uninstall.self, Inject.self,
     ])
 
   @OptionGroup var options: GlobalOptions
