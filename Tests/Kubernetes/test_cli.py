@@ -139,8 +139,9 @@ class CLI(unittest.TestCase):
             self.cluster.call("PATCH", "/api/v1/nodes/west/status", {"status": {
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port}}}}, "application/merge-patch+json")
 
-    def kubectl(self, *arguments):
-        subprocess.run(["kubectl", "--kubeconfig", self.cluster.kubeconfig(TOKEN), *arguments], check=True, capture_output=True)
+    def kubectl(self, *arguments, input=None):
+        done = subprocess.run(["kubectl", "--kubeconfig", self.cluster.kubeconfig(TOKEN), *arguments], input=input, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_rights(self):
         text = self.weft("status", status=1, token=READER)
@@ -186,7 +187,27 @@ class CLI(unittest.TestCase):
         finally:
             self.cluster.call("DELETE", "/api/v1/namespaces/shop/pods/lost?gracePeriodSeconds=0")
 
-    def test_check_of_an_expired_root(self):
+    def test_check_of_what_is_installed(self):
+        printed = subprocess.run([f"{BIN}/weft", "install", "--dry-run", "--kubernetes-version", "1.20"], check=True, capture_output=True)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=printed.stdout)
+        found = self.findings()
+        for check in ("access", "agents", "kernels", "pods"):
+            self.assertEqual(found[check, ""]["severity"], "ok", found)
+        self.assertIn("0 of 2", found["control plane", "Deployment weft-system/weft-control"]["reason"])
+        self.assertIn("no certificate", found["webhook", "MutatingWebhookConfiguration weft-injector"]["reason"])
+        self.assertNotIn(("definitions", "CustomResourceDefinition trafficpolicies.weft.dev"), found)
+        # What is broken one by one.
+        self.kubectl("patch", "clusterrole", "weft-control", "--type=json", "-p", '[{"op": "remove", "path": "/rules/1"}]')
+        self.kubectl("create", "clusterrolebinding", "too-much", "--clusterrole=view", "--serviceaccount=weft-system:weft-agent")
+        try:
+            found = self.findings()
+            self.assertIn("list endpointslices", found["access", "ClusterRole weft-control"]["reason"])
+            self.assertEqual(found["access", "ClusterRoleBinding too-much"]["repair"], "kubectl delete clusterrolebinding too-much")
+        finally:
+            self.kubectl("delete", "clusterrolebinding", "too-much")
+            self.kubectl("-n", "weft-system", "delete", "deployment,daemonset", "--all", "--wait=false")
+
+    def test_check_of_a_root_that_ends_soon(self):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             f"{self.folder}/ca.key", "-out", f"{self.folder}/ca.pem", "-subj", "/CN=weft root", "-days", "1"], check=True, capture_output=True)
         with open(f"{self.folder}/ca.pem") as file:
