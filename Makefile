@@ -50,9 +50,14 @@ images: build ## OCI images of all programs, from scratch, into .build-release/i
 manifests: ## render deploy/ into the CLI's sources
 	@deploy/embed.py
 
+<<<<<<< HEAD
 test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
 	@swift build --product weft-control
 	@swift build --product weft
+=======
+test-kubernetes: deps deps-kubernetes bpf ## the programs against a real API server
+	@for product in weft weft-agent weft-control weft-lab weft-proxy; do swift build --product $$product || exit 1; done
+>>>>>>> 2043cd421f5ec7d883bc2666c5a5dedfe311f2ed
 	@python3 Tests/EndToEndTests/Programs/packages.py
 	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 

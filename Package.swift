@@ -112,8 +112,7 @@ let package = Package(
       name: "Lab",
       dependencies: [
         "MeshModel", "CLinux", "KubernetesAPI", .yams, .logging, .x509, .crypto, .asn1, .nio("NIOCore"),
-        .nio("NIOPosix"), .nio("NIOHTTP1"),
-        .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ]),
 
     // The stub: without Foundation and NIO, for the memory that they take.
@@ -124,8 +123,8 @@ let package = Package(
     .target(
       name: "CLI",
       dependencies: [
-        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
-        .nio("NIOHTTP1"),
+        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .x509, .asn1, .nio("NIOCore"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
 
     // Programs, thin.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // connect(): TCP to the proxy's outbound listener, UDP port 53 to its resolver, both on the pod's own loopback.
 #include "weft_dns.h"
+#include "weft_hold.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -17,9 +18,13 @@ static __always_inline int weft_leave(struct bpf_sock_addr *ctx)
 static __always_inline enum weft_verdict weft_capture(struct bpf_sock_addr *ctx, struct weft_address *to, __u16 *port)
 {
   bool dns = ctx->protocol == IPPROTO_UDP && *port == bpf_htons(53);
-  if ((ctx->protocol != IPPROTO_TCP && !dns) || weft_is_local(to))
+  if (weft_is_local(to))
     return WEFT_PASS;
   __u64 cookie = bpf_get_netns_cookie(ctx);
+  if (weft_pod_held(cookie))
+    return WEFT_DENY;
+  if (ctx->protocol != IPPROTO_TCP && !dns)
+    return WEFT_PASS;
   struct weft_state *state = 0;
   enum weft_verdict verdict = weft_judge(cookie, to, &state);
   if (verdict != WEFT_TAKE || !state)

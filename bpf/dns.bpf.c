@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-// Unconnected UDP sockets: queries to port 53 go to the resolver, its replies seem to come from the server asked.
+// Unconnected UDP sockets: a held pod sends nothing; queries to port 53 go to the resolver, its replies seem to come from the server asked.
 #include "weft_dns.h"
+#include "weft_hold.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 static __always_inline enum weft_verdict weft_query(struct bpf_sock_addr *ctx, struct weft_address *to)
 {
-  if (ctx->protocol != IPPROTO_UDP || (__u16)ctx->user_port != bpf_htons(53) || weft_is_local(to))
+  if (weft_is_local(to))
+    return WEFT_PASS;
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  if (weft_pod_held(cookie))
+    return WEFT_DENY;
+  if (ctx->protocol != IPPROTO_UDP || (__u16)ctx->user_port != bpf_htons(53))
     return WEFT_PASS;
   struct weft_state *state = 0;
-  enum weft_verdict verdict = weft_judge(bpf_get_netns_cookie(ctx), to, &state);
+  enum weft_verdict verdict = weft_judge(cookie, to, &state);
   if (verdict == WEFT_TAKE && state)
     *to = weft_dns_redirect(state, to);
   return verdict;

@@ -184,6 +184,6 @@ extension Agent {
 }
 
 /// This program's version.
-enum AgentVersion {
-  static let text = "0.1.0"
+public enum AgentVersion {
+  public static let text = WeftVersion.current
 }

@@ -82,13 +82,14 @@ extension Agent {
   /// Which identities this node's workloads need now.
   func updateNeeds() {
     var needed: Set<SPIFFEID> = []
-    for uid in pods.keys {
-      if let workload = mesh.workloads[uid], workload.isMeshed, workload.node == configuration.node,
-        let id = mesh.identity(of: workload)
-      {
+    func need(_ workload: Workload?) {
+      if let workload, workload.isCarried(on: configuration.node), let id = mesh.identity(of: workload) {
         needed.insert(id)
       }
     }
+    for uid in pods.keys { need(mesh.workloads[uid]) }
+    // Before they are there: a certificate takes longer than all the rest of an enrolment.
+    for workload in mesh.localPods { need(workload) }
     let (restored, dropped) = identities.need(needed, now: Date())
     for identity in restored { push(identity) }
     for id in dropped { attempt("saved identities") { try identityStore.remove(.workload(id)) } }
@@ -150,15 +151,18 @@ extension Agent {
   }
 }
 
-/// The join token's file.
+/// The join token's file, read anew for each join: the kubelet replaces a projected token before it expires.
 enum JoinToken {
+  /// Bytes: Kubernetes' tokens are JWTs of some 1 to 2 KiB.
+  static let bound = 16 << 10
+
   static func read(_ path: String) throws -> String {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw AgentError("the join token file \(path) can't be read: write the node's token there")
     }
-    let token = String(decoding: data.prefix(4096), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-    guard !token.isEmpty, data.count <= 4096 else {
-      throw AgentError("the join token file \(path) is empty or longer than 4096 bytes")
+    let token = String(decoding: data.prefix(bound), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    guard !token.isEmpty, data.count <= bound else {
+      throw AgentError("the join token file \(path) is empty or longer than \(bound) bytes")
     }
     return token
   }

@@ -7,7 +7,8 @@ import MeshModel
 extension Agent {
   func appeared(_ sandbox: PodSandbox) {
     if let known = pods[sandbox.uid] {
-      guard known.sandbox != sandbox || isAnother(known.namespace, at: sandbox.networkNamespace) else { return }
+      guard known.sandbox != sandbox || (sandbox.open == nil && isAnother(known.namespace, at: sandbox.networkNamespace))
+      else { return }
       vanished(sandbox.uid)
     }
     pods[sandbox.uid] = Pod(sandbox: sandbox)
@@ -38,12 +39,13 @@ extension Agent {
 
   func evaluateAll() {
     for uid in Array(pods.keys) { evaluate(uid) }
+    settleCgroups()
   }
 
   func evaluate(_ uid: String) {
     guard pods[uid] != nil else { return }
     let workload = mesh.workloads[uid]
-    let isWanted = workload.map { $0.isMeshed && $0.node == configuration.node } ?? false
+    let isWanted = workload.map { $0.isCarried(on: configuration.node) } ?? false
     let identity = workload.flatMap { mesh.identity(of: $0) }.flatMap { identities.held($0) }
     perform(pods[uid]?.lifecycle.set(wanted: isWanted, hasIdentity: identity != nil) ?? [], uid)
     guard let workload, let pod = pods[uid], pod.lifecycle.phase == .enrolled, pod.captured != .init(workload) else {
@@ -93,6 +95,7 @@ extension Agent {
           probePorts: facts.probePorts))
       if pod.captured == nil { logger.info("pod enrolled", metadata: ["pod": "\(uid)"]) }
       pods[uid]?.captured = facts
+      settleCgroups()
     case .release:
       attempt("release of a pod") { try engine.release(uid: uid) }
       takeFromProxy(uid)
@@ -131,9 +134,15 @@ extension Agent {
 
   private func namespace(of uid: String) throws -> NetworkNamespace {
     if let known = pods[uid]?.namespace { return known }
-    let namespace = try NetworkNamespace(path: pods[uid]?.sandbox.networkNamespace ?? "")
+    let namespace = try pods[uid]?.sandbox.open?.value
+      ?? NetworkNamespace(path: pods[uid]?.sandbox.networkNamespace ?? "")
     pods[uid]?.namespace = namespace
     return namespace
+  }
+
+  /// Who opens the pod's sockets.
+  func sockets(of uid: String, in namespace: NetworkNamespace) -> any PodSocketSource {
+    NamespaceSocketSource(thread: namespaces, namespace: namespace)
   }
 
   private func openListeners(_ uid: String) throws {
@@ -147,9 +156,10 @@ extension Agent {
       dropAdopted(uid)
       try engine.hold(uid: uid, namespace: namespace, addresses: pods[uid]?.sandbox.addresses ?? [])
     }
+    let source = sockets(of: uid, in: namespace)
     Task {
       do {
-        let listeners = try await namespaces.run(in: namespace) { try PodSockets.openListeners() }
+        let listeners = try await source.openListeners()
         opened(uid, listeners, in: namespace)
       } catch {
         guard pods[uid]?.namespace === namespace else { return }
@@ -194,9 +204,10 @@ extension Agent {
     // An adopted pod that waits for its certificate is served all the same.
     guard let namespace = try? namespace(of: uid) else { return }
     let count = max(1, min(count, 128))
+    let source = sockets(of: uid, in: namespace)
     Task {
       do {
-        let sockets = try await namespaces.run(in: namespace) { try PodSockets.open(kind, count: count) }
+        let sockets = try await source.open(kind, count: count)
         guard let link else {
           for fd in sockets { close(fd) }
           return
@@ -211,6 +222,11 @@ extension Agent {
       }
     }
   }
+}
+
+extension Workload {
+  /// Whether that node's proxy carries its connections.
+  func isCarried(on node: String) -> Bool { isMeshed && self.node == node && !usesHostNetwork && mode != .stubTunnel }
 }
 
 extension Agent.Pod.Captured {

@@ -34,8 +34,14 @@ public actor Agent {
   let snapshotStore: SnapshotStore
   private let source: any PodSource
 
-  var mesh = MeshState()
+  var mesh: MeshState
   var pods: [String: Pod] = [:]
+  /// Pods of the cgroup tree, where the source finds them there.
+  var cgroupPods: CgroupPods
+  /// The node's own network namespace.
+  let home: NetworkNamespace
+  /// Monotonic nanoseconds.
+  var unseenHeldAt: UInt64 = 0
   var identities = Identities()
   var trustBundle: TrustBundle
   var client: DiscoveryClient?
@@ -74,6 +80,8 @@ public actor Agent {
     self.configuration = configuration
     self.logger = logger
     self.source = source
+    mesh = MeshState(node: configuration.node)
+    home = try NetworkNamespace(path: "/proc/self/ns/net")
     lock = try RunLock(directory: configuration.runDirectory)
     identityStore = try IdentityStore(directory: configuration.stateDirectory + "/identities")
     var loaded = identityStore.load()
@@ -86,6 +94,7 @@ public actor Agent {
         objectPath: configuration.bpfObject, bpffsDirectory: configuration.bpffsDirectory,
         cgroupRoot: configuration.cgroupRoot, agentCgroup: configuration.cgroup,
         bypassCgroups: [configuration.cgroup, configuration.proxyCgroup], nodeAddresses: configuration.nodeAddresses))
+    cgroupPods = CgroupPods(policy: configuration.hold, records: try engine.verdicts())
     supervisor = ProxySupervisor(
       ProxySupervisor.Configuration(
         program: configuration.proxyProgram, socketPath: configuration.runDirectory + "/proxy.sock",
@@ -153,15 +162,23 @@ public actor Agent {
   // MARK: Loops
 
   private func followPods() async {
-    // A living proxy's listeners have to be known before new ones are opened.
-    await waitForProxy()
     for await event in source.events() {
       guard !isEnding else { break }
       switch event {
-      case .appeared(let sandbox): appeared(sandbox)
+      case .appeared(let sandbox):
+        await waitForProxy()
+        appeared(sandbox)
       case .vanished(let uid): vanished(uid)
+      case .podsFolders(let cgroups): found(podsFolders: cgroups)
+      case .folderAppeared(let folder): appeared(folder)
+      case .folderVanished(let cgroup): perform(cgroupPods.vanished(cgroup: cgroup))
+      case .sandboxAppeared(let cgroup, let namespace, let addresses):
+        await waitForProxy()
+        appeared(.init(namespace: namespace, addresses: addresses), cgroup: cgroup)
+      case .sandboxVanished(let cgroup): perform(cgroupPods.sandboxVanished(cgroup: cgroup))
       case .synchronized:
         podsAreKnown = true
+        cgroupsAreKnown()
         removeLeftovers()
       case .problem(let subject, let text):
         podProblems[subject] = text
@@ -171,6 +188,7 @@ public actor Agent {
     }
   }
 
+  /// A living proxy's listeners have to be known before new ones are opened.
   private func waitForProxy() async {
     guard !proxyHasAnswered else { return }
     await withCheckedContinuation { proxyWaiters.append($0) }
@@ -204,6 +222,7 @@ public actor Agent {
       }
       settle(now: now)
       renew()
+      tickCgroups(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
       // A part of the mesh would be taken for the whole of it by the next agent.
@@ -237,7 +256,10 @@ public actor Agent {
   func removeLeftovers() {
     guard podsAreKnown, meshIsSettled, !leftoversAreGone else { return }
     leftoversAreGone = true
-    func isUnwanted(_ uid: String) -> Bool { pods[uid]?.lifecycle.phase ?? .outside == .outside }
+    let heldNetworks = Set(cgroupPods.pods.values.filter(\.holdsNetwork).map(\.folder.uid))
+    func isUnwanted(_ uid: String) -> Bool {
+      pods[uid]?.lifecycle.phase ?? .outside == .outside && !heldNetworks.contains(uid)
+    }
     attempt("leftovers") {
       for known in try engine.knownPods() where isUnwanted(known.uid) { try engine.release(uid: known.uid) }
     }
@@ -248,6 +270,7 @@ public actor Agent {
     isEnding = true
     if meshIsSettled, snapshot.isDirty { await saveSnapshot() }
     if configuration.keepsOnExit {
+      holdUnseen()
       await supervisor.leave()
       return
     }

@@ -27,6 +27,20 @@ public struct AgentConfiguration: Sendable {
   public var logLevel: String
   /// SIGTERM leaves the proxy and the capture as they are, for the agent after this one.
   public var keepsOnExit: Bool
+  /// How pods of the cgroup tree are held while the control plane doesn't know them.
+  var hold = HoldPolicy()
+  /// Seconds that pods which no agent has seen are held, counted from an agent's last sign of life.
+  public var holdUnseen: UInt64 = 120
+  /// The kubelet's folder of pod logs, which tells a pod's namespace; empty: none.
+  public var podLogs = ""
+
+  /// - Parameters:
+  ///   - unknown: seconds, at most an hour.
+  ///   - unheldNamespaces: whose pods pass while they're unknown.
+  public mutating func hold(unknown: UInt64, unheldNamespaces: [String]) {
+    hold = HoldPolicy(
+      holdUnknown: min(unknown, 3600) * 1_000_000_000, unheldNamespaces: Set(unheldNamespaces))
+  }
 
   public init(
     node: String, control: ControlEndpoint, join: ControlEndpoint, joinTokenFile: String, trustFile: String,

@@ -13,8 +13,38 @@ struct MeshState: Sendable {
   private(set) var routes: [String: Route] = [:]
   /// By `TrafficPolicy.id`.
   private(set) var policies: [String: TrafficPolicy] = [:]
+  /// The node whose pods are looked up by their UID.
+  private let node: String
+  /// The workloads of this node's pods, by their Pod's UID.
+  private var idsByPodUID: [String: String] = [:]
+  /// How many meshed workloads each namespace has.
+  private var meshedCounts: [String: Int] = [:]
   /// The types of which something has been told at least once, by the control plane or from disk.
   private var told: Set<String> = []
+
+  init(node: String = "") { self.node = node }
+
+  /// The workload that is the Pod of this UID on this node.
+  func workload(podUID: String) -> Workload? { idsByPodUID[podUID].flatMap { workloads[$0] } }
+  /// The workloads of this node whose Pods are known by UID.
+  var localPods: some Sequence<Workload> { idsByPodUID.values.lazy.compactMap { workloads[$0] } }
+  func isMeshed(namespace: String) -> Bool { meshedCounts[namespace] != nil }
+
+  private mutating func set(_ new: Workload?, _ id: String) {
+    if let old = workloads[id] {
+      if !old.podUID.isEmpty, idsByPodUID[old.podUID] == id { idsByPodUID[old.podUID] = nil }
+      if old.isMeshed { count(old.namespace, -1) }
+    }
+    workloads[id] = new
+    guard let new else { return }
+    if !new.podUID.isEmpty, new.node == node { idsByPodUID[new.podUID] = id }
+    if new.isMeshed { count(new.namespace, 1) }
+  }
+
+  private mutating func count(_ namespace: String, _ change: Int) {
+    let sum = meshedCounts[namespace, default: 0] + change
+    meshedCounts[namespace] = sum > 0 ? sum : nil
+  }
 
   /// What the mesh consists of, in the order in which it's restored.
   static let typeURLs = [
@@ -51,7 +81,7 @@ struct MeshState: Sendable {
       let message = try Weft_Mesh_V1_Workload(serializedBytes: resource.value)
       let workload = try Workload(message)
       guard workload.id == resource.name else { throw Self.misnamed("uid", workload.id, resource.name) }
-      workloads[workload.id] = workload
+      set(workload, workload.id)
       change.workloads.append(message)
     case Weft_Mesh_V1_Service.typeURL:
       let message = try Weft_Mesh_V1_Service(serializedBytes: resource.value)
@@ -84,7 +114,7 @@ struct MeshState: Sendable {
   private mutating func remove(_ name: String, _ typeURL: String, _ change: inout Weft_Proxy_V1_MeshUpdate) {
     switch typeURL {
     case Weft_Mesh_V1_Workload.typeURL:
-      workloads[name] = nil
+      set(nil, name)
       change.removedWorkloads.append(name)
     case Weft_Mesh_V1_Service.typeURL:
       guard let key = ServiceKey(name) else { return }

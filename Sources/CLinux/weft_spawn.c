@@ -5,7 +5,10 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -28,6 +31,17 @@ static const char *const STEPS[] = {"fork",
                                     "execute the program"};
 enum { FORK, CGROUP, SESSION, HANDOVER, CLOSE, LIMITS, GROUPS, BOUNDING, USER, CAPABILITIES, PRIVILEGES, EXECUTE };
 
+// In a container a task sees the tree from its own cgroup on, and may not move out of it (cgroup_namespaces(7)): the calling
+// thread looks from the first process's instead, where that may be done.
+static void leave_cgroup_namespace(void)
+{
+  int fd = open("/proc/1/ns/cgroup", O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return;
+  (void)setns(fd, CLONE_NEWCGROUP);
+  close(fd);
+}
+
 static int join_cgroup(const char *cgroup)
 {
   char path[4096];
@@ -35,6 +49,7 @@ static int join_cgroup(const char *cgroup)
     errno = ENAMETOOLONG;
     return -1;
   }
+  leave_cgroup_namespace();
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0)
     return -1;
@@ -43,6 +58,21 @@ static int join_cgroup(const char *cgroup)
   close(fd);
   errno = code;
   return written == 1 ? 0 : -1;
+}
+
+static void *join_on_own_thread(void *argument)
+{
+  return join_cgroup(argument) == 0 ? NULL : (void *)(intptr_t)errno;
+}
+
+int weft_join_cgroup(const char *cgroup)
+{
+  pthread_t thread;
+  void *failed = NULL;
+  int code = pthread_create(&thread, NULL, join_on_own_thread, (void *)cgroup);
+  if (code == 0)
+    code = pthread_join(thread, &failed);
+  return code ? code : (int)(intptr_t)failed;
 }
 
 static int drop_capabilities(void)

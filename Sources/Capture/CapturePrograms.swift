@@ -31,6 +31,7 @@ struct CaptureProgram {
     CaptureProgram(name: "weft_recvmsg6", attachType: BPF_CGROUP_UDP6_RECVMSG, place: .root),
     CaptureProgram(name: "weft_sendmsg4", attachType: BPF_CGROUP_UDP4_SENDMSG, place: .root),
     CaptureProgram(name: "weft_sendmsg6", attachType: BPF_CGROUP_UDP6_SENDMSG, place: .root),
+    CaptureProgram(name: "weft_sock_create", attachType: BPF_CGROUP_INET_SOCK_CREATE, place: .root),
     CaptureProgram(name: "weft_connect4", attachType: BPF_CGROUP_INET4_CONNECT, place: .root),
     CaptureProgram(name: "weft_connect6", attachType: BPF_CGROUP_INET6_CONNECT, place: .root),
   ]
@@ -50,6 +51,8 @@ struct CaptureMaps {
   let heartbeat: BPFMap<UInt32, weft_heartbeat>
   let flows: BPFMap<weft_flow_key, weft_sockaddr>
   let clients: BPFMap<weft_flow_key, weft_sockaddr>
+  let hold: BPFMap<UInt64, UInt32>
+  let holdScope: BPFMap<UInt32, weft_hold_scope>
 
   init(_ object: LoadedObject) throws(CaptureError) {
     netns = try object.map("weft_netns")
@@ -64,5 +67,7 @@ struct CaptureMaps {
     heartbeat = try object.map("weft_heartbeat")
     flows = try object.map("weft_flows")
     clients = try object.map("weft_clients")
+    hold = try object.map("weft_hold")
+    holdScope = try object.map("weft_hold_scope")
   }
 }

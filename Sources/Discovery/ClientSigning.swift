@@ -15,27 +15,28 @@ extension DiscoveryClient {
       ($0.status.connected ? $0.client : nil, $0.credentials, $0.bundle)
     }
     let endpoint = configuration.control
-    let refusal = Guarded<IdentityError?>(nil)
-    do {
-      var request = Weft_Identity_V1_SignRequest()
-      request.certificateSigningRequest = Data(try key.signingRequest(for: subject))
-      let options = ControlTransport.options(timeout: .seconds(configuration.timeout))
-      let response: Weft_Identity_V1_CertificateResponse
-      if let client {
-        response = try await Self.call(client, request, options)
-      } else {
-        let transport = try ControlTransport.make(
-          endpoint, credentials: credentials, bundle: bundle, refused: { refusal.value = $0 })
-        response = try await withGRPCClient(transport: transport) { [request] in
-          try await Self.call($0, request, options)
+    let csr = try Self.signingRequest(key, subject)
+    let timeout = configuration.timeout
+    func ask(_ client: ControlTransport.Client) async throws -> Weft_Identity_V1_CertificateResponse {
+      try await Weft_Identity_V1_CertificateAuthority.Client(wrapping: client).sign(
+        .with { $0.certificateSigningRequest = csr }, options: ControlTransport.options(timeout: .seconds(timeout)))
+    }
+    let response: Weft_Identity_V1_CertificateResponse
+    if let client {
+      response = try await Self.explaining(endpoint) { _ in try await ask(client) }
+    } else {
+      response = try await ClientReplicas.firstAnswer(endpoint, node: configuration.node) {
+        (replica) async throws(DiscoveryError) in
+        try await Self.explaining(replica) { refused in
+          let transport = try ControlTransport.make(
+            endpoint, replica: replica, credentials: credentials, bundle: bundle, refused: refused)
+          return try await withGRPCClient(transport: transport) { try await ask($0) }
         }
       }
-      let (identity, trust) = try Self.accept(response, key: key, subject: subject, bundle: bundle)
-      shared.withLock { $0.bundle = trust }
-      return identity
-    } catch {
-      throw ControlTransport.explain(error, endpoint, refusal: refusal.value)
     }
+    let (identity, trust) = try Self.accept(response, key: key, subject: subject, bundle: bundle, endpoint)
+    shared.withLock { $0.bundle = trust }
+    return identity
   }
 
   /// Exchanges a join token for this node's first certificate.
@@ -50,32 +51,61 @@ extension DiscoveryClient {
       throw DiscoveryError(.invalid, "\(node.prefix(253)) is not a node name; it must be a DNS name")
     }
     let key = WorkloadKey()
-    let refusal = Guarded<IdentityError?>(nil)
-    do {
-      var request = Weft_Identity_V1_JoinRequest()
-      request.node = node
-      request.token = token
-      request.certificateSigningRequest = Data(try key.signingRequest(for: .node(id)))
-      let transport = try ControlTransport.make(
-        join, credentials: nil, bundle: trustBundle, refused: { refusal.value = $0 })
-      let response = try await withGRPCClient(transport: transport) { [request] client in
-        try await Weft_Identity_V1_NodeJoin.Client(wrapping: client)
-          .join(request, options: ControlTransport.options(timeout: .seconds(timeout)))
+    let csr = try signingRequest(key, .node(id))
+    let response = try await ClientReplicas.firstAnswer(join, node: node) { (replica) async throws(DiscoveryError) in
+      try await explaining(replica) { refused in
+        let request = Weft_Identity_V1_JoinRequest.with {
+          $0.node = node
+          $0.token = token
+          $0.certificateSigningRequest = csr
+        }
+        let transport = try ControlTransport.make(
+          join, replica: replica, credentials: nil, bundle: trustBundle, refused: refused)
+        return try await withGRPCClient(transport: transport) { client in
+          try await Weft_Identity_V1_NodeJoin.Client(wrapping: client)
+            .join(request, options: ControlTransport.options(timeout: .seconds(timeout)))
+        }
       }
-      return try accept(response, key: key, subject: .node(id), bundle: trustBundle)
+    }
+    return try accept(response, key: key, subject: .node(id), bundle: trustBundle, join)
+  }
+
+  private static func signingRequest(
+    _ key: WorkloadKey, _ subject: CertificateSubject
+  ) throws(DiscoveryError) -> Data {
+    do {
+      return Data(try key.signingRequest(for: subject))
     } catch {
-      throw ControlTransport.explain(error, join, refusal: refusal.value)
+      throw DiscoveryError(.invalid, "\(error)")
     }
   }
 
-  private static func call(
-    _ client: ControlTransport.Client, _ request: Weft_Identity_V1_SignRequest, _ options: CallOptions
-  ) async throws -> Weft_Identity_V1_CertificateResponse {
-    try await Weft_Identity_V1_CertificateAuthority.Client(wrapping: client).sign(request, options: options)
+  /// Makes every error one for people.
+  private static func explaining<Answer: Sendable>(
+    _ endpoint: ControlEndpoint,
+    _ body: (_ refused: @escaping @Sendable (IdentityError) -> Void) async throws -> Answer
+  ) async throws(DiscoveryError) -> Answer {
+    let refusal = Guarded<IdentityError?>(nil)
+    do {
+      return try await body { refusal.value = $0 }
+    } catch {
+      throw ControlTransport.explain(error, endpoint, refusal: refusal.value)
+    }
   }
 
   /// Checks that the answer is what was asked for, and that the new roots are of the same trust domain.
   private static func accept(
+    _ response: Weft_Identity_V1_CertificateResponse, key: WorkloadKey, subject: CertificateSubject,
+    bundle: TrustBundle, _ endpoint: ControlEndpoint
+  ) throws(DiscoveryError) -> (HeldIdentity, TrustBundle) {
+    do {
+      return try check(response, key: key, subject: subject, bundle: bundle)
+    } catch {
+      throw ControlTransport.explain(error, endpoint, refusal: nil)
+    }
+  }
+
+  private static func check(
     _ response: Weft_Identity_V1_CertificateResponse, key: WorkloadKey, subject: CertificateSubject,
     bundle: TrustBundle
   ) throws(IdentityError) -> (HeldIdentity, TrustBundle) {

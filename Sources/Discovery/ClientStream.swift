@@ -6,8 +6,10 @@ import Identity
 extension DiscoveryClient {
   /// One connection with one stream, until it ends.
   ///
-  /// - Returns: why it ended; nil where it was ended to use other credentials.
+  /// - Parameter replica: nil: whichever the name leads to.
+  /// - Returns: why it ended; nil where it was ended to use other credentials or a replica that the node prefers.
   func connect(
+    to replica: ControlEndpoint?,
     handler: @escaping @Sendable (DiscoveryUpdate) async -> [RejectedResource]
   ) async -> DiscoveryError? {
     let (reconnects, reconnect) = AsyncStream<Void>.makeStream()
@@ -17,22 +19,22 @@ extension DiscoveryClient {
     }
     do {
       let transport = try ControlTransport.make(
-        configuration.control, credentials: credentials, bundle: bundle,
+        configuration.control, replica: replica, credentials: credentials, bundle: bundle,
         refused: { [shared] error in shared.withLock { $0.refusal = error } })
       try await withGRPCClient(transport: transport) { client in
         shared.withLock { $0.client = client }
         defer { shared.withLock { $0.client = nil } }
-        try await stream(client, until: reconnects, handler: handler)
+        try await stream(client, replica, until: reconnects, handler: handler)
       }
       return nil
     } catch {
       let refusal = shared.withLock { $0.refusal }
-      return ControlTransport.explain(error, configuration.control, refusal: refusal)
+      return ControlTransport.explain(error, replica ?? configuration.control, refusal: refusal)
     }
   }
 
   private func stream(
-    _ client: ControlTransport.Client, until reconnects: AsyncStream<Void>,
+    _ client: ControlTransport.Client, _ replica: ControlEndpoint?, until reconnects: AsyncStream<Void>,
     handler: @escaping @Sendable (DiscoveryUpdate) async -> [RejectedResource]
   ) async throws {
     let discovery = Envoy_Service_Discovery_V3_AggregatedDiscoveryService.Client(wrapping: client)
@@ -54,14 +56,16 @@ extension DiscoveryClient {
             outgoing.yield(await self.answer(message, handler: handler))
           }
         }
-        throw DiscoveryError(.unreachable, "\(self.configuration.control): the control plane ended the stream")
+        throw DiscoveryError(
+          .unreachable, "\(replica ?? self.configuration.control): the control plane ended the stream")
       }
       group.addTask {
         // A peer that accepts connections and then says nothing.
         try await Task.sleep(for: .seconds(self.configuration.timeout))
         guard self.status.connected else {
           throw DiscoveryError(
-            .unreachable, "\(self.configuration.control): no answer in \(self.configuration.timeout) seconds")
+            .unreachable,
+            "\(replica ?? self.configuration.control): no answer in \(self.configuration.timeout) seconds")
         }
         return false
       }
@@ -69,9 +73,22 @@ extension DiscoveryClient {
         for await _ in reconnects {}
         return true
       }
+      group.addTask {
+        guard let replica else { return false }
+        try await self.awaitBetter(than: replica)
+        return true
+      }
       defer { group.cancelAll() }
       while let isOver = try await group.next(), !isOver {}
     }
+  }
+
+  /// After a rollout all nodes are where they went last: each moves back to where it belongs, in its own time.
+  private func awaitBetter(than replica: ControlEndpoint) async throws {
+    repeat {
+      try await Task.sleep(for: .seconds(configuration.rebalancing * Double.random(in: 0.75...1.25)))
+    } while await !replicas.hasBetter(than: replica)
+    logger.info("moves to the replica that this node prefers")
   }
 
   private func subscriptions() -> [Envoy_Service_Discovery_V3_DeltaDiscoveryRequest] {

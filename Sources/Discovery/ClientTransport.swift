@@ -9,10 +9,11 @@ enum ControlTransport {
   typealias Client = GRPCClient<HTTP2ClientTransport.Posix>
 
   /// - Parameters:
+  ///   - replica: the address of `endpoint` to connect to; nil: any.
   ///   - credentials: the node's; nil for joining.
   ///   - refused: is told why the server's certificate was not accepted.
   static func make(
-    _ endpoint: ControlEndpoint, credentials: HeldIdentity?, bundle: TrustBundle,
+    _ endpoint: ControlEndpoint, replica: ControlEndpoint? = nil, credentials: HeldIdentity?, bundle: TrustBundle,
     refused: @escaping @Sendable (IdentityError) -> Void
   ) throws -> HTTP2ClientTransport.Posix {
     let control = CertificateSubject.control(bundle.trustDomain)
@@ -37,12 +38,13 @@ enum ControlTransport {
       $0.connection.keepalive = .init(time: .seconds(10), timeout: .seconds(5), allowWithoutCalls: true)
       $0.channelDebuggingCallbacks.onCreateTCPConnection = { SilentPeerHandler.add(to: $0, limit: .seconds(18)) }
     }
-    if let address = IPAddress(endpoint.host) {
+    let target = replica ?? endpoint
+    if let address = IPAddress(target.host) {
       return address.family == .v4
         ? try .init(
-          target: .ipv4(address: endpoint.host, port: endpoint.port), transportSecurity: security, config: config)
+          target: .ipv4(address: target.host, port: target.port), transportSecurity: security, config: config)
         : try .init(
-          target: .ipv6(address: endpoint.host, port: endpoint.port), transportSecurity: security, config: config)
+          target: .ipv6(address: target.host, port: target.port), transportSecurity: security, config: config)
     }
     return try .init(
       target: .dns(host: endpoint.host, port: endpoint.port), transportSecurity: security, config: config)

@@ -10,7 +10,7 @@ public final class DiscoveryClient: Sendable {
   public struct Configuration: Sendable {
     /// The node's name.
     public var node: String
-    /// Discovery and signing.
+    /// Discovery and signing. A name may lead to several replicas.
     public var control: ControlEndpoint
     /// What is subscribed to, all of it, in this order.
     public var typeURLs: [String] = [
@@ -19,8 +19,14 @@ public final class DiscoveryClient: Sendable {
     ]
     /// Bounds of the wait between attempts, in seconds.
     public var retries: ClosedRange<Double> = 0.2...10
+    /// The most that a node waits before it moves to another replica, in seconds: not all do it at once.
+    public var moving = 0.5
+    /// Between two looks for a replica that the node prefers, in seconds, with a quarter of jitter.
+    public var rebalancing = 300.0
     /// For connecting, and for each call but the stream, in seconds.
     public var timeout = 10.0
+    /// Of `control`'s host; may block.
+    var lookUp: @Sendable (String) -> [String] = HostResolver.system
 
     public init(node: String, control: ControlEndpoint) {
       self.node = node
@@ -40,6 +46,7 @@ public final class DiscoveryClient: Sendable {
   let logger: Logger
   private let onStatus: @Sendable (Status) -> Void
   let shared: Guarded<Shared>
+  let replicas: ClientReplicas
 
   struct Shared: Sendable {
     var credentials: HeldIdentity
@@ -67,6 +74,7 @@ public final class DiscoveryClient: Sendable {
     self.configuration = configuration
     self.logger = logger
     self.onStatus = onStatus
+    replicas = ClientReplicas(configuration)
     shared = Guarded(
       Shared(
         credentials: credentials, bundle: trustBundle, state: state,
@@ -98,13 +106,18 @@ public final class DiscoveryClient: Sendable {
     var random = SystemRandomNumberGenerator()
     while !Task.isCancelled {
       shared.withLock { $0.refusal = nil }
-      let error = await connect(handler: handler)
+      let replica = await replicas.next()
+      let error = await connect(to: replica, handler: handler)
       guard !Task.isCancelled else { break }
       let wasConnected = status.connected
       setStatus(connected: false, error: error?.description)
       if wasConnected { backoff.reset() }
       if let error {
         logger.warning("discovery is away", metadata: ["error": "\(error)"])
+        if let replica, replicas.failed(replica, wasConnected: wasConnected) {
+          try? await Task.sleep(for: .seconds(Double.random(in: 0...configuration.moving, using: &random)))
+          continue
+        }
       }
       try? await Task.sleep(for: .seconds(backoff.next(using: &random)))
     }

@@ -7,11 +7,14 @@ public enum Audience: Hashable, Sendable {
   case everyNode
   /// Nodes that have meshed workloads, and the one named, whether it has some or not.
   case meshedNodes(and: String?)
+  /// This one alone.
+  case node(String)
 
   func includes(_ node: String, meshedNodes: Set<String>) -> Bool {
     switch self {
     case .everyNode: true
     case .meshedNodes(let and): and == node || meshedNodes.contains(node)
+    case .node(let only): only == node
     }
   }
 }

@@ -12,7 +12,12 @@ struct WeftAgent: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "weft-agent",
     abstract: "One node's agent: captures the sockets of its pods and supervises their proxy.",
-    version: "0.1.0")
+    version: AgentVersion.text, subcommands: [RunAgent.self, CleanNode.self, AskAgent.self],
+    defaultSubcommand: RunAgent.self)
+}
+
+struct RunAgent: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "run", abstract: "Serve until SIGTERM (the default).")
 
   @Option(help: "This node's name.")
   var node: String
@@ -29,7 +34,17 @@ struct WeftAgent: AsyncParsableCommand {
   @Option(help: "Where agent.sock and proxy.sock are made.")
   var runDir = "/run/weft"
   @Option(help: "A folder of JSON files, one for each pod of this node.")
-  var podsDir: String
+  var podsDir: String?
+  @Flag(help: "Find the pods of this node in the cgroup tree, as Kubernetes names them there.")
+  var cgroupPods = false
+  @Option(help: "How long a pod that the control plane hasn't named is held while it is away, in seconds.")
+  var holdUnknown: UInt64 = 10
+  @Option(help: "How long pods that no agent has seen are held after the last sign of life of one, in seconds.")
+  var holdUnseen: UInt64 = 120
+  @Option(help: "A namespace whose pods aren't held while they are unknown; may be repeated.")
+  var unheldNamespace = ["kube-system", "weft-system"]
+  @Option(help: "The kubelet's folder of pod logs, which tells an unknown pod's namespace; need not be there.")
+  var podLogs = "/proc/1/root/var/log/pods"
   @Option(help: "A folder of this agent's own on a BPF file system; made if absent.")
   var bpffs = "/sys/fs/bpf/weft"
   @Option(help: "The cgroup v2 folder under which pods, agent and proxy live.")
@@ -56,6 +71,12 @@ struct WeftAgent: AsyncParsableCommand {
   func validate() throws {
     guard DNSName.isSubdomain(node) else { throw ValidationError("--node \(node): is not a DNS name") }
     guard proxyUid > 0 else { throw ValidationError("--proxy-uid 0: the proxy never runs as root") }
+    guard cgroupPods != (podsDir != nil) else {
+      throw ValidationError("give either --cgroup-pods or --pods-dir")
+    }
+    guard holdUnknown <= 3600, holdUnseen <= 3600 else {
+      throw ValidationError("--hold-unknown and --hold-unseen take up to 3600 seconds")
+    }
     if let proxyWorkers, !(1...256).contains(proxyWorkers) { throw ValidationError("--proxy-workers takes 1 to 256") }
     guard ["debug", "info", "warning", "error"].contains(logLevel) else {
       throw ValidationError("--log-level \(logLevel): debug, info, warning or error")
@@ -71,8 +92,9 @@ struct WeftAgent: AsyncParsableCommand {
     let logger = Logger(label: "weft.agent")
     DescriptorLimit.raise()
     do {
-      let agent = try Agent(
-        try prepare(), source: DirectoryPodSource(directory: podsDir), logger: logger)
+      let source: any PodSource =
+        podsDir.map { DirectoryPodSource(directory: $0) } ?? CgroupPodSource(root: cgroupRoot)
+      let agent = try Agent(try prepare(), source: source, logger: logger)
       let work = Task { try await agent.run() }
       let signals = TerminationSignals { work.cancel() }
       try await work.value
@@ -102,9 +124,9 @@ struct WeftAgent: AsyncParsableCommand {
         throw AgentError("the cgroup \(directory) can't be made: \(error.localizedDescription)")
       }
     }
-    if cgroup != nil { try Self.join(own) }
+    if cgroup != nil { try OwnCgroup.join(own) }
     let here = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-    return AgentConfiguration(
+    var configuration = AgentConfiguration(
       node: node, control: control, join: join, joinTokenFile: joinTokenFile, trustFile: caFile,
       stateDirectory: stateDir, runDirectory: runDir, bpffsDirectory: bpffs, cgroupRoot: cgroupRoot, cgroup: own,
       proxyCgroup: proxyOwn, bpfObject: try findObject(beside: here),
@@ -112,14 +134,10 @@ struct WeftAgent: AsyncParsableCommand {
       proxyWorkers: proxyWorkers ?? ProcessInfo.processInfo.activeProcessorCount,
       nodeAddresses: nodeAddress.isEmpty ? NodeAddresses.own() : nodeAddress.compactMap { IPAddress($0) },
       logLevel: logLevel, keepsOnExit: keepOnExit)
-  }
-
-  private static func join(_ cgroup: String) throws {
-    do {
-      try "0".write(toFile: cgroup + "/cgroup.procs", atomically: false, encoding: .utf8)
-    } catch {
-      throw AgentError("the cgroup \(cgroup) can't be joined: \(error.localizedDescription)")
-    }
+    configuration.hold(unknown: holdUnknown, unheldNamespaces: unheldNamespace)
+    configuration.holdUnseen = holdUnseen
+    configuration.podLogs = cgroupPods ? podLogs : ""
+    return configuration
   }
 
   private func findObject(beside here: URL) throws -> String {

@@ -12,7 +12,7 @@ struct WeftControl: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "weft-control",
     abstract: "Compiles Kubernetes objects for the mesh's nodes, streams them there, and is the mesh's CA.",
-    subcommands: [Serve.self, Issue.self], defaultSubcommand: Serve.self)
+    version: WeftVersion.current, subcommands: [Serve.self, Issue.self], defaultSubcommand: Serve.self)
 }
 
 struct Serve: AsyncParsableCommand {

@@ -40,7 +40,13 @@ final class AgentNode {
   private let configuration: AgentConfiguration
   private let authority: CertificateAuthority
 
-  init(workloads: [ReceivedResource], keepsOnExit: Bool = false) throws {
+  /// Where the pods of the cgroup tree are; nil: they're announced by files.
+  let tree: KubeTree?
+
+  init(
+    workloads: [ReceivedResource], keepsOnExit: Bool = false, inCgroups: Bool = false,
+    adjust: (inout AgentConfiguration) -> Void = { _ in }
+  ) throws {
     let number = Self.counter.withLock {
       $0 += 1
       return $0
@@ -59,13 +65,16 @@ final class AgentNode {
     try Self.leave(workloads, authority, in: state)
     // Nobody listens there.
     let nowhere = ControlEndpoint(host: "127.0.0.1", port: 1)
-    configuration = AgentConfiguration(
+    tree = inCgroups ? try KubeTree(root: cgroup) : nil
+    var configuration = AgentConfiguration(
       node: Sample.node, control: nowhere, join: nowhere, joinTokenFile: folder.path + "/token", trustFile: ca,
       stateDirectory: state, runDirectory: folder.path + "/run", bpffsDirectory: bpffs, cgroupRoot: cgroup,
       cgroup: cgroup + "/agent", proxyCgroup: cgroup + "/proxy", bpfObject: Self.bpfObject,
       proxyProgram: Self.proxyProgram, proxyUID: 61_337, proxyWorkers: 1, nodeAddresses: [], logLevel: "error",
       keepsOnExit: keepsOnExit)
-    (agent, run) = try Self.start(configuration, folder)
+    adjust(&configuration)
+    self.configuration = configuration
+    (agent, run) = try Self.start(configuration, folder, tree)
   }
 
   /// The files of an agent that was here before.
@@ -85,10 +94,11 @@ final class AgentNode {
   }
 
   private static func start(
-    _ configuration: AgentConfiguration, _ folder: TemporaryFolder
+    _ configuration: AgentConfiguration, _ folder: TemporaryFolder, _ tree: KubeTree?
   ) throws -> (Agent, Task<Void, any Error>) {
-    let agent = try Agent(
-      configuration, source: DirectoryPodSource(directory: folder.path + "/pods"), logger: quiet)
+    let source: any PodSource =
+      tree.map { CgroupPodSource(root: $0.root) } ?? DirectoryPodSource(directory: folder.path + "/pods")
+    let agent = try Agent(configuration, source: source, logger: quiet)
     return (agent, Task { try await agent.run() })
   }
 
@@ -99,7 +109,7 @@ final class AgentNode {
   }
 
   /// The next agent, on what the one before has left.
-  func startAgain() throws { (agent, run) = try Self.start(configuration, folder) }
+  func startAgain() throws { (agent, run) = try Self.start(configuration, folder, tree) }
 
   /// - Parameter netns: nil is this node's own namespace.
   func announce(_ name: String, netns: String? = nil) throws {
@@ -132,6 +142,7 @@ final class AgentNode {
   }
 
   func close() async {
+    tree?.close()
     run.cancel()
     _ = try? await run.value
     ProxyProcess.killAll(in: cgroup + "/proxy", uid: 61_337)
@@ -186,9 +197,11 @@ extension Agent {
 }
 
 func withAgent(
-  _ workloads: [ReceivedResource], keepsOnExit: Bool = false, _ body: (AgentNode) async throws -> Void
+  _ workloads: [ReceivedResource], keepsOnExit: Bool = false, inCgroups: Bool = false,
+  adjust: (inout AgentConfiguration) -> Void = { _ in }, _ body: (AgentNode) async throws -> Void
 ) async throws {
-  let node = try AgentNode(workloads: workloads, keepsOnExit: keepsOnExit)
+  let node = try AgentNode(
+    workloads: workloads, keepsOnExit: keepsOnExit, inCgroups: inCgroups, adjust: adjust)
   do {
     try await body(node)
   } catch {

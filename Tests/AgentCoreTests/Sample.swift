@@ -13,11 +13,12 @@ enum Sample {
   static let node = "east"
 
   static func workload(
-    _ name: String, meshed: Bool = true, node: String = node, addresses: [IPAddress] = [], probePorts: [UInt16] = []
+    _ name: String, meshed: Bool = true, node: String = node, addresses: [IPAddress] = [], probePorts: [UInt16] = [],
+    podUID: String = "", account: String = "default", hostNetwork: Bool = false, mode: Workload.Mode = .node
   ) throws -> ReceivedResource {
     let workload = Workload(
-      id: "shop/\(name)", namespace: "shop", name: name, serviceAccount: "default", node: node, addresses: addresses,
-      isMeshed: meshed, probePorts: probePorts)
+      id: "shop/\(name)", namespace: "shop", name: name, serviceAccount: account, node: node, addresses: addresses,
+      isMeshed: meshed, probePorts: probePorts, podUID: podUID, usesHostNetwork: hostNetwork, mode: mode)
     return try resource(Weft_Mesh_V1_Workload(workload))
   }
 

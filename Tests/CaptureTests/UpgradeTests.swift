@@ -42,7 +42,7 @@ extension KernelTests {
         #expect(Set(after.links.map(\.program)).isSubset(of: after.programs.map(\.id)))
         #expect(after.links.allSatisfy { !$0.target.isEmpty })
         #expect(after.maps.map(\.id) == before.maps.map(\.id))
-        #expect(after.maps.count == 13)
+        #expect(after.maps.count == 15)
         let pods = try node.engine.knownPods()
         #expect(pods.map(\.uid) == ["test/a"])
         #expect(pods.map(\.cookie) == [node.a.cookie])

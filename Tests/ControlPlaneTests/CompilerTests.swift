@@ -42,11 +42,40 @@ import Testing
       ])
   }
 
-  @Test func podsWithoutAnAddressAndThoseThatEndedAreLeftOut() {
+  @Test func podsThatAreBoundToNoNodeAndHaveNoAddressAndThoseThatEndedAreLeftOut() {
+    var unbound = pod(nil)
+    unbound.node = ""
     var ended = pod("10.0.0.2")
     ended.hasEnded = true
-    let compiler = compiler(.set(.pod, "shop", "a", .pod(pod(nil))), .set(.pod, "shop", "b", .pod(ended)))
+    let compiler = compiler(.set(.pod, "shop", "a", .pod(unbound)), .set(.pod, "shop", "b", .pod(ended)))
     #expect(compiler.workloads.isEmpty)
+  }
+
+  @Test func aBoundPodIsAWorkloadBeforeItHasAnAddressAndIsNoEndpoint() throws {
+    var bound = pod(nil)
+    bound.uid = "11111111-2222-3333-4444-555555555555"
+    bound.labels = ["app": "a"]
+    bound.mode = .stubTunnel
+    let changes: [ObjectChange] = [
+      .set(.pod, "shop", "a", .pod(bound)), .set(.service, "shop", "a", .service(service(["app": "a"], target: .number(80)))),
+    ]
+    var compiler = MeshCompiler(config: MeshConfig())
+    let delta = compiler.apply(changes)
+    let workload = try #require(compiler.workloads["shop/a"])
+    #expect(workload.podUID == bound.uid && workload.node == "n1" && workload.mode == .stubTunnel)
+    #expect(workload.addresses.isEmpty && workload.memberships.isEmpty)
+    let resource = try #require(delta.resources().upserts.first { $0.name == "shop/a" && $0.typeURL.hasSuffix("Workload") })
+    #expect(resource.audience == .node("n1"))
+    bound.addresses = [IPAddress("10.0.0.1")!]
+    _ = compiler.apply([.set(.pod, "shop", "a", .pod(bound))])
+    #expect(compiler.workloads["shop/a"]?.memberships.map(\.service.description) == ["shop/a"])
+  }
+
+  @Test func aPodOnItsNodesNetworkSaysSo() {
+    var object = pod("10.0.0.1")
+    object.usesHostNetwork = true
+    let compiler = compiler(.set(.pod, "shop", "a", .pod(object)))
+    #expect(compiler.workloads["shop/a"]?.usesHostNetwork == true)
   }
 
   @Test(arguments: [

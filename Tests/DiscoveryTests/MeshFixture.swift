@@ -35,11 +35,12 @@ final class MeshFixture: Sendable {
 
   /// Serves while the body runs, on the given ports or free ones.
   func serving<Result: Sendable>(
-    ports: (discovery: Int, join: Int) = (0, 0), maximumConnections: Int = 100,
+    host: String = "127.0.0.1", ports: (discovery: Int, join: Int) = (0, 0), cache: SnapshotCache? = nil,
+    maximumConnections: Int = 100,
     _ body: @Sendable (_ ports: (discovery: Int, join: Int), _ server: DiscoveryServer) async throws -> Result
   ) async throws -> Result {
     var configuration = DiscoveryServer.Configuration()
-    configuration.host = "127.0.0.1"
+    configuration.host = host
     configuration.discoveryPort = ports.discovery
     configuration.joinPort = ports.join
     configuration.advertise = ["127.0.0.1"]
@@ -47,7 +48,7 @@ final class MeshFixture: Sendable {
     configuration.shutdownGrace = 0.5
     configuration.maximumConnections = maximumConnections
     let server = try DiscoveryServer(
-      configuration: configuration, cache: cache, authority: authority,
+      configuration: configuration, cache: cache ?? self.cache, authority: authority,
       isScheduled: { [scheduled] id, node in scheduled.value[id] == node },
       attestation: tokens, logger: quiet,
       onNodeStatus: { [statuses] status in statuses.withLock { $0.append(status) } })
@@ -70,10 +71,12 @@ final class MeshFixture: Sendable {
 
   func client(
     port: Int, credentials: HeldIdentity? = nil, bundle: TrustBundle? = nil, resuming: DiscoveryState = .init(),
-    as node: String = "node-a"
+    as node: String = "node-a", lookUp: (@Sendable (String) -> [String])? = nil
   ) throws -> DiscoveryClient {
     var configuration = DiscoveryClient.Configuration(
-      node: node, control: ControlEndpoint(host: "127.0.0.1", port: port))
+      node: node, control: ControlEndpoint(host: lookUp == nil ? "127.0.0.1" : "replicas.test", port: port))
+    if let lookUp { configuration.lookUp = lookUp }
+    configuration.moving = 0.05
     configuration.retries = 0.05...0.2
     return DiscoveryClient(
       configuration: configuration, credentials: try credentials ?? authority.issue(for: self.node("node-a")),

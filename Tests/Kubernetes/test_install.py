@@ -131,6 +131,21 @@ class Install(unittest.TestCase):
         text = self.weft("install", "--kubeconfig", reader, status=1)
         self.assertIn("weft check --pre", text)
 
+    def test_a_cluster_is_checked_before(self):
+        text = self.weft("check", "--pre", status=1)
+        self.assertIn("Kubernetes 1.20", text)
+        self.assertIn("nothing refuses agents", text)
+        self.assertIn("not installed: grpcroutes, httproutes, referencegrants", text)
+        self.assertIn("of this user are enough", text)
+        for kind in ("grpcroutes", "httproutes", "referencegrants"):
+            self.kubectl("apply", "-f", f"{ROOT}/Tests/Kubernetes/gateway/{kind}.yaml")
+            self.addCleanup(self.kubectl, "delete", "-f", f"{ROOT}/Tests/Kubernetes/gateway/{kind}.yaml")
+        text = self.weft("check", "--pre")
+        self.assertIn("none yet", text)
+        # Whoever may do nothing is told what is missing.
+        text = self.weft("check", "--pre", "--kubeconfig", self.cluster.kubeconfig(), status=1)
+        self.assertIn("refuses it", text)
+
     def test_accounts_may_do_what_they_need_and_nothing_else(self):
         self.weft("install", "--overlay", "small")
         control = "system:serviceaccount:weft-system:weft-control"

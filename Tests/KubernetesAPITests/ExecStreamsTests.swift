@@ -10,7 +10,7 @@ import Testing
   private static func failure(_ code: String, reason: String = "NonZeroExitCode") -> [UInt8] {
     message(
       3,
-      #"{"status":"Failure","reason":"\#(reason)","message":"it \#u{1b}ended","details":{"causes":[{"reason":"Other","message":"1"},"#
+      #"{"status":"Failure","reason":"\#(reason)","message":"it ended","details":{"causes":[{"reason":"Other","message":"1"},"#
         + #"{"reason":"ExitCode","message":"\#(code)"}]}}"#)
   }
 

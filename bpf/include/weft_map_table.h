@@ -128,6 +128,27 @@ WEFT_MAP
 }
 weft_heartbeat SEC(".maps");
 
+WEFT_MAP
+{
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEFT_MAX_PODS * 2);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(pinning, LIBBPF_PIN_BY_NAME);
+  __type(key, __u64);
+  __type(value, __u32);
+}
+weft_hold SEC(".maps");
+
+WEFT_MAP
+{
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(pinning, LIBBPF_PIN_BY_NAME);
+  __type(key, __u32);
+  __type(value, struct weft_hold_scope);
+}
+weft_hold_scope SEC(".maps");
+
 /* Captured connect -> original destination, until the proxy's side is established. */
 WEFT_MAP
 {

@@ -39,6 +39,14 @@
 #define WEFT_HOLD 1u      /* known to be meshed, not enrolled yet: refuse */
 #define WEFT_FAIL_OPEN 2u /* pass while the heartbeat is stale */
 
+/* weft_hold: cgroup id -> what is known of the pod whose cgroup it is. Judged from the root down: the first entry of a
+ * pod decides. Written by the agent only. */
+#define WEFT_POD_HELD 1u   /* its sockets are refused: it is to be meshed and isn't enrolled, or nobody knows yet */
+#define WEFT_POD_PASSES 2u /* enrolled, or none of the mesh's */
+#define WEFT_POD_FOLDER 4u /* no pod: below it a cgroup without an entry is a pod that the agent hasn't seen yet */
+/* Cgroups between the root of the hierarchy and a pod's, and below: kubelet/kubepods.slice/…/pod…/container is 5. */
+#define WEFT_HOLD_DEPTH 12
+
 /* struct weft_socket.role */
 #define WEFT_ROLE_CAPTURED 1u   /* the application's client socket: address = where it wanted to go */
 #define WEFT_ROLE_ACCEPTED 2u   /* the proxy's accepted socket: address = where the client wanted to go */
@@ -123,6 +131,12 @@ struct weft_heartbeat {
   __u64 at; /* CLOCK_MONOTONIC, nanoseconds */
   __u32 layout;
   __u32 pad;
+};
+
+/* weft_hold_scope[0] */
+struct weft_hold_scope {
+  __u64 node;         /* cookie of the node's own network namespace, which is never held; 0: nothing is held */
+  __u64 unseen_until; /* CLOCK_MONOTONIC, nanoseconds: how long pods that the agent hasn't seen are held */
 };
 
 /* weft_pods: network namespace cookie -> the agent's own record, read back after its restart. */

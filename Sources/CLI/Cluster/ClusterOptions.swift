@@ -8,7 +8,7 @@ struct KubeconfigOptions: ParsableArguments {
     help: "The kubeconfig file. Default: $KUBECONFIG, or ~/.kube/config; in a pod without either, its own account.")
   var kubeconfig: String?
 
-  @Option(help: "The kubeconfig's context. Default: its current one.")
+  @Option(help: "The kubeconfig's context. Default: its current one.", completion: .custom(Completion.contexts))
   var context: String?
 
   /// Whether the arguments name a cluster.
@@ -42,6 +42,15 @@ struct KubeconfigOptions: ParsableArguments {
     let standard = (environment["HOME"] ?? "/root") + "/.kube/config"
     if files.fileExists(atPath: standard) || context != nil { return standard }
     return environment["KUBERNETES_SERVICE_HOST"] == nil ? standard : nil
+  }
+}
+
+extension KubeconfigOptions {
+  /// The file that is read where the arguments name none; nil: there is none.
+  static func standardPath(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String? {
+    let named = (environment["KUBECONFIG"] ?? "").split(separator: ":").map(String.init)
+    let places = named.isEmpty ? [(environment["HOME"] ?? "/root") + "/.kube/config"] : named
+    return places.first(where: FileManager.default.fileExists)
   }
 }
 

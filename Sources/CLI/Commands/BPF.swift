@@ -9,17 +9,18 @@ struct BPF: AgentCommand {
   func isHealthy(_ answer: BPFAnswer) -> Bool { !answer.programs.isEmpty && !answer.links.isEmpty }
 
   func table(_ answer: BPFAnswer, _ style: Style) -> String {
-    var programs = Table(("PROGRAM", .left), ("ID", .right), ("TYPE", .left), ("RUNS", .right))
+    var programs = Table(("NODE", .left), ("PROGRAM", .left), ("ID", .right), ("TYPE", .left), ("RUNS", .right))
     for program in answer.programs {
-      programs.add(program.name, "\(program.id)", program.type, program.runCount.map { "\($0)" })
+      programs.add(program.agent, program.name, "\(program.id)", program.type, program.runCount.map { "\($0)" })
     }
-    var links = Table(("LINK", .left), ("ID", .right), ("ATTACHED AS", .left), ("TO", .left))
-    for link in answer.links { links.add(link.name, "\(link.id)", link.attachType, link.target) }
+    var links = Table(("NODE", .left), ("LINK", .left), ("ID", .right), ("ATTACHED AS", .left), ("TO", .left))
+    for link in answer.links { links.add(link.agent, link.name, "\(link.id)", link.attachType, link.target) }
     var maps = Table(
-      ("MAP", .left), ("ID", .right), ("TYPE", .left), ("ENTRIES", .right), ("ROOM FOR", .right), ("FULL", .right))
+      ("NODE", .left), ("MAP", .left), ("ID", .right), ("TYPE", .left), ("ENTRIES", .right), ("ROOM FOR", .right),
+      ("FULL", .right))
     for map in answer.maps {
       maps.add(
-        map.name, "\(map.id)", map.type, map.entries.map { "\($0)" }, "\(map.maxEntries)",
+        map.agent, map.name, "\(map.id)", map.type, map.entries.map { "\($0)" }, "\(map.maxEntries)",
         map.entries.map { "\(map.maxEntries > 0 ? $0 * 100 / map.maxEntries : 0)%" })
     }
     return programs.render(none: "No eBPF programs are loaded: no pod's traffic is captured.") + "\n"

@@ -3,22 +3,22 @@ import FoundationEssentials
 
 struct Check: AgentCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Checks the installation on this node, and says how to repair what isn't in order.",
-    discussion: "Where the agent isn't reachable, what can be checked without it still is.")
+    abstract: "Checks the installation, on this node or of the cluster, and says how to repair what isn't in order.",
+    discussion: """
+      On a node: what its agent finds; where it isn't reachable, what can be checked without it still is.
+
+      Of a cluster: control planes and their leader, rights, definitions, the CA's and the webhook's certificates, which \
+      node has no agent and why, kernels, versions, what agents refuse, which pod isn't captured and why, and objects \
+      whose status says that they aren't as they are written.
+      """)
   static let path = "/v1/check"
   @OptionGroup var options: GlobalOptions
 
   @Option(help: "Without an agent: the cgroup that holds the pods. Default: the root of the cgroup v2 tree.")
   var cgroupRoot: String?
 
-  @Flag(help: "Before an installation: checks the cluster. The other options of a cluster belong to it.")
+  @Flag(help: "Before an installation: checks whether the cluster can take Weft.")
   var pre = false
-
-  @OptionGroup var kubeconfig: KubeconfigOptions
-
-  func validate() throws {
-    guard pre || !kubeconfig.isGiven else { throw ValidationError("--kubeconfig and --context belong to --pre.") }
-  }
 
   func isHealthy(_ answer: CheckAnswer) -> Bool { answer.checks.allSatisfy(\.ok) }
 
@@ -38,6 +38,7 @@ struct Check: AgentCommand {
 
   func execute() async throws -> CommandResult {
     guard !pre else { return try await beforeInstallation(Style.ofProcess()) }
+    if case .cluster = try AgentSource.choose(options) { return try await checkCluster() }
     do {
       return try render(await ask(), Style.ofProcess())
     } catch let failure as Failure where failure.status == .unreachable {
@@ -46,7 +47,7 @@ struct Check: AgentCommand {
   }
 
   private func beforeInstallation(_ style: Style) async throws -> CommandResult {
-    let checks = try await kubeconfig.withCluster(timeout: .seconds(60)) {
+    let checks = try await options.kubeconfig.withCluster(timeout: .seconds(60)) {
       try await PreflightChecks(cluster: $0).run()
     }
     let answer = CheckAnswer(checks: checks)

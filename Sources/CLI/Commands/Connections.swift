@@ -7,11 +7,12 @@ struct Connections: AgentCommand {
 
   func table(_ answer: ConnectionsAnswer, _ style: Style) -> String {
     var table = Table(
-      ("DIRECTION", .left), ("SOURCE", .left), ("DESTINATION", .left), ("SERVICE", .left), ("PEER", .left),
+      ("NODE", .left), ("DIRECTION", .left), ("SOURCE", .left), ("DESTINATION", .left), ("SERVICE", .left),
+      ("PEER", .left),
       ("PROTOCOL", .left), ("TLS", .left), ("SENT", .right), ("RECEIVED", .right), ("AGE", .right), ("STATE", .left))
     for connection in answer.connections {
       table.add(
-        connection.direction, Self.named(connection.source, connection.downstreamAddress),
+        connection.agent, connection.direction, Self.named(connection.source, connection.downstreamAddress),
         Self.named(connection.destination, connection.upstreamAddress), connection.service, Self.peer(connection),
         connection.protocol, Text.yesNo(connection.tls), connection.bytesSent.map(Text.bytes),
         connection.bytesReceived.map(Text.bytes), Text.duration(connection.ageSeconds), connection.state)

@@ -5,6 +5,7 @@ struct Dump: AgentCommand {
   static let configuration = CommandConfiguration(
     abstract: "Prints all that the agent and the proxy know, as JSON, for a report. It never holds keys.")
   static let path = "/v1/dump"
+  static let isDocument = true
   @OptionGroup var options: GlobalOptions
 
   func table(_ answer: DumpAnswer, _ style: Style) -> String { "" }

@@ -25,13 +25,15 @@ struct Endpoints: AgentCommand {
 
   func table(_ answer: EndpointsAnswer, _ style: Style) -> String {
     var table = Table(
-      ("SERVICE", .left), ("ADDRESS", .left), ("WORKLOAD", .left), ("STATE", .left), ("WEIGHT", .right),
+      ("NODE", .left), ("SERVICE", .left), ("ADDRESS", .left), ("WORKLOAD", .left), ("STATE", .left),
+      ("WEIGHT", .right),
       ("LOCALITY", .left), ("TRANSPORT", .left), ("EJECTIONS", .right), ("REQUESTS", .right), ("CONNECTIONS", .right),
       ("LATENCY", .right))
     for endpoint in answer.endpoints {
       let isUsed = endpoint.balancers > 0
       table.add(
-        "\(endpoint.service):\(endpoint.port)", endpoint.address, endpoint.workload, Self.state(endpoint),
+        endpoint.agent, "\(endpoint.service):\(endpoint.port)", endpoint.address, endpoint.workload,
+        Self.state(endpoint),
         "\(endpoint.weight)", endpoint.locality, endpoint.transport, isUsed ? "\(endpoint.ejections)" : nil,
         isUsed ? "\(endpoint.requests)" : nil, endpoint.connections > 0 ? "\(endpoint.connections)" : nil,
         endpoint.latencyMs.map(Text.milliseconds))

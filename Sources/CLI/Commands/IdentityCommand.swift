@@ -13,15 +13,17 @@ struct IdentityCommand: AgentCommand {
 
   func table(_ answer: IdentitiesAnswer, _ style: Style) -> String {
     var identities = Table(
-      ("SPIFFE ID", .left), ("STATE", .left), ("SERIAL", .left), ("NOT BEFORE", .left), ("NOT AFTER", .left),
+      ("NODE", .left), ("SPIFFE ID", .left), ("STATE", .left), ("SERIAL", .left), ("NOT BEFORE", .left),
+      ("NOT AFTER", .left),
       ("RENEWED AT", .left), ("ERROR", .left))
     for identity in answer.identities.sorted(by: { $0.spiffeId < $1.spiffeId }) {
       identities.add(
-        identity.spiffeId, identity.state, identity.serial, identity.notBefore, identity.notAfter, identity.renewAt,
+        identity.agent, identity.spiffeId, identity.state, identity.serial, identity.notBefore, identity.notAfter,
+        identity.renewAt,
         identity.error)
     }
-    var roots = Table(("TRUST BUNDLE", .left), ("NOT AFTER", .left))
-    for root in answer.trustBundle { roots.add(root.subject, root.notAfter) }
+    var roots = Table(("NODE", .left), ("TRUST BUNDLE", .left), ("NOT AFTER", .left))
+    for root in answer.trustBundle { roots.add(root.agent, root.subject, root.notAfter) }
     return identities.render(none: "The node holds no certificates.") + "\n"
       + roots.render(none: "The trust bundle is empty: no peer can be authenticated.")
   }

@@ -8,16 +8,17 @@ struct Policies: AgentCommand {
 
   func table(_ answer: PoliciesAnswer, _ style: Style) -> String {
     var table = Table(
-      ("POLICY", .left), ("TARGETS", .left), ("CLIENTS", .left), ("SETTING", .left), ("VALUE", .left))
+      ("NODE", .left), ("POLICY", .left), ("TARGETS", .left), ("CLIENTS", .left), ("SETTING", .left), ("VALUE", .left))
     for policy in answer.policies {
       let name = "\(policy.namespace)/\(policy.name)"
       let targets = policy.targets.joined(separator: ", ")
       let clients = policy.clients.isEmpty ? "all" : policy.clients.joined(separator: ", ")
-      if policy.settings.isEmpty { table.add(name, targets, clients, "none", nil) }
+      if policy.settings.isEmpty { table.add(policy.agent, name, targets, clients, "none", nil) }
       for (index, setting) in policy.settings.enumerated() {
         let isFirst = index == 0
         table.add(
-          isFirst ? name : nil, isFirst ? targets : nil, isFirst ? clients : nil, setting.name, setting.value)
+          isFirst ? policy.agent : nil, isFirst ? name : nil, isFirst ? targets : nil, isFirst ? clients : nil,
+          setting.name, setting.value)
       }
     }
     let shown = answer.policies.count

@@ -16,18 +16,20 @@ struct Routes: AgentCommand {
 
   func table(_ answer: RoutesAnswer, _ style: Style) -> String {
     var table = Table(
-      ("KIND", .left), ("ROUTE", .left), ("PARENTS", .left), ("HOSTNAMES", .left), ("RULE", .right),
+      ("NODE", .left), ("KIND", .left), ("ROUTE", .left), ("PARENTS", .left), ("HOSTNAMES", .left), ("RULE", .right),
       ("MATCHES", .left), ("BACKENDS", .left), ("FILTERS", .left), ("SETTINGS", .left))
     for route in answer.routes {
       let parents = route.parents.map(Self.parent).joined(separator: ", ")
       let hostnames = route.hostnames.joined(separator: ", ")
       if route.rules.isEmpty {
-        table.add(route.kind, "\(route.namespace)/\(route.name)", parents, hostnames, "0/0", nil, nil, nil, nil)
+        table.add(
+          route.agent, route.kind, "\(route.namespace)/\(route.name)", parents, hostnames, "0/0", nil, nil, nil, nil)
       }
       for (index, rule) in route.rules.enumerated() {
         let isFirst = index == 0
         table.add(
-          isFirst ? route.kind : nil, isFirst ? "\(route.namespace)/\(route.name)" : nil, isFirst ? parents : nil,
+          isFirst ? route.agent : nil, isFirst ? route.kind : nil, isFirst ? "\(route.namespace)/\(route.name)" : nil,
+          isFirst ? parents : nil,
           isFirst ? hostnames : nil, "\(index + 1)/\(route.ruleCount)",
           rule.matches.isEmpty ? "any" : rule.matches.joined(separator: " or "), Self.backends(rule),
           rule.filters.joined(separator: "; "), rule.settings.joined(separator: "; "))

@@ -15,10 +15,10 @@ struct Services: AgentCommand {
 
   private func serviceTable(_ services: [ServicesAnswer.Entry]) -> String {
     var table = Table(
-      ("NAMESPACE", .left), ("NAME", .left), ("ADDRESSES", .left), ("PORTS", .left), ("READY", .right))
+      ("NODE", .left), ("NAMESPACE", .left), ("NAME", .left), ("ADDRESSES", .left), ("PORTS", .left), ("READY", .right))
     for service in services {
       table.add(
-        service.namespace, service.name,
+        service.agent, service.namespace, service.name,
         service.addresses.isEmpty ? "headless" : service.addresses.joined(separator: ","),
         service.ports.map(Self.port).joined(separator: ","),
         "\(service.endpoints.count(where: \.ready))/\(service.endpoints.count)")
@@ -28,13 +28,13 @@ struct Services: AgentCommand {
 
   private func endpointTable(_ services: [ServicesAnswer.Entry]) -> String {
     var table = Table(
-      ("NAMESPACE", .left), ("NAME", .left), ("WORKLOAD", .left), ("NODE", .left), ("READY", .left),
+      ("AGENT", .left), ("NAMESPACE", .left), ("NAME", .left), ("WORKLOAD", .left), ("NODE", .left), ("READY", .left),
       ("ADDRESS", .left), ("PORTS", .left))
     for service in services {
       for endpoint in service.endpoints {
         let ports = endpoint.ports.sorted { (Int($0.key) ?? 0) < (Int($1.key) ?? 0) }
         table.add(
-          service.namespace, service.name, endpoint.workload, endpoint.node, Text.yesNo(endpoint.ready),
+          service.agent, service.namespace, service.name, endpoint.workload, endpoint.node, Text.yesNo(endpoint.ready),
           endpoint.address, ports.map { "\($0.key)->\($0.value)" }.joined(separator: ","))
       }
     }

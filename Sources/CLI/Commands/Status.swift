@@ -1,4 +1,6 @@
 import ArgumentParser
+import FoundationEssentials
+import KubernetesAPI
 
 struct Status: AgentCommand {
   static let configuration = CommandConfiguration(abstract: "Shows how the node is: agent, proxy, control plane, pods.")
@@ -9,7 +11,11 @@ struct Status: AgentCommand {
   var controlStatus: String?
 
   func execute() async throws -> CommandResult {
-    let agent = try render(await ask(), Style.ofProcess())
+    let agent =
+      switch try AgentSource.choose(options) {
+      case .socket: try render(await ask(), Style.ofProcess())
+      case .cluster: try renderAll(await askCluster(), Style.ofProcess())
+      }
     guard let controlStatus, options.output == .table else { return agent }
     return agent.adding(try ControlReport.read(controlStatus))
   }
@@ -65,5 +71,26 @@ struct Status: AgentCommand {
   /// `type.googleapis.com/weft.mesh.v1.Workload` is `Workload`.
   private static func shortType(_ url: String) -> Substring {
     url.split { $0 == "/" || $0 == "." }.last ?? Substring(url)
+  }
+}
+
+extension Status {
+  /// A row for each node.
+  func tableOfAll(_ answers: [(node: String, content: JSONNode)], _ style: Style) throws -> String {
+    guard answers.count != 1 else {
+      return table(try AgentAnswer.decode(Data(answers[0].content.bytes), from: Self.path), style)
+    }
+    var rows = Table(
+      ("NODE", .left), ("AGENT", .left), ("PROXY", .left), ("RESTARTS", .right), ("CONTROL PLANE", .left),
+      ("ENROLLED", .right), ("PENDING", .right), ("FAILED", .right), ("REJECTED", .right), ("REQUESTS", .right))
+    for (node, content) in answers {
+      let status: StatusAnswer = try AgentAnswer.decode(Data(content.bytes), from: Self.path)
+      rows.add(
+        node, status.version, status.proxy.state, "\(status.proxy.restarts)",
+        status.control.connected ? "connected" : status.control.lastError.map { "away: \($0)" } ?? "away",
+        "\(status.pods.enrolled)", "\(status.pods.pending)", "\(status.pods.failed)",
+        "\(status.snapshot.rejected.count)", status.proxy.traffic.map { "\($0.requests)" })
+    }
+    return rows.render(none: "No agent has answered.")
   }
 }

@@ -12,7 +12,8 @@ struct Workloads: AgentCommand {
     var table = Table(
       ("NAMESPACE", .left), ("NAME", .left), ("NODE", .left), ("STATE", .left), ("READY", .left),
       ("ADDRESSES", .left), ("IDENTITY", .left), ("REASON", .left))
-    let sorted = answer.workloads.sorted {
+    // Of several agents each tells of its own node.
+    let sorted = answer.workloads.filter { $0.local || $0.agent == nil }.sorted {
       ($0.local ? 0 : 1, $0.namespace, $0.name) < ($1.local ? 0 : 1, $1.namespace, $1.name)
     }
     for workload in sorted {

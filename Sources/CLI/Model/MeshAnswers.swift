@@ -3,6 +3,8 @@ struct WorkloadsAnswer: Decodable, Sendable {
   var workloads: [Entry]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     var uid: String
     var namespace: String
     var name: String
@@ -25,6 +27,8 @@ struct ServicesAnswer: Decodable, Sendable {
   var services: [Entry]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     var namespace: String
     var name: String
     var addresses: [String]
@@ -54,6 +58,8 @@ struct ConnectionsAnswer: Decodable, Sendable {
   var connections: [Entry]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     /// outbound, inbound or local
     var direction: String
     var source: String?

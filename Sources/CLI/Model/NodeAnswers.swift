@@ -4,6 +4,8 @@ struct IdentitiesAnswer: Decodable, Sendable {
   var trustBundle: [Root]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     var spiffeId: String
     var serial: String?
     var notBefore: String?
@@ -15,6 +17,7 @@ struct IdentitiesAnswer: Decodable, Sendable {
   }
 
   struct Root: Decodable, Sendable {
+    var agent: String?
     var subject: String
     var notAfter: String
   }
@@ -27,6 +30,7 @@ struct BPFAnswer: Decodable, Sendable {
   var maps: [Map]
 
   struct Program: Decodable, Sendable {
+    var agent: String?
     var name: String
     var id: Int
     var type: String
@@ -35,6 +39,7 @@ struct BPFAnswer: Decodable, Sendable {
   }
 
   struct Link: Decodable, Sendable {
+    var agent: String?
     var name: String
     var id: Int
     var attachType: String
@@ -42,6 +47,7 @@ struct BPFAnswer: Decodable, Sendable {
   }
 
   struct Map: Decodable, Sendable {
+    var agent: String?
     var name: String
     var id: Int
     var type: String
@@ -56,6 +62,7 @@ struct CheckAnswer: Codable, Equatable, Sendable {
   var checks: [Entry]
 
   struct Entry: Codable, Equatable, Sendable {
+    var agent: String?
     var name: String
     var ok: Bool
     var detail: String

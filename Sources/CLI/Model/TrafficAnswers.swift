@@ -4,6 +4,8 @@ struct RoutesAnswer: Decodable, Sendable {
   var routes: [Entry]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     /// HTTPRoute, GRPCRoute, TCPRoute or TLSRoute
     var kind: String
     var namespace: String
@@ -49,6 +51,8 @@ struct PoliciesAnswer: Decodable, Sendable {
   var policies: [Entry]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     var namespace: String
     var name: String
     var targets: [String]
@@ -70,6 +74,8 @@ struct EndpointsAnswer: Decodable, Sendable {
   var endpoints: [Entry]
 
   struct Entry: Decodable, Sendable {
+    /// Whose answer it is, where several agents were asked.
+    var agent: String?
     var service: String
     var port: Int
     var address: String

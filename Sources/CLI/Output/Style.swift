@@ -5,6 +5,7 @@ struct Style: Equatable, Sendable {
   var isUnicode: Bool
 
   var success: String { isUnicode ? "✓" : "ok  " }
+  var warning: String { isUnicode ? "!" : "warn" }
   var failure: String { isUnicode ? "✗" : "FAIL" }
 
   static func ofProcess() -> Style { Style(environment: { getenv($0).map { String(cString: $0) } }) }

@@ -74,8 +74,8 @@ extension ControlPlane {
   /// Follows the API server's objects until the task is cancelled.
   private func follow(_ client: KubernetesClient, _ opened: Opened) async {
     logger.info("reading the objects of \(client.server.url)")
-    await KubernetesSource(client: client, logger: logger).run { change, kind in
-      let outcome = self.mesh.take(change, of: kind)
+    await KubernetesSource(client: client, logger: logger).run { news, kind in
+      let outcome = self.mesh.take(news, of: kind)
       self.report(outcome)
       self.writing.took(outcome, self.mesh)
       self.beginIfComplete(opened)

@@ -135,8 +135,8 @@ struct ObjectStore: Sendable {
 }
 
 extension PodObject {
-  /// Whether a workload follows from it.
-  var isCompiled: Bool { !hasEnded && !addresses.isEmpty }
+  /// Whether a workload follows from it: its node's agent has to know it before it runs, and so before it has an address.
+  var isCompiled: Bool { !hasEnded && (!addresses.isEmpty || !node.isEmpty) }
 
   fileprivate func scheduledAccount(_ name: ObjectName) -> ObjectName? {
     hasEnded || node.isEmpty ? nil : ObjectName(name.namespace, serviceAccount)

@@ -7,7 +7,7 @@ struct WorkloadCompiler {
   /// Memberships of one workload; the bound of a Workload resource.
   static let maximumMemberships = 1000
 
-  /// nil where nothing follows from the pod: it has ended, or has no address yet.
+  /// nil where nothing follows from the pod: it has ended, or has neither a node nor an address yet.
   func workload(pod name: ObjectName) -> Workload? {
     guard let pod = store.pods[name], pod.isCompiled else { return nil }
     let node = store.nodes[pod.node]
@@ -16,7 +16,7 @@ struct WorkloadCompiler {
       node: pod.node, addresses: pod.addresses, isMeshed: isMeshed(pod, in: name.namespace), isReady: pod.isReady,
       failMode: pod.failMode, probePorts: pod.probePorts, hostname: hostname(pod), memberships: memberships(name, pod),
       zone: node?.zone ?? "", region: node?.region ?? "", isDraining: pod.isDraining || isTerminating(name, pod),
-      weight: pod.weight)
+      weight: pod.weight, podUID: pod.uid, usesHostNetwork: pod.usesHostNetwork, mode: pod.mode)
   }
 
   /// Whether a hand-written slice says so of one of its addresses.
@@ -42,6 +42,8 @@ struct WorkloadCompiler {
   private func hostname(_ pod: PodObject) -> String { pod.subdomain.isEmpty ? "" : pod.hostname }
 
   private func memberships(_ name: ObjectName, _ pod: PodObject) -> [Workload.Membership] {
+    // Nobody could reach it: it is no endpoint.
+    guard !pod.addresses.isEmpty else { return [] }
     var found: [ObjectName: [Workload.PortMapping]] = [:]
     for service in store.services(selecting: pod, in: name.namespace) where !store.hasSlices(service) {
       guard let object = store.services[service], !object.isExternalName else { continue }

@@ -44,6 +44,9 @@ struct PodObject: Hashable, Sendable {
   var probePorts: [UInt16] = []
   var hostname = ""
   var subdomain = ""
+  /// As its node's cgroup tree names it; empty where the object has no UID.
+  var uid = ""
+  var mode = Workload.Mode.node
 
   struct NamedPort: Hashable, Sendable {
     var name: String

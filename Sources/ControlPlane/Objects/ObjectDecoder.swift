@@ -71,7 +71,7 @@ struct ObjectDecoder {
       name: ObjectName(namespace, name), labelsField: metadata["labels"],
       labels: try metadata["labels"]?.textMap() ?? [:], isBeingDeleted: metadata["deletionTimestamp"] != nil,
       nameField: nameField, namespaceField: metadata["namespace"], annotationsField: metadata["annotations"],
-      createdField: metadata["creationTimestamp"])
+      createdField: metadata["creationTimestamp"], uidField: metadata["uid"])
   }
 
   /// The namespace and name under which a PeerAuthentication holds for the whole mesh.

@@ -10,6 +10,7 @@ struct ObjectMetadata {
   var namespaceField: Field?
   var annotationsField: Field?
   var createdField: Field?
+  var uidField: Field?
 
   /// The label `weft.dev/mesh`.
   func enrolment() throws(ConfigProblem) -> Enrolment {
@@ -50,6 +51,18 @@ struct ObjectMetadata {
       }
     }
     return declared
+  }
+
+  /// The name that a node's cgroup tree gives a pod; empty if none. A static pod stands there under its file's hash, not
+  /// under the UID that the API server gave its mirror.
+  func podUID() throws(ConfigProblem) -> String {
+    try (annotationsField?.entry("kubernetes.io/config.hash") ?? uidField)?.line(0...128) ?? ""
+  }
+
+  /// Who carries the pod's connections: what its injection wrote into the annotation `weft.dev/injected`.
+  func mode() throws(ConfigProblem) -> Workload.Mode {
+    guard let field = annotationsField?.entry("weft.dev/injected") else { return .node }
+    return try field.choice(["handoff": Workload.Mode.stubHandoff, "tunnel": .stubTunnel])
   }
 
   private static let protocolAnnotation = "weft.dev/protocol"

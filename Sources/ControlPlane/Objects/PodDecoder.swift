@@ -9,6 +9,8 @@ struct PodDecoder {
     pod.enrolment = try metadata.enrolment()
     pod.failMode = try metadata.failMode()
     pod.weight = try metadata.weight()
+    pod.uid = try metadata.podUID()
+    pod.mode = try metadata.mode()
     try decodeSpec(try fields.required("spec").fields(Schemas.podSpec), into: &pod)
     if let status = fields["status"] { try decodeStatus(status, into: &pod) }
     if metadata.isBeingDeleted {

@@ -28,10 +28,10 @@ enum Schemas {
   private static let object: Set<String> = ["apiVersion", "kind", "metadata"]
 
   static let metadata = Schema(
-    ["annotations", "creationTimestamp", "deletionTimestamp", "labels", "name", "namespace"],
+    ["annotations", "creationTimestamp", "deletionTimestamp", "labels", "name", "namespace", "uid"],
     ignored: [
       "clusterName", "deletionGracePeriodSeconds", "finalizers", "generateName", "generation", "managedFields",
-      "ownerReferences", "resourceVersion", "selfLink", "uid",
+      "ownerReferences", "resourceVersion", "selfLink",
     ])
 
   static let pod = Schema(object.union(["spec", "status"]))

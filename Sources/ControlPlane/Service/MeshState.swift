@@ -182,7 +182,9 @@ extension MeshDelta {
       add { () throws(DiscoveryError) in
         try DiscoveryResource(
           typeURL: Weft_Mesh_V1_Workload.typeURL, name: id, message: Weft_Mesh_V1_Workload(workload),
-          audience: .meshedNodes(and: workload.node.isEmpty ? nil : workload.node))
+          // Without an address it is nobody's peer yet: only its own node has to know that it comes.
+          audience: workload.addresses.isEmpty
+            ? .node(workload.node) : .meshedNodes(and: workload.node.isEmpty ? nil : workload.node))
       }
     }
     for (key, service) in services {

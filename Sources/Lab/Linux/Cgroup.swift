@@ -13,6 +13,14 @@ enum Cgroup {
     throw LabError("cgroup v2 isn't mounted. Mount it: mount -t cgroup2 none /sys/fs/cgroup")
   }
 
+  /// The cgroup that a process is in.
+  static func own(of pid: Int32) throws -> String {
+    for line in (Files.text("/proc/\(pid)/cgroup") ?? "").split(separator: "\n") where line.hasPrefix("0::") {
+      return try mountPoint() + line.dropFirst(3)
+    }
+    throw LabError("process \(pid) has ended")
+  }
+
   static func make(_ path: String) throws {
     do {
       try Files.makeFolder(path)

@@ -20,7 +20,8 @@ extension Lab {
   public static func act(
     _ action: ProgramAction, on program: MeshProgram, node: String?, lab name: LabName, progress: Progress
   ) throws -> [String] {
-    try change(name, progress: progress) { maker in
+    if let lines = try actInCluster(action, on: program, node: node, lab: name) { return lines }
+    return try change(name, progress: progress) { maker in
       if let node { _ = try maker.state.node(node) }
       let nodes = maker.state.nodes.map(\.name).filter { node == nil || $0 == node }
       switch program {
@@ -30,6 +31,39 @@ extension Lab {
       case .agent: return try maker.actOnAgents(action, nodes)
       case .proxy: return try nodes.map { try maker.actOnProxy(action, $0) }
       }
+    }
+  }
+}
+
+extension Lab {
+  /// In a cluster the programs are containers: their kubelet starts them again.
+  /// - Returns: nil where the lab has no cluster.
+  private static func actInCluster(
+    _ action: ProgramAction, on program: MeshProgram, node: String?, lab name: LabName
+  ) throws -> [String]? {
+    let state = try LabState.load(try layout(name))
+    guard state.cluster != nil else { return nil }
+    guard action != .start else { throw LabError("the kubelet starts what ends by itself") }
+    var processes: [(title: String, process: ProcessRecord)] = []
+    for member in state.nodes where node == nil || member.name == node {
+      if program == .proxy {
+        let pids = Cgroup.allProcesses(member.cgroup).filter { Files.text("/proc/\($0)/comm") == "weft-proxy\n" }
+        processes += pids.compactMap { ProcessRecord(pid: $0) }.map { ("proxy of \(member.name)", $0) }
+      } else {
+        for pod in state.pods where pod.node == member.name {
+          for container in pod.containers
+          where container.name == "weft-\(program.rawValue)" && container.process.isRunning {
+            processes.append(("\(container.name) of pod \(pod.id)", container.process))
+          }
+        }
+      }
+    }
+    guard !processes.isEmpty else {
+      throw LabError("no weft-\(program.rawValue) runs" + (node.map { " on node \($0)" } ?? ""))
+    }
+    return processes.map { entry in
+      entry.process.signal(action == .kill ? SIGKILL : SIGTERM)
+      return "\(entry.title): \(action == .kill ? "killed" : "asked to end") (pid \(entry.process.pid))"
     }
   }
 }

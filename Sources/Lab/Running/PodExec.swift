@@ -13,6 +13,7 @@ extension Lab {
     let layout = try layout(name)
     let state = try LabState.load(layout)
     let pod = try state.pod(pod, namespace: namespace)
+    if state.cluster != nil { try enter(pod, command: command) }
     let environment = try podEnvironment(layout, state, pod)
     var values = ProcessInfo.processInfo.environment
     values.merge(environment.values) { $1 }
@@ -28,6 +29,21 @@ extension Lab {
     launch.cgroup = pod.cgroup
     launch.binds = layout.podBinds(pod.id)
     launch.hostname = pod.hostname
+    try launch.execute()
+  }
+
+  /// Becomes `command` in the namespaces, cgroup and environment of the pod's first container that runs.
+  private static func enter(_ pod: LabState.Pod, command: [String]) throws -> Never {
+    guard let process = pod.containers.map(\.process).first(where: \.isRunning) else {
+      throw LabError("no container of pod \(pod.id) runs")
+    }
+    guard let path = Commands.find("nsenter", searchPath: Commands.searchPath, directory: "/") else {
+      throw LabError("nsenter isn't on this machine; install util-linux")
+    }
+    let variables = (Files.text("/proc/\(process.pid)/environ") ?? "").split(separator: "\0").map(String.init)
+    var launch = Launch(
+      path: path, arguments: ["-t", "\(process.pid)", "-m", "-n", "-u", "--"] + command, environment: variables)
+    launch.cgroup = try Cgroup.own(of: process.pid)
     try launch.execute()
   }
 

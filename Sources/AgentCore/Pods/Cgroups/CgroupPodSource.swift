@@ -1,0 +1,152 @@
+import Capture
+import Dispatch
+import Glibc
+import MeshModel
+
+/// Pods from the cgroup tree (Kubernetes), found within milliseconds and without a word with the container runtime: the tree
+/// names each pod by its UID, its processes lead to its network namespace, and its addresses are read inside.
+public struct CgroupPodSource: PodSource {
+  private let root: String
+
+  /// - Parameter root: the folder at or above the kubelet's pods: `/sys/fs/cgroup`.
+  public init(root: String) { self.root = root }
+
+  public func events() -> AsyncStream<PodEvent> {
+    AsyncStream { continuation in
+      let task = Task(priority: .high) {
+        do {
+          let follower = try CgroupFollower(root: root) { continuation.yield($0) }
+          await follower.run()
+        } catch {
+          continuation.yield(.problem(of: root, "pods can't be found in the cgroup tree: \(error)"))
+        }
+        continuation.finish()
+      }
+      continuation.onTermination = { _ in task.cancel() }
+    }
+  }
+}
+
+/// Reads what the scan asks for and tells what it concludes.
+private final class CgroupFollower {
+  /// Each pods folder is looked for again in this time, for those that come later.
+  private static let searchInterval: UInt64 = 10_000_000_000
+
+  private let listing: CgroupListing
+  private let watch = CgroupWatch()
+  private let thread: NamespaceThread
+  private let node: UInt64
+  private let tell: (PodEvent) -> Void
+  private var scan = CgroupScan()
+  private var podsFolders: [String] = []
+  private var searchedAt: UInt64 = 0
+  private var toldFolders: Set<UInt64> = []
+  private var isFirst = true
+
+  init(root: String, tell: @escaping (PodEvent) -> Void) throws {
+    listing = CgroupListing(root: root)
+    thread = try NamespaceThread()
+    node = try NetworkNamespace(path: "/proc/self/ns/net").inode
+    self.tell = tell
+  }
+
+  func run() async {
+    for await _ in watch.ticks {
+      guard !Task.isCancelled else { return }
+      let now = DispatchTime.now().uptimeNanoseconds
+      if podsFolders.isEmpty || now > searchedAt + Self.searchInterval {
+        podsFolders = listing.podsFolders()
+        searchedAt = now
+      }
+      let tree = listing.tree(podsFolders)
+      tell(folders: tree.podsFolders)
+      for event in scan.listed(tree.pods, now: now) { await perform(event) }
+      // The root, for a pods folder that the kubelet has still to make.
+      let isBlind = watch.watch(tree.watched + (tree.podsFolders.isEmpty ? [listing.root] : []))
+      for event in scan.wanted() { await perform(event) }
+      if isFirst, !isBlind {
+        isFirst = false
+        tell(.synchronized)
+      }
+      watch.wake(after: isBlind ? 0 : scan.interval(now: now))
+    }
+  }
+
+  private func tell(folders: [(path: String, cgroup: UInt64)]) {
+    let now = Set(folders.map(\.cgroup))
+    guard now != toldFolders else { return }
+    toldFolders = now
+    tell(.podsFolders(now))
+  }
+
+  private func perform(_ event: CgroupScan.Event) async {
+    switch event {
+    case .appeared(let folder):
+      tell(
+        .folderAppeared(
+          PodFolder(
+            uid: folder.uid, cgroup: folder.cgroup, path: folder.path, isRunning: !folder.containers.isEmpty)))
+    case .vanished(let folder): tell(.folderVanished(cgroup: folder.cgroup))
+    case .sandboxGone(let folder): tell(.sandboxVanished(cgroup: folder.cgroup))
+    case .look(let folder): await look(at: folder)
+    case .sandbox: break
+    }
+  }
+
+  private func look(at folder: CgroupScan.Folder) async {
+    var opened: [UInt64: NetworkNamespace] = [:]
+    var found: [(container: String, namespace: UInt64)] = []
+    for container in folder.containers {
+      guard let namespace = Self.namespace(of: "\(folder.path)/\(container)", node: node) else { continue }
+      found.append((container, namespace.inode))
+      if case .other(let other) = namespace { opened[other.inode] = other }
+    }
+    for event in scan.looked(folder, found: found, node: node) {
+      guard case .sandbox(_, let inode) = event, let namespace = opened[inode] else {
+        await perform(event)
+        continue
+      }
+      let addresses = (try? await thread.run(in: namespace) { PodAddresses.own() }) ?? []
+      if addresses.isEmpty {
+        // The network plugin isn't through.
+        scan.failed(folder)
+      } else {
+        tell(.sandboxAppeared(cgroup: folder.cgroup, OpenNamespace(namespace), addresses))
+      }
+    }
+  }
+
+  private enum Found {
+    case node(UInt64)
+    case other(NetworkNamespace)
+
+    var inode: UInt64 {
+      switch self {
+      case .node(let inode): inode
+      case .other(let namespace): namespace.inode
+      }
+    }
+  }
+
+  /// Of the container's first process. Held open: from here on neither the process's end nor another one of its number matters.
+  private static func namespace(of container: String, node: UInt64) -> Found? {
+    guard let pid = CgroupListing.firstProcess(in: container) else { return nil }
+    let path = "/proc/\(pid)/ns/net"
+    var info = stat()
+    guard stat(path, &info) == 0 else { return nil }
+    if UInt64(info.st_ino) == node { return .node(node) }
+    guard let namespace = try? NetworkNamespace(path: path),
+      // The number may have become another process's meanwhile.
+      CgroupListing.firstProcess(in: container) == pid
+    else { return nil }
+    return namespace.inode == node ? .node(node) : .other(namespace)
+  }
+}
+
+/// The addresses of the calling thread's network namespace that peers reach a pod by.
+enum PodAddresses {
+  /// Global ones, at most 8.
+  static func own() -> [IPAddress] {
+    Array(NodeAddresses.own().filter { $0.v4.map { $0 >> 16 != 0xa9fe } ?? true }.prefix(8))
+  }
+}

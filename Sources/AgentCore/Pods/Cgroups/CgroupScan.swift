@@ -1,0 +1,111 @@
+/// What the cgroup tree has told of a node's pods, as a pure state machine: folders and the namespaces of processes in,
+/// events out. Times are monotonic nanoseconds.
+///
+/// A pod's sandbox is the first network namespace other than the node's that one of its processes lives in. A process that is
+/// still in the node's says nothing: a runtime moves it a moment later. The sandbox stays while any of the pod's processes is
+/// in it, whatever containers come and go; when none is, it is gone, and the next one is looked for.
+struct CgroupScan: Sendable {
+  /// A pod's folder as it was seen.
+  struct Folder: Hashable, Sendable {
+    var uid: String
+    var path: String
+    /// The kernel's id of the cgroup.
+    var cgroup: UInt64
+    /// The names of its containers' folders, sorted.
+    var containers: [String]
+  }
+
+  enum Event: Hashable, Sendable {
+    case appeared(Folder)
+    case vanished(Folder)
+    /// The pod's processes are to be looked for: `looked` takes the answer.
+    case look(Folder)
+    /// A process of the pod lives in this namespace (its inode), which isn't the node's.
+    case sandbox(Folder, namespace: UInt64)
+    /// None does any more.
+    case sandboxGone(Folder)
+  }
+
+  /// After a change a pod is looked at again at once for so long; then only with each full scan.
+  static let eagerness: UInt64 = 2_000_000_000
+  static let eagerInterval: UInt64 = 3_000_000
+  static let scanInterval: UInt64 = 1_000_000_000
+  /// Pods of one node.
+  static let podsBound = 4_000
+
+  private struct Pod {
+    var folder: Folder
+    var changedAt: UInt64
+    var sandbox: (container: String, namespace: UInt64)?
+  }
+
+  private var pods: [UInt64: Pod] = [:]
+
+  var count: Int { pods.count }
+
+  /// Takes a whole listing of the tree.
+  mutating func listed(_ folders: [Folder], now: UInt64) -> [Event] {
+    var events: [Event] = []
+    let present = Set(folders.map(\.cgroup))
+    for (cgroup, pod) in pods.sorted(by: { $0.key < $1.key }) where !present.contains(cgroup) {
+      pods[cgroup] = nil
+      if pod.sandbox != nil { events.append(.sandboxGone(pod.folder)) }
+      events.append(.vanished(pod.folder))
+    }
+    for folder in folders.prefix(Self.podsBound) {
+      guard let known = pods[folder.cgroup] else {
+        pods[folder.cgroup] = Pod(folder: folder, changedAt: now)
+        events.append(.appeared(folder))
+        continue
+      }
+      if known.folder.containers != folder.containers {
+        pods[folder.cgroup]?.folder = folder
+        pods[folder.cgroup]?.changedAt = now
+      }
+    }
+    return events
+  }
+
+  /// The pods whose processes are to be looked for now.
+  func wanted() -> [Event] {
+    pods.values.filter { pod in
+      guard let sandbox = pod.sandbox else { return !pod.folder.containers.isEmpty }
+      return !pod.folder.containers.contains(sandbox.container)
+    }.sorted { $0.folder.uid < $1.folder.uid }.map { .look($0.folder) }
+  }
+
+  /// What a look at the pod's containers has found: for each with a process, the namespace of its first.
+  mutating func looked(
+    _ folder: Folder, found: [(container: String, namespace: UInt64)], node: UInt64
+  ) -> [Event] {
+    guard let pod = pods[folder.cgroup] else { return [] }
+    let others = found.filter { $0.namespace != node }
+    if let sandbox = pod.sandbox {
+      if let same = others.first(where: { $0.namespace == sandbox.namespace }) {
+        pods[folder.cgroup]?.sandbox = (same.container, same.namespace)
+        return []
+      }
+      pods[folder.cgroup]?.sandbox = nil
+      return [.sandboxGone(pod.folder)] + take(others.first, pod.folder)
+    }
+    return take(others.first, pod.folder)
+  }
+
+  /// What was told as a sandbox can't be used: it's looked for again.
+  mutating func failed(_ folder: Folder) { pods[folder.cgroup]?.sandbox = nil }
+
+  private mutating func take(_ found: (container: String, namespace: UInt64)?, _ folder: Folder) -> [Event] {
+    guard let found else { return [] }
+    pods[folder.cgroup]?.sandbox = found
+    return [.sandbox(folder, namespace: found.namespace)]
+  }
+
+  /// Nanoseconds until the next look, where nothing tells of a change before.
+  func interval(now: UInt64) -> UInt64 {
+    let isEager = pods.values.contains { pod in
+      now < pod.changedAt + Self.eagerness && !pod.folder.containers.isEmpty
+        && pod.sandbox.map { !pod.folder.containers.contains($0.container) } ?? true
+    }
+    return isEager ? Self.eagerInterval : Self.scanInterval
+  }
+}

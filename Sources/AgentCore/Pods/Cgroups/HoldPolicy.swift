@@ -1,0 +1,53 @@
+import Capture
+import MeshModel
+
+/// Whether a pod's sockets are refused before its network is captured. Pure: times are monotonic nanoseconds.
+///
+/// Two duties meet here. A pod of the mesh must never send in plaintext, so whoever isn't known is held. But what isn't
+/// meshed must not depend on the mesh, so an unknown pod is held for a bounded time only, unless something says that it belongs
+/// to the mesh: its namespace has meshed pods, or it was known as meshed before.
+struct HoldPolicy: Sendable {
+  /// How long an unknown pod is held while the control plane is away.
+  var holdUnknown: UInt64 = 10_000_000_000
+  /// Namespaces whose pods pass while unknown: those that the cluster and the mesh itself need to come back.
+  var unheldNamespaces: Set<String> = ["kube-system", "weft-system"]
+
+  /// With the control plane there its word comes; the bound is for one that knows no UIDs.
+  static let patience: UInt64 = 6
+
+  struct Facts: Sendable {
+    var workload: Workload?
+    var isEnrolled = false
+    /// It was known as meshed, and nobody names it any more.
+    var wasMeshed = false
+    /// It ran when the first agent of this node started, or an agent before let it pass.
+    var wasThere = false
+    /// Where its namespace is known by other means than the control plane.
+    var namespace: String?
+    var namespaceIsMeshed = false
+    var isConnected = false
+    var seenAt: UInt64 = 0
+  }
+
+  func verdict(_ facts: Facts, now: UInt64) -> (verdict: CgroupVerdict, reason: String) {
+    if let workload = facts.workload {
+      if workload.usesHostNetwork { return (.passes, "it uses its node's network") }
+      guard workload.isMeshed else { return (.passes, "it isn't meshed") }
+      if workload.mode == .stubTunnel { return (.passes, "its stub carries it") }
+      return facts.isEnrolled ? (.passes, "") : (.held, "it isn't enrolled yet")
+    }
+    if facts.wasMeshed { return (.held, "it was meshed, and the control plane names it no more") }
+    if facts.wasThere { return (.passes, "it ran before this node's agent") }
+    if let namespace = facts.namespace {
+      if unheldNamespaces.contains(namespace) {
+        return (.passes, "the namespace \(namespace) isn't held while its pods are unknown")
+      }
+      if facts.namespaceIsMeshed {
+        return (.held, "the namespace \(namespace) has meshed pods, and the control plane hasn't told of this one")
+      }
+    }
+    let bound = holdUnknown * (facts.isConnected ? Self.patience : 1)
+    guard now >= facts.seenAt + bound else { return (.held, "the control plane hasn't told of it yet") }
+    return (.passes, "the control plane hasn't told of it in \(bound / 1_000_000_000) s")
+  }
+}

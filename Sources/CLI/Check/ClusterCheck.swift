@@ -1,0 +1,24 @@
+import Foundation
+
+/// All checks of a cluster's installation: facts in, findings out.
+enum ClusterCheck {
+  static func findings(_ facts: ClusterFacts) -> [Finding] {
+    ControlPlaneChecks.findings(facts) + DefinitionChecks.findings(facts) + CertificateChecks.findings(facts)
+      + NodeChecks.findings(facts) + PodChecks.findings(facts) + ObjectChecks.findings(facts)
+  }
+}
+
+extension Check {
+  func checkCluster() async throws -> CommandResult {
+    let client = try options.kubeconfig.client()
+    do {
+      let findings = ClusterCheck.findings(try await FactsGathering(client: client).facts(options))
+      await client.shutdown()
+      let text = options.output == .json ? try findings.json() : findings.text(Style.ofProcess())
+      return CommandResult(text: text, status: findings.status)
+    } catch {
+      await client.shutdown()
+      throw error
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import CLibbpf
+import Glibc
+
+/// What the kernel knows of a cgroup that is a pod's, or that holds pods.
+public enum CgroupVerdict: Hashable, Sendable {
+  /// The pod's sockets are refused (EPERM): connects and datagrams beyond its loopback, and every kind of socket that
+  /// isn't TCP or UDP. Tasks in the node's own network namespace are never held.
+  case held
+  /// Enrolled, or none of the mesh's: judged by its network namespace alone.
+  case passes
+  /// No pod: what is below it without a verdict is a pod that isn't seen yet, and held until `holdUnseen`'s time.
+  case podsFolder
+}
+
+extension CaptureEngine {
+  /// Cgroups that can have a verdict at a time.
+  public static let verdictsBound = 8_192
+
+  /// - Parameters:
+  ///   - cgroup: as `CgroupTree.identifier` gives it.
+  ///   - verdict: nil: none.
+  public func judge(cgroup: UInt64, _ verdict: CgroupVerdict?) throws(CaptureError) {
+    switch verdict {
+    case .held: try maps.hold.set(cgroup, WEFT_POD_HELD)
+    case .passes: try maps.hold.set(cgroup, WEFT_POD_PASSES)
+    case .podsFolder: try maps.hold.set(cgroup, WEFT_POD_FOLDER)
+    case nil: try maps.hold.remove(cgroup)
+    }
+  }
+
+  /// Every verdict in force, also those of an agent before this one.
+  public func verdicts() throws(CaptureError) -> [UInt64: CgroupVerdict] {
+    var verdicts: [UInt64: CgroupVerdict] = [:]
+    for cgroup in maps.hold.keys(zero: 0) {
+      switch try maps.hold.value(cgroup, initial: 0) {
+      case WEFT_POD_HELD: verdicts[cgroup] = .held
+      case WEFT_POD_PASSES: verdicts[cgroup] = .passes
+      case WEFT_POD_FOLDER: verdicts[cgroup] = .podsFolder
+      default: break
+      }
+    }
+    return verdicts
+  }
+
+  /// Puts the verdicts in force, and holds pods that have none for so long from now.
+  ///
+  /// - Parameters:
+  ///   - node: the node's own network namespace.
+  ///   - seconds: 0: pods without a verdict pass.
+  public func holdUnseen(node: NetworkNamespace, seconds: UInt64) throws(CaptureError) {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    let until = (UInt64(now.tv_sec) + seconds) * 1_000_000_000 + UInt64(now.tv_nsec)
+    try maps.holdScope.set(0, weft_hold_scope(node: node.cookie, unseen_until: until))
+  }
+}
