@@ -43,12 +43,15 @@ test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one t
 deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources, once, into /var/cache/weft-kubernetes
 	@Tests/Kubernetes/build.sh
 
+images: build ## OCI images of all programs, from scratch, into .build-release/images; the same programs give the same digests
+	@deploy/images.sh $(BIN) $(RELEASE)/images
+	@python3 Tests/Kubernetes/images.py $(BIN)
+
 manifests: ## render deploy/ into the CLI's sources
 	@deploy/embed.py
 
-test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
-	@swift build --product weft-control
-	@swift build --product weft-lab
+test-kubernetes: deps deps-kubernetes bpf ## the programs against a real API server
+	@for product in weft weft-agent weft-control weft-lab weft-proxy weft-stub; do swift build --product $$product || exit 1; done
 	@python3 Tests/EndToEndTests/Programs/packages.py
 	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 
@@ -70,4 +73,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps deps-kubernetes manifests bpf build demo test test-kubernetes fuzz bench fmt lint clean
+.PHONY: help deps deps-kubernetes images manifests bpf build demo test test-kubernetes fuzz bench fmt lint clean

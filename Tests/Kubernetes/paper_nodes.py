@@ -21,7 +21,6 @@ class PaperNodes:
         # Pods of these images never become ready, as where a node can't run them.
         self.broken = set()
         self.ended = threading.Event()
-        self.problem = None
         for name in names:
             cluster.call("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": {
                 "kubernetes.io/os": "linux", "kubernetes.io/hostname": name}}})
@@ -57,9 +56,9 @@ class PaperNodes:
             except urllib.error.HTTPError as error:
                 # Someone else was quicker: the next round sees it.
                 if error.code not in (404, 409):
-                    self.problem = error
-            except OSError as error:
-                self.problem = error
+                    print(f"paper nodes: {error!r}", flush=True)
+            except Exception as error:
+                print(f"paper nodes: {error!r}", flush=True)
 
     def attend(self, pod):
         if not pod["spec"].get("nodeName"):
@@ -80,7 +79,8 @@ class PaperNodes:
             self.report(path, pod, container, True, {"state": {"running": {"startedAt": now}}})
 
     def report(self, path, pod, container, ready, status):
-        if pod["status"].get("conditions", [{}])[-1].get("status") == str(ready) and "containerStatuses" in pod["status"]:
+        old = pod["status"].get("containerStatuses", [{}])[0]
+        if "ready" in old and (ready or old.get("lastState", {}) == status.get("lastState", {})) and old["ready"] == ready:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         base = {"name": container["name"], "image": container["image"], "imageID": "", "ready": ready, "restartCount": 0}

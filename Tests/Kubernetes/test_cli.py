@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """weft on a cluster: a real API server, the agents of a lab's two nodes, and exec between them.
 
-Usage: test_cli.py FOLDER-OF-PROGRAMS; as root, as the lab needs it.
+Usage: test_cli.py PATH-TO-weft-control, beside which the other programs are; as root, as the lab needs it.
 """
 import json, os, shutil, subprocess, sys, tempfile, time, unittest
 from cluster import Cluster, READER, TOKEN
 from kubelet import Kubelet
 
-BIN = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else os.path.abspath(".build/debug")
+BIN = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.abspath(".build/debug")
 LAB = "clitest"
 NODES = ("east", "west")
 MESH = """
@@ -102,12 +102,13 @@ class CLI(unittest.TestCase):
         self.assertRegex(self.weft("services"), r"(?m)^NODE +NAMESPACE.*\neast +shop +till .*\nwest +shop +till ")
 
     def test_one_agent(self):
-        for options in (["--node", "west"], ["--pod", "shop/till-west"], ["--pod", "till-west", "-n", "shop"]):
+        # --node alone would find the lab's own socket.
+        for options in (["--context", "test", "--node", "west"], ["--pod", "shop/till-west"], ["--pod", "till-west", "-n", "shop"]):
             answer = json.loads(self.weft("status", "-o", "json", *options))
             self.assertEqual([entry["node"] for entry in answer], ["west"])
             self.assertEqual(answer[0]["answer"]["node"], "west")
         self.assertIn("no such pod", self.weft("status", "--pod", "shop/nobody", status=2))
-        self.assertIn("No agent runs on north", self.weft("status", "--node", "north", status=3))
+        self.assertIn("No agent runs on north", self.weft("status", "--context", "test", "--node", "north", status=3))
 
     def test_a_namespace(self):
         self.assertIn("till-east", self.weft("workloads", "-n", "shop"))
@@ -131,16 +132,31 @@ class CLI(unittest.TestCase):
             text = self.weft("workloads", status=1)
             self.assertIn("till-east", text)
             self.assertRegex(text, r"(?m)^west: ")
-            self.assertRegex(self.weft("workloads", "--node", "west", status=3), r"(?m)^west: ")
+            self.assertRegex(self.weft("workloads", "--context", "test", "--node", "west", status=3), r"(?m)^west: ")
         finally:
             kubelet = Kubelet(self.folder, self.in_pod)
             self.kubelets["west"] = kubelet
             self.cluster.call("PATCH", "/api/v1/nodes/west/status", {"status": {
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port}}}}, "application/merge-patch+json")
 
-    def test_without_rights(self):
+    def kubectl(self, *arguments, input=None):
+        done = subprocess.run(["kubectl", "--kubeconfig", self.cluster.kubeconfig(TOKEN), *arguments], input=input, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_rights(self):
         text = self.weft("status", status=1, token=READER)
         self.assertIn("weft-inspect", text)
+        # What the message says to do is enough, for every command.
+        self.kubectl("apply", "-f", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/base/access/inspect.yaml"))
+        self.kubectl("create", "clusterrolebinding", "weft-inspect-me", "--clusterrole=weft-inspect", "--user=weft-control")
+        self.kubectl("-n", "weft-system", "create", "rolebinding", "weft-inspect-me", "--role=weft-inspect", "--user=weft-control")
+        try:
+            for command in (["status"], ["workloads"], ["dump"], ["version"], ["status", "--pod", "shop/till-west"]):
+                self.weft(*command, token=READER)
+            self.assertNotIn("can't be looked at", self.weft("check", "-A", status=1, token=READER))
+        finally:
+            self.kubectl("delete", "clusterrolebinding", "weft-inspect-me")
+            self.kubectl("-n", "weft-system", "delete", "rolebinding", "weft-inspect-me")
 
     def test_a_server_that_is_away(self):
         path = f"{self.folder}/away"
@@ -171,7 +187,27 @@ class CLI(unittest.TestCase):
         finally:
             self.cluster.call("DELETE", "/api/v1/namespaces/shop/pods/lost?gracePeriodSeconds=0")
 
-    def test_check_of_an_expired_root(self):
+    def test_check_of_what_is_installed(self):
+        printed = subprocess.run([f"{BIN}/weft", "install", "--dry-run", "--kubernetes-version", "1.20"], check=True, capture_output=True)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=printed.stdout)
+        found = self.findings()
+        for check in ("access", "agents", "kernels", "pods"):
+            self.assertEqual(found[check, ""]["severity"], "ok", found)
+        self.assertIn("0 of 2", found["control plane", "Deployment weft-system/weft-control"]["reason"])
+        self.assertIn("no certificate", found["webhook", "MutatingWebhookConfiguration weft-injector"]["reason"])
+        self.assertNotIn(("definitions", "CustomResourceDefinition trafficpolicies.weft.dev"), found)
+        # What is broken one by one.
+        self.kubectl("patch", "clusterrole", "weft-control", "--type=json", "-p", '[{"op": "remove", "path": "/rules/1"}]')
+        self.kubectl("create", "clusterrolebinding", "too-much", "--clusterrole=view", "--serviceaccount=weft-system:weft-agent")
+        try:
+            found = self.findings()
+            self.assertIn("list endpointslices", found["access", "ClusterRole weft-control"]["reason"])
+            self.assertEqual(found["access", "ClusterRoleBinding too-much"]["repair"], "kubectl delete clusterrolebinding too-much")
+        finally:
+            self.kubectl("delete", "clusterrolebinding", "too-much")
+            self.kubectl("-n", "weft-system", "delete", "deployment,daemonset", "--all", "--wait=false")
+
+    def test_check_of_a_root_that_ends_soon(self):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
             f"{self.folder}/ca.key", "-out", f"{self.folder}/ca.pem", "-subj", "/CN=weft root", "-days", "1"], check=True, capture_output=True)
         with open(f"{self.folder}/ca.pem") as file:

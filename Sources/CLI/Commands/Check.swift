@@ -17,6 +17,9 @@ struct Check: AgentCommand {
   @Option(help: "Without an agent: the cgroup that holds the pods. Default: the root of the cgroup v2 tree.")
   var cgroupRoot: String?
 
+  @Flag(help: "Before an installation: checks whether the cluster can take Weft.")
+  var pre = false
+
   func isHealthy(_ answer: CheckAnswer) -> Bool { answer.checks.allSatisfy(\.ok) }
 
   func table(_ answer: CheckAnswer, _ style: Style) -> String {
@@ -34,6 +37,7 @@ struct Check: AgentCommand {
   }
 
   func execute() async throws -> CommandResult {
+    guard !pre else { return try await beforeInstallation(Style.ofProcess()) }
     if case .cluster = try AgentSource.choose(options) { return try await checkCluster() }
     do {
       return try render(await ask(), Style.ofProcess())
@@ -42,15 +46,27 @@ struct Check: AgentCommand {
     }
   }
 
+  private func beforeInstallation(_ style: Style) async throws -> CommandResult {
+    let checks = try await options.kubeconfig.withCluster(timeout: .seconds(60)) {
+      try await PreflightChecks(cluster: $0).run()
+    }
+    let answer = CheckAnswer(checks: checks)
+    return CommandResult(text: try text(answer, style), status: isHealthy(answer) ? .fine : .unhealthy)
+  }
+
+  private func text(_ answer: CheckAnswer, _ style: Style) throws -> String {
+    guard options.output == .json else { return table(answer, style) }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return PrettyJSON.format(try encoder.encode(answer))
+  }
+
   /// The local checks' result, with the agent as the check that failed.
   func withoutAgent(_ failure: Failure, _ checks: [CheckAnswer.Entry], _ style: Style) throws -> CommandResult {
     let agent = CheckAnswer.Entry(
       name: "agent", ok: false, detail: failure.message,
       repair: "start weft-agent here; the checks above were made without it, as this user")
     let answer = CheckAnswer(checks: checks + [agent])
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let text = options.output == .json ? PrettyJSON.format(try encoder.encode(answer)) : table(answer, style)
-    return CommandResult(text: text, status: .unreachable)
+    return CommandResult(text: try text(answer, style), status: .unreachable)
   }
 }

@@ -75,7 +75,11 @@ struct Version: ResultCommand {
           program: "control", place: pod.name, version: version,
           problem: version == nil ? "it doesn't say, and its image has no tag" : nil))
     }
-    let agents = try await source.chosen(options)
+    let agents: [ClusterAgents.Agent]
+    do { agents = try await source.chosen(options) } catch let failure as Failure where failure.status == .unreachable {
+      // The other programs' versions are known all the same.
+      return entries + [Entry(program: "agent", place: options.node ?? "", problem: failure.message)]
+    }
     for answer in await source.ask(agents, Status.path) {
       do {
         let status: StatusAnswer = try AgentAnswer.decode(try answer.outcome.get(), from: Status.path)

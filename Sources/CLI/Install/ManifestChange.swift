@@ -9,7 +9,8 @@ enum ManifestChange: Hashable, Sendable {
 
   /// What the server keeps by itself, and what others write.
   private static let ignored: Set<String> = [
-    "metadata.creationTimestamp", "metadata.generation", "metadata.managedFields", "metadata.resourceVersion",
+    "metadata.annotations.deprecated.daemonset.template.generation", "metadata.creationTimestamp",
+    "metadata.generation", "metadata.managedFields", "metadata.resourceVersion",
     "metadata.selfLink", "metadata.uid", "status",
   ]
   private static let maximumPaths = 8

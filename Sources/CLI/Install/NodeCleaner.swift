@@ -3,10 +3,12 @@ import KubernetesAPI
 /// Ends the agents of all nodes, and removes what they left there.
 struct NodeCleaner {
   var cluster: InstallCluster
+  /// Which cleans; empty: that of an agent that is ready, else the installation's.
+  var image = ""
 
   private static let agent = Manifest.Identity(kind: .daemonSet, namespace: Rendering.namespace, name: "weft-agent")
 
-  /// - Parameter rendering: how it is installed: which image cleans.
+  /// - Parameter rendering: how it is installed.
   /// - Throws: `Failure` with the nodes that aren't clean, where the time is over first.
   func clean(_ rendering: Rendering) async throws {
     var rendering = rendering
@@ -14,13 +16,11 @@ struct NodeCleaner {
     guard let standard = try rendering.manifests().first(where: { $0.identity == Self.agent }),
       var manifest = NodeCleaning.manifest(from: standard)
     else { return }
-    // Of agents that run, their own image is on the nodes already.
-    if let live = try await cluster.object(Self.agent),
-      let image = live["spec"]?["template"]?["spec"]?["containers"]?.elements.first?["image"]
-    {
-      manifest.editContainers { $0.set(["image"], to: image) }
-    }
+    let running = image.isEmpty ? try await NodeCleaning.image(of: cluster.pods(of: "weft-agent")) : image
+    if let running { manifest.editContainers { $0.set(["image"], to: .text(running)) } }
     try await remove(Self.agent)
+    // Of a try before this one.
+    try await remove(NodeCleaning.identity)
     try await cluster.apply(manifest)
     try await waitForNodes()
     try await remove(NodeCleaning.identity)

@@ -38,6 +38,13 @@ enum NodeCleaning {
     return manifest
   }
 
+  /// That of a ready agent: an upgrade that failed may name one that no node can run. nil: none is ready.
+  static func image(of agents: [JSONNode]) -> String? {
+    agents.lazy.filter { PodTrouble.reason($0) == nil }.compactMap {
+      $0["spec"]?["containers"]?.elements.first?["image"]?.text
+    }.first
+  }
+
   /// How far it is, by its pods.
   struct State: Hashable, Sendable {
     var cleaned: Set<String> = []

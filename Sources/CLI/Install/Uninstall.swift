@@ -19,6 +19,9 @@ struct Uninstall: ResultCommand {
   @Flag(help: "Leaves on nodes what is there: for nodes that don't come back.")
   var skipNodes = false
 
+  @Option(help: "weft-agent's image to clean nodes with. Default: that of an agent that runs, else the installation's.")
+  var image = ""
+
   @Option(help: "Seconds, 1 to 86400.")
   var timeout = 300
 
@@ -28,7 +31,7 @@ struct Uninstall: ResultCommand {
 
   func execute() async throws -> CommandResult {
     try await kubeconfig.withCluster(timeout: .seconds(timeout)) { cluster in
-      let removed = try await Remover(cluster: cluster, server: try await cluster.version()).remove(
+      let removed = try await Remover(cluster: cluster, server: try await cluster.version(), image: image).remove(
         withDefinitions: crds, skippingNodes: skipNodes)
       guard removed > 0 else {
         return CommandResult(text: "Weft isn't installed here; nothing was left.", status: .fine)
@@ -43,6 +46,8 @@ struct Uninstall: ResultCommand {
 struct Remover {
   var cluster: InstallCluster
   var server: ServerVersion
+  /// Which cleans nodes; empty: what is known of the installation says it.
+  var image = ""
 
   /// - Returns: how many objects there were.
   func remove(withDefinitions: Bool, skippingNodes: Bool) async throws -> Int {
@@ -52,7 +57,7 @@ struct Remover {
     // First: without weft-control a webhook would refuse pods.
     for identity in others where identity.kind == .mutatingWebhookConfiguration { try await delete(identity) }
     if !skippingNodes, others.contains(where: { $0.kind == .namespace }), let rendering = try await rendering() {
-      try await NodeCleaner(cluster: cluster).clean(rendering)
+      try await NodeCleaner(cluster: cluster, image: image).clean(rendering)
     }
     let rest = others.filter { $0.kind != .mutatingWebhookConfiguration }.sorted { $1 < $0 }
     for identity in rest { try await delete(identity) }
