@@ -1,5 +1,6 @@
 import Capture
 import DiscoveryAPI
+import Dispatch
 import Foundation
 import MeshModel
 
@@ -7,11 +8,12 @@ import MeshModel
 extension Agent {
   func appeared(_ sandbox: PodSandbox) {
     if let known = pods[sandbox.uid] {
-      guard known.sandbox != sandbox || (sandbox.open == nil && isAnother(known.namespace, at: sandbox.networkNamespace))
+      guard
+        known.sandbox != sandbox || (sandbox.open == nil && isAnother(known.namespace, at: sandbox.networkNamespace))
       else { return }
       vanished(sandbox.uid)
     }
-    pods[sandbox.uid] = Pod(sandbox: sandbox)
+    pods[sandbox.uid] = Pod(sandbox: sandbox, foundAt: DispatchTime.now().uptimeNanoseconds)
     logger.info("pod found", metadata: ["pod": "\(sandbox.uid)"])
     updateNeeds()
     evaluate(sandbox.uid)
@@ -95,6 +97,7 @@ extension Agent {
           probePorts: facts.probePorts))
       if pod.captured == nil { logger.info("pod enrolled", metadata: ["pod": "\(uid)"]) }
       pods[uid]?.captured = facts
+      if pod.enrolledAt == 0 { pods[uid]?.enrolledAt = DispatchTime.now().uptimeNanoseconds }
       settleCgroups()
     case .release:
       attempt("release of a pod") { try engine.release(uid: uid) }
@@ -134,7 +137,8 @@ extension Agent {
 
   private func namespace(of uid: String) throws -> NetworkNamespace {
     if let known = pods[uid]?.namespace { return known }
-    let namespace = try pods[uid]?.sandbox.open?.value
+    let namespace =
+      try pods[uid]?.sandbox.open?.value
       ?? NetworkNamespace(path: pods[uid]?.sandbox.networkNamespace ?? "")
     pods[uid]?.namespace = namespace
     return namespace

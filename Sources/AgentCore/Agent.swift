@@ -15,6 +15,9 @@ public actor Agent {
     var namespace: NetworkNamespace?
     /// Owned here, so that they outlive the proxy; in the order of `PodListener.allCases`.
     var listeners: [Int32] = []
+    /// When it was found, and when its connections were captured first; monotonic nanoseconds, 0: not yet.
+    var foundAt: UInt64 = 0
+    var enrolledAt: UInt64 = 0
     /// As the kernel was told it.
     var captured: Captured?
 

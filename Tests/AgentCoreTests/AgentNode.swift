@@ -151,6 +151,20 @@ final class AgentNode {
     (try? String(contentsOfFile: cgroup + "/proxy/cgroup.procs", encoding: .utf8)) ?? ""
   }
 
+  /// As `weft-agent clean` does.
+  func clean() throws -> [String] {
+    try NodeCleanup(
+      bpffsDirectory: bpffs, runDirectory: configuration.runDirectory, stateDirectory: configuration.stateDirectory,
+      cgroups: [cgroup + "/proxy", cgroup + "/agent"], proxyCgroup: cgroup + "/proxy", proxyUID: 61_337
+    ).run()
+  }
+
+  /// What an agent may leave on its node.
+  var leftovers: [String] {
+    [bpffs, cgroup + "/proxy", cgroup + "/agent", configuration.runDirectory, configuration.stateDirectory]
+      .filter { access($0, F_OK) == 0 }
+  }
+
   /// Where the capture of this node's pod is pinned.
   var podPin: String { "\(bpffs)/links/pods/\(namespace.cookie)" }
 
@@ -218,7 +232,8 @@ extension Agent {
 
 func withAgent(
   _ workloads: [ReceivedResource], services: [ReceivedResource] = [], keepsOnExit: Bool = false,
-  inCgroups: Bool = false, adjust: (inout AgentConfiguration) -> Void = { _ in }, _ body: (AgentNode) async throws -> Void
+  inCgroups: Bool = false, adjust: (inout AgentConfiguration) -> Void = { _ in },
+  _ body: (AgentNode) async throws -> Void
 ) async throws {
   let node = try AgentNode(
     workloads: workloads, services: services, keepsOnExit: keepsOnExit, inCgroups: inCgroups, adjust: adjust)

@@ -133,19 +133,17 @@ extension AgentTests {
           s.close()
         return once
       def work(kind):
-        once = kind()
+        once = None
         while running:
-          try: once(); done[kind.__name__] = done.get(kind.__name__, 0) + 1
+          try:
+            once = once or kind()
+            once(); done[kind.__name__] = done.get(kind.__name__, 0) + 1
           except Exception as e:
-            failures.append((kind.__name__, repr(e))); once = kind()
+            failures.append((kind.__name__, repr(e))); once = None
       def start():
         for kind in (kept, kept, kept, fresh, http2, http2, raw):
           threading.Thread(target=work, args=(kind,), daemon=True).start()
       """
-
-    private func load(_ name: String, _ namespace: NetworkNamespace, _ code: String) throws -> PodProgram {
-      try PodProgram(cgroup: name, namespace: namespace, code)
-    }
 
     @Test func noRequestIsLostWhileAgentsAndProxiesFollowOneAnother() async throws {
       func port(_ number: UInt16, _ name: String, _ proto: String) -> Service.Port {
@@ -158,7 +156,8 @@ extension AgentTests {
       let user = try Sample.workload("user", addresses: [IPAddress("10.9.12.1")!])
       let service = try Sample.service(
         "web", Self.service, [port(80, "http", "http"), port(81, "http2", "http2"), port(82, "tcp", "tcp")])
-      try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: { $0.replacesProxy = true }) { node in
+      try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: { $0.replacesProxy = true }) {
+        node in
         let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
         try node.announce("user", in: a, "10.9.12.1")
         try node.announce("web", in: b, "10.9.12.2")
@@ -175,7 +174,7 @@ extension AgentTests {
         _ = try await client.ask("start()")
         func count() async throws -> Int { Int(try await client.ask("sum(done.values())")) ?? 0 }
         let runs = try await eventually(seconds: 20) { try await count() > 100 }
-        #expect(runs)
+        try #require(runs, "\(await client.ask("(done, failures[:3])"))")
         var proxies: Set<Int32> = [await node.agent.supervisor.pid]
         for round in 1...3 {
           let before = try await count()
@@ -197,6 +196,20 @@ extension AgentTests {
         // The last one that was replaced ends when its idle connections have, or its time is over.
         let isAlone = await eventually(seconds: 40) { node.proxyProcesses.split(separator: "\n").count == 1 }
         #expect(isAlone)
+      }
+    }
+
+    @Test func cleaningANodeLeavesNothingOfTheAgentAndItsProxy() async throws {
+      try await withAgent([try Sample.workload("web")], keepsOnExit: true) { node in
+        try node.announce("web")
+        #expect(await node.becomes("enrolled", "web"))
+        #expect(throws: AgentError.self, "an agent that runs would make everything anew") { try node.clean() }
+        #expect(await node.state("web") == "enrolled")
+        try await node.stop()
+        #expect(!node.proxyProcesses.isEmpty && node.leftovers.count == 5)
+        #expect(try node.clean() == [])
+        #expect(node.proxyProcesses.isEmpty && node.leftovers.isEmpty, "\(node.leftovers)")
+        #expect(try node.clean() == [], "and again, where nothing is")
       }
     }
 

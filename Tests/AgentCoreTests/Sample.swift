@@ -19,7 +19,8 @@ enum Sample {
   ) throws -> ReceivedResource {
     let workload = Workload(
       id: "shop/\(name)", namespace: "shop", name: name, serviceAccount: account, node: node, addresses: addresses,
-      isMeshed: meshed, probePorts: probePorts, memberships: memberships, podUID: podUID, usesHostNetwork: hostNetwork, mode: mode)
+      isMeshed: meshed, probePorts: probePorts, memberships: memberships, podUID: podUID, usesHostNetwork: hostNetwork,
+      mode: mode)
     return try resource(Weft_Mesh_V1_Workload(workload))
   }
 

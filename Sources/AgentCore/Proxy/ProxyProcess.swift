@@ -88,7 +88,9 @@ final class ProxyProcess: Sendable {
 
   /// The processes of `uid` in the cgroup.
   static func all(in cgroup: String?, uid: UInt32) -> [ProxyProcess] {
-    guard let cgroup, let list = try? String(contentsOfFile: cgroup + "/cgroup.procs", encoding: .utf8) else { return [] }
+    guard let cgroup, let list = try? String(contentsOfFile: cgroup + "/cgroup.procs", encoding: .utf8) else {
+      return []
+    }
     return list.split(separator: "\n").compactMap { Int32($0) }.compactMap { ProxyProcess(adopting: $0, uid: uid) }
   }
 

@@ -160,7 +160,8 @@ actor ProxySupervisor {
       if let before = predecessor, !before.isRetired {
         predecessor = nil
         current = before
-        logger.error("the new proxy is gone before it served: the one before goes on", metadata: ["reason": "\(reason)"])
+        logger.error(
+          "the new proxy is gone before it served: the one before goes on", metadata: ["reason": "\(reason)"])
         continuation.yield(.connected(before.link, inventory: []))
       } else {
         currentEnd?.resume(returning: reason)
