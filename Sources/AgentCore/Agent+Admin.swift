@@ -12,6 +12,7 @@ extension Agent {
       return link == nil ? .failure(503, "the proxy is not running") : AdminAnswer(status: 200, body: Data("{}".utf8))
     case "/v1/status": return made(await statusDocument())
     case "/v1/workloads": return made(workloadsDocument())
+    case "/v1/pods": return made(podsDocument())
     case "/v1/services": return made(servicesDocument())
     case "/v1/identities": return made(identitiesDocument())
     case "/v1/check": return made(AdminDocument.Checks(checks: await checks()))
@@ -82,11 +83,38 @@ extension Agent {
         uid: workload.id, namespace: workload.namespace, name: workload.name, serviceAccount: workload.serviceAccount,
         node: workload.node, addresses: workload.addresses.map(\.description), meshed: workload.isMeshed,
         ready: workload.isReady, local: isLocal,
-        state: !workload.isMeshed ? "unmeshed" : !isLocal ? "remote" : pod?.lifecycle.name ?? "pending",
-        reason: pod?.lifecycle.reason ?? (isLocal && workload.isMeshed ? "its sandbox isn't there yet" : ""),
-        identity: workload.isMeshed ? mesh.identity(of: workload)?.description ?? "" : "")
+        state: state(of: workload), reason: reason(of: workload),
+        identity: workload.isMeshed ? mesh.identity(of: workload)?.description ?? "" : "",
+        mode: workload.mode.name, found: pod.map { $0.sandbox.open == nil ? "file" : "cgroup" } ?? "",
+        podUid: workload.podUID,
+        enrolmentMs: pod.flatMap { $0.enrolledAt > 0 ? Double($0.enrolledAt - $0.foundAt) / 1e6 : nil })
     }
     return AdminDocument.Workloads(workloads: entries)
+  }
+
+  private func state(of workload: Workload) -> String {
+    guard workload.isMeshed else { return "unmeshed" }
+    guard workload.node == configuration.node else { return "remote" }
+    return workload.mode == .stubTunnel ? "stub" : pods[workload.id]?.lifecycle.name ?? "pending"
+  }
+
+  private func reason(of workload: Workload) -> String {
+    guard workload.node == configuration.node else { return "" }
+    if workload.usesHostNetwork { return "it uses its node's network, which is never captured" }
+    guard workload.isMeshed else { return "" }
+    if workload.mode == .stubTunnel { return "its stub carries it" }
+    return pods[workload.id]?.lifecycle.reason ?? "its sandbox isn't there yet"
+  }
+
+  private func podsDocument() -> AdminDocument.CgroupPods {
+    let entries = cgroupPods.pods.values.sorted { $0.folder.uid < $1.folder.uid }.map { pod in
+      AdminDocument.CgroupPods.Entry(
+        podUid: pod.folder.uid, cgroup: pod.folder.path,
+        workload: pod.shown ?? mesh.workload(podUID: pod.folder.uid)?.id ?? "",
+        verdict: pod.verdict == .passes ? "passes" : "held", reason: pod.reason, hasSandbox: pod.sandbox != nil,
+        addresses: pod.sandbox?.addresses.map(\.description) ?? [])
+    }
+    return AdminDocument.CgroupPods(pods: entries)
   }
 
   private func servicesDocument() -> AdminDocument.Services {
@@ -152,6 +180,12 @@ extension Agent {
       failed.isEmpty ? nil : failed.map { "\($0.key): \($0.value.lifecycle.reason)" }.sorted().joined(separator: "; "),
       "\(pods.count) found, \(pods.values.count { $0.lifecycle.name == "enrolled" }) enrolled",
       "see the reason; enrolment is tried again by itself")
+    let held = cgroupPods.pods.values.filter { $0.verdict == .held && mesh.workload(podUID: $0.folder.uid) == nil }
+    if !held.isEmpty {
+      add(
+        "held pods", held.map { "\($0.folder.uid): \($0.reason)" }.sorted().prefix(10).joined(separator: "; "), "",
+        "see that weft-control runs and can be reached; what isn't meshed passes in --hold-unknown seconds")
+    }
     if !podProblems.isEmpty {
       add("pod files", podProblems.values.sorted().prefix(10).joined(separator: "; "), "", "correct or remove the file")
     }
@@ -174,12 +208,24 @@ extension Agent {
     }
     add("status", AdminDocument.encode(await statusDocument()))
     add("workloads", AdminDocument.encode(workloadsDocument()))
+    add("pods", AdminDocument.encode(podsDocument()))
     add("services", AdminDocument.encode(servicesDocument()))
     add("identities", AdminDocument.encode(identitiesDocument()))
     add("check", AdminDocument.encode(AdminDocument.Checks(checks: await checks())))
     add("bpf", (try? engine.inspect()).flatMap { AdminDocument.encode($0) })
     add("proxy", await ask("dump"))
     return AdminAnswer(status: 200, body: Data("{\(parts.joined(separator: ","))}".utf8))
+  }
+}
+
+extension Workload.Mode {
+  /// In the admin API.
+  var name: String {
+    switch self {
+    case .node: "node"
+    case .stubHandoff: "handoff"
+    case .stubTunnel: "tunnel"
+    }
   }
 }
 

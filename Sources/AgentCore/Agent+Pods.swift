@@ -1,5 +1,6 @@
 import Capture
 import DiscoveryAPI
+import Dispatch
 import Foundation
 import MeshModel
 
@@ -18,7 +19,7 @@ extension Agent {
       else { return }
       vanished(sandbox.uid)
     }
-    pods[sandbox.uid] = Pod(sandbox: sandbox)
+    pods[sandbox.uid] = Pod(sandbox: sandbox, foundAt: DispatchTime.now().uptimeNanoseconds)
     logger.info("pod found", metadata: ["pod": "\(sandbox.uid)"])
     updateNeeds()
     evaluate(sandbox.uid)
@@ -104,6 +105,7 @@ extension Agent {
       if pod.captured == nil { logger.info("pod enrolled", metadata: ["pod": "\(uid)"]) }
       pods[uid]?.captured = facts
       stubs[uid]?.send(.captured)
+      if pod.enrolledAt == 0 { pods[uid]?.enrolledAt = DispatchTime.now().uptimeNanoseconds }
       settleCgroups()
     case .release:
       attempt("release of a pod") { try engine.release(uid: uid) }
@@ -208,15 +210,16 @@ extension Agent {
     }
   }
 
-  func sendSockets(_ uid: String, _ kind: PodSocketKind, count: Int) {
+  /// - Parameter link: nil: the proxy that serves now.
+  func sendSockets(_ uid: String, _ kind: PodSocketKind, count: Int, to link: ProxyLink? = nil) {
     // An adopted pod that waits for its certificate is served all the same.
     guard let namespace = try? namespace(of: uid) else { return }
     let count = max(1, min(count, 128))
-    if mesh.workloads[uid]?.mode == .stubHandoff { return sendFromReserve(uid, kind, count: count) }
+    if mesh.workloads[uid]?.mode == .stubHandoff { return sendFromReserve(uid, kind, count: count, to: link) }
     let source = NamespaceSocketSource(thread: namespaces, namespace: namespace)
     Task {
       do {
-        pass(try await source.open(kind, count: count), kind, of: uid)
+        pass(try await source.open(kind, count: count), kind, of: uid, to: link)
       } catch {
         logger.error("no sockets for a pod", metadata: ["pod": "\(uid)", "error": "\(error)"])
       }
@@ -226,8 +229,8 @@ extension Agent {
 
 extension Agent {
   /// Gives the proxy sockets; those of an agent without one are closed.
-  func pass(_ sockets: [Int32], _ kind: PodSocketKind, of uid: String) {
-    guard let link else {
+  func pass(_ sockets: [Int32], _ kind: PodSocketKind, of uid: String, to link: ProxyLink? = nil) {
+    guard let link = link ?? self.link else {
       for fd in sockets { close(fd) }
       return
     }

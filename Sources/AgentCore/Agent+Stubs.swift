@@ -83,9 +83,9 @@ extension Agent {
 
   /// Serves the proxy from what is there, at once, and has the stub open what is missing then.
   /// - Parameter count: 0: only the latter.
-  func sendFromReserve(_ uid: String, _ kind: PodSocketKind, count: Int) {
+  func sendFromReserve(_ uid: String, _ kind: PodSocketKind, count: Int, to proxy: ProxyLink? = nil) {
     let taken = reserves[uid, default: SocketReserve()].take(kind, count: count)
-    if !taken.isEmpty { pass(taken, kind, of: uid) }
+    if !taken.isEmpty { pass(taken, kind, of: uid, to: proxy) }
     let missing = count - taken.count
     guard let link = stubs[uid] else {
       if missing > 0 { reserves[uid]?.owe(kind, missing) }

@@ -15,6 +15,9 @@ public actor Agent {
     var namespace: NetworkNamespace?
     /// Owned here, so that they outlive the proxy; in the order of `PodListener.allCases`.
     var listeners: [Int32] = []
+    /// When it was found, and when its connections were captured first; monotonic nanoseconds, 0: not yet.
+    var foundAt: UInt64 = 0
+    var enrolledAt: UInt64 = 0
     /// As the kernel was told it.
     var captured: Captured?
 
@@ -73,7 +76,8 @@ public actor Agent {
   var podProblems: [String: String] = [:]
   var queries: [UInt64: CheckedContinuation<Data?, Never>] = [:]
   var nextQuery: UInt64 = 0
-  private var podsAreKnown = false
+  private(set) var podsAreKnown = false
+  var rollout = Rollout.undecided
   private var leftoversAreGone = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
@@ -210,7 +214,9 @@ public actor Agent {
     for await event in supervisor.events {
       switch event {
       case .connected(let link, let inventory): connected(link, inventory)
+      case .replaced(let link): replaced(by: link)
       case .message(let message): received(message)
+      case .predecessor(let message, let link): received(message, predecessor: link)
       case .lost:
         link = nil
         for (_, query) in queries { query.resume(returning: nil) }
@@ -236,6 +242,7 @@ public actor Agent {
       renew()
       tickCgroups(now: now)
       if count % 10 == 0 { removeStubMade() }
+      tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
       // A part of the mesh would be taken for the whole of it by the next agent.

@@ -31,8 +31,8 @@ static const char *const STEPS[] = {"fork",
                                     "execute the program"};
 enum { FORK, CGROUP, SESSION, HANDOVER, CLOSE, LIMITS, GROUPS, BOUNDING, USER, CAPABILITIES, PRIVILEGES, EXECUTE };
 
-// In a container a task sees the tree from its own cgroup on, and may not move out of it (cgroup_namespaces(7)): the calling
-// thread looks from the first process's instead, where that may be done.
+// In a container a task sees the tree from its own cgroup on, and may not move out of it (cgroup_namespaces(7)): the
+// calling thread looks from the first process's instead, where that may be done.
 static void leave_cgroup_namespace(void)
 {
   int fd = open("/proc/1/ns/cgroup", O_RDONLY | O_CLOEXEC);

@@ -40,6 +40,16 @@ final class KubeTree {
     return program
   }
 
+  /// A container whose process does nothing. Returns when it was begun: monotonic nanoseconds.
+  func startSleeping(_ uid: String, in namespace: NetworkNamespace) throws -> UInt64 {
+    let folder = "\(path(uid))/\(Self.container(1))"
+    try Self.make(folder)
+    let began = DispatchTime.now().uptimeNanoseconds
+    let enter = "nsenter --net=/proc/\(getpid())/fd/\(namespace.descriptor)"
+    processes.append(try PodProgram(command: "echo $$ > \(folder)/cgroup.procs && exec \(enter) sleep 300"))
+    return began
+  }
+
   func remove(_ uid: String, container: Int) async {
     let folder = "\(path(uid))/\(Self.container(container))"
     _ = await eventually { rmdir(folder) == 0 || errno == ENOENT }
@@ -95,6 +105,12 @@ final class PodProgram {
     ]
     process.standardInput = input
     process.standardOutput = output
+    try process.run()
+  }
+
+  init(command: String) throws {
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = ["-c", command]
     try process.run()
   }
 
@@ -168,7 +184,8 @@ final class PodNetwork {
 func lonelyNamespace(_ address: String) throws -> NetworkNamespace {
   let namespace = try NetworkNamespace()
   try run(
-    "nsenter --net=/proc/\(getpid())/fd/\(namespace.descriptor) sh -ec 'ip link set lo up; ip addr add \(address)/32 dev lo'")
+    "nsenter --net=/proc/\(getpid())/fd/\(namespace.descriptor) sh -ec 'ip link set lo up; ip addr add \(address)/32 dev lo'"
+  )
   return namespace
 }
 

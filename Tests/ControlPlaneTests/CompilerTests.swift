@@ -57,14 +57,16 @@ import Testing
     bound.labels = ["app": "a"]
     bound.mode = .stubTunnel
     let changes: [ObjectChange] = [
-      .set(.pod, "shop", "a", .pod(bound)), .set(.service, "shop", "a", .service(service(["app": "a"], target: .number(80)))),
+      .set(.pod, "shop", "a", .pod(bound)),
+      .set(.service, "shop", "a", .service(service(["app": "a"], target: .number(80)))),
     ]
     var compiler = MeshCompiler(config: MeshConfig())
     let delta = compiler.apply(changes)
     let workload = try #require(compiler.workloads["shop/a"])
     #expect(workload.podUID == bound.uid && workload.node == "n1" && workload.mode == .stubTunnel)
     #expect(workload.addresses.isEmpty && workload.memberships.isEmpty)
-    let resource = try #require(delta.resources().upserts.first { $0.name == "shop/a" && $0.typeURL.hasSuffix("Workload") })
+    let resource = try #require(
+      delta.resources().upserts.first { $0.name == "shop/a" && $0.typeURL.hasSuffix("Workload") })
     #expect(resource.audience == .node("n1"))
     bound.addresses = [IPAddress("10.0.0.1")!]
     _ = compiler.apply([.set(.pod, "shop", "a", .pod(bound))])

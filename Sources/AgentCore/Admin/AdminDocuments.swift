@@ -82,9 +82,34 @@ enum AdminDocument {
       let state: String
       let reason: String
       let identity: String
+      /// Who carries it: its node's proxy (`node`), that with the stub's sockets (`handoff`), its stub alone (`tunnel`).
+      let mode: String
+      /// How its pod was found on this node: `file` or `cgroup`; empty where it wasn't.
+      let found: String
+      let podUid: String
+      /// Milliseconds from when its sandbox was found until its connections were captured; absent before.
+      let enrolmentMs: Double?
     }
 
     let workloads: [Entry]
+  }
+
+  /// The pods of the cgroup tree, also those that nobody has named.
+  struct CgroupPods: Encodable {
+    struct Entry: Encodable {
+      let podUid: String
+      let cgroup: String
+      /// Empty while the control plane hasn't told it.
+      let workload: String
+      /// `held` or `passes`: what the kernel does with its sockets before its network is captured.
+      let verdict: String
+      let reason: String
+      /// It has a network namespace of its own, with addresses.
+      let hasSandbox: Bool
+      let addresses: [String]
+    }
+
+    let pods: [Entry]
   }
 
   struct Services: Encodable {

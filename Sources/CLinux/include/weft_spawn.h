@@ -18,8 +18,8 @@ struct weft_spawn {
 // Returns the pid, or -errno of the step that failed, named in `step`.
 pid_t weft_spawn_proxy(const struct weft_spawn *spawn, const char **step);
 
-// Moves the whole process into the cgroup at this folder, also out of a cgroup namespace where the process may enter that of
-// process 1. 0, or an errno value.
+// Moves the whole process into the cgroup at this folder, also out of a cgroup namespace where the process may enter
+// that of process 1. 0, or an errno value.
 int weft_join_cgroup(const char *cgroup);
 
 // Waits for a child's end: 0 to 255 its status, 256 + N killed by signal N, -errno on failure.
