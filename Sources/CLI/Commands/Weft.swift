@@ -12,6 +12,7 @@ struct Weft: ParsableCommand {
     subcommands: [
       Check.self, Status.self, Workloads.self, Services.self, Routes.self, Policies.self, Endpoints.self,
       Connections.self, IdentityCommand.self, BPF.self, Dump.self, Install.self, Upgrade.self, Uninstall.self,
+      Inject.self,
     ])
 
   @OptionGroup var options: GlobalOptions
