@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Unconnected UDP sockets: a held pod sends nothing; queries to port 53 go to the resolver, its replies seem to come from the server asked.
+// Unconnected UDP sockets: a held pod sends nothing; queries to port 53 go to the resolver, its replies seem to come
+// from the server asked.
 #include "weft_dns.h"
 #include "weft_hold.h"
 

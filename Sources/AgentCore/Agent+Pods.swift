@@ -200,7 +200,8 @@ extension Agent {
     }
   }
 
-  func sendSockets(_ uid: String, _ kind: PodSocketKind, count: Int) {
+  /// - Parameter link: nil: the proxy that serves now.
+  func sendSockets(_ uid: String, _ kind: PodSocketKind, count: Int, to link: ProxyLink? = nil) {
     // An adopted pod that waits for its certificate is served all the same.
     guard let namespace = try? namespace(of: uid) else { return }
     let count = max(1, min(count, 128))
@@ -208,7 +209,7 @@ extension Agent {
     Task {
       do {
         let sockets = try await source.open(kind, count: count)
-        guard let link else {
+        guard let link = link ?? self.link else {
           for fd in sockets { close(fd) }
           return
         }

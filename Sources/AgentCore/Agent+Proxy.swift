@@ -71,7 +71,9 @@ extension Agent {
 
   func received(_ message: Weft_Proxy_V1_FromProxy) {
     switch message.body {
-    case .podReady(let pod): perform(pods[pod.uid]?.lifecycle.proxyReady() ?? [], pod.uid)
+    case .podReady(let pod):
+      perform(pods[pod.uid]?.lifecycle.proxyReady() ?? [], pod.uid)
+      isServed(pod.uid)
     case .needSockets(let need):
       if let kind = PodSocketKind(rawValue: need.kind.rawValue) { sendSockets(need.uid, kind, count: Int(need.count)) }
     case .meshAck(let ack):

@@ -68,7 +68,8 @@ public actor Agent {
   var podProblems: [String: String] = [:]
   var queries: [UInt64: CheckedContinuation<Data?, Never>] = [:]
   var nextQuery: UInt64 = 0
-  private var podsAreKnown = false
+  private(set) var podsAreKnown = false
+  var rollout = Rollout.undecided
   private var leftoversAreGone = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
@@ -198,7 +199,9 @@ public actor Agent {
     for await event in supervisor.events {
       switch event {
       case .connected(let link, let inventory): connected(link, inventory)
+      case .replaced(let link): replaced(by: link)
       case .message(let message): received(message)
+      case .predecessor(let message, let link): received(message, predecessor: link)
       case .lost:
         link = nil
         for (_, query) in queries { query.resume(returning: nil) }
@@ -223,6 +226,7 @@ public actor Agent {
       settle(now: now)
       renew()
       tickCgroups(now: now)
+      tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
       // A part of the mesh would be taken for the whole of it by the next agent.

@@ -27,6 +27,8 @@ public struct AgentConfiguration: Sendable {
   public var logLevel: String
   /// SIGTERM leaves the proxy and the capture as they are, for the agent after this one.
   public var keepsOnExit: Bool
+  /// A proxy that an agent before has started is replaced also where its program is the same.
+  public var replacesProxy = false
   /// How pods of the cgroup tree are held while the control plane doesn't know them.
   var hold = HoldPolicy()
   /// Seconds that pods which no agent has seen are held, counted from an agent's last sign of life.

@@ -79,7 +79,7 @@ final class Worker {
         for fd in sockets { close(fd) }
       }
     case .report(let query, let scope): events.post(.report(worker: index, query: query, report(scope)))
-    case .drain: drain()
+    case .drain(let hasSuccessor): drain(hasSuccessor: hasSuccessor)
     case .stop: loop.stop()
     }
   }
@@ -134,13 +134,14 @@ final class Worker {
     for probe in Array(probes.values) where probe.workload == id { probe.abort() }
   }
 
-  private func drain() {
+  /// With a successor nothing ends that could carry a request: what is idle ends with the process at the latest.
+  private func drain(hasSuccessor: Bool) {
     isDraining = true
-    for pod in pods.values { pod.stopListening() }
-    tunnels.drain()
+    for pod in pods.values { pod.stopAccepting() }
     for server in servers() { server.tunnel?.drain() }
-    for connection in Array(connections.values) { connection.drain() }
-    for probe in Array(probes.values) { probe.drain() }
+    if !hasSuccessor { tunnels.drain() }
+    for connection in Array(connections.values) where !hasSuccessor || connection.announcesItsEnd { connection.drain() }
+    for probe in Array(probes.values) where !hasSuccessor { probe.drain() }
     finishDraining()
   }
 

@@ -67,6 +67,8 @@ struct RunAgent: AsyncParsableCommand {
   var logLevel = "info"
   @Flag(help: "On SIGTERM leave the proxy and the capture to the next agent.")
   var keepOnExit = false
+  @Flag(help: "Replace the proxy of an agent before also where its program is the same as this one's.")
+  var replaceProxy = false
 
   func validate() throws {
     guard DNSName.isSubdomain(node) else { throw ValidationError("--node \(node): is not a DNS name") }
@@ -136,6 +138,7 @@ struct RunAgent: AsyncParsableCommand {
       logLevel: logLevel, keepsOnExit: keepOnExit)
     configuration.hold(unknown: holdUnknown, unheldNamespaces: unheldNamespace)
     configuration.holdUnseen = holdUnseen
+    configuration.replacesProxy = replaceProxy
     configuration.podLogs = cgroupPods ? podLogs : ""
     return configuration
   }

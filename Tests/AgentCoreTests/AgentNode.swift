@@ -44,8 +44,8 @@ final class AgentNode {
   let tree: KubeTree?
 
   init(
-    workloads: [ReceivedResource], keepsOnExit: Bool = false, inCgroups: Bool = false,
-    adjust: (inout AgentConfiguration) -> Void = { _ in }
+    workloads: [ReceivedResource], services: [ReceivedResource] = [], keepsOnExit: Bool = false,
+    inCgroups: Bool = false, adjust: (inout AgentConfiguration) -> Void = { _ in }
   ) throws {
     let number = Self.counter.withLock {
       $0 += 1
@@ -62,7 +62,7 @@ final class AgentNode {
     authority = try CertificateAuthority(stateDirectory: folder.path + "/ca", trustDomain: .clusterLocal)
     let ca = try folder.write(authority.rootPEM, to: "ca.pem")
     let state = folder.path + "/state"
-    try Self.leave(workloads, authority, in: state)
+    try Self.leave(workloads, services, authority, in: state)
     // Nobody listens there.
     let nowhere = ControlEndpoint(host: "127.0.0.1", port: 1)
     tree = inCgroups ? try KubeTree(root: cgroup) : nil
@@ -78,8 +78,9 @@ final class AgentNode {
   }
 
   /// The files of an agent that was here before.
-  private static func leave(_ workloads: [ReceivedResource], _ authority: CertificateAuthority, in state: String) throws
-  {
+  private static func leave(
+    _ workloads: [ReceivedResource], _ services: [ReceivedResource], _ authority: CertificateAuthority, in state: String
+  ) throws {
     let identities = try IdentityStore(directory: state + "/identities")
     try identities.save(authority.trustBundle)
     if let node = NodeID(trustDomain: .clusterLocal, node: Sample.node) {
@@ -90,6 +91,7 @@ final class AgentNode {
     }
     var saved = DiscoveryState()
     saved.apply(Sample.update(workloads))
+    saved.apply(DiscoveryUpdate(typeURL: Weft_Mesh_V1_Service.typeURL, resources: services, removed: []))
     try SnapshotStore(path: state + "/snapshot/mesh.bin").save(saved)
   }
 
@@ -109,13 +111,31 @@ final class AgentNode {
   }
 
   /// The next agent, on what the one before has left.
-  func startAgain() throws { (agent, run) = try Self.start(configuration, folder, tree) }
+  func startAgain(_ adjust: (inout AgentConfiguration) -> Void = { _ in }) throws {
+    var configuration = configuration
+    adjust(&configuration)
+    (agent, run) = try Self.start(configuration, folder, tree)
+  }
+
+  /// A cgroup of processes that aren't the mesh's own.
+  func cgroup(_ name: String) throws -> String {
+    let path = "\(cgroup)/\(name)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    return path
+  }
 
   /// - Parameter netns: nil is this node's own namespace.
   func announce(_ name: String, netns: String? = nil) throws {
     let path = netns ?? "/proc/\(getpid())/fd/\(namespace.descriptor)"
     try folder.write(
       #"{"uid":"shop/\#(name)","namespace":"shop","name":"\#(name)","netns":"\#(path)","addresses":["10.9.9.2"]}"#,
+      to: "pods/\(name).json")
+  }
+
+  func announce(_ name: String, in namespace: NetworkNamespace, _ address: String) throws {
+    let path = "/proc/\(getpid())/fd/\(namespace.descriptor)"
+    try folder.write(
+      #"{"uid":"shop/\#(name)","namespace":"shop","name":"\#(name)","netns":"\#(path)","addresses":["\#(address)"]}"#,
       to: "pods/\(name).json")
   }
 
@@ -148,7 +168,7 @@ final class AgentNode {
     ProxyProcess.killAll(in: cgroup + "/proxy", uid: 61_337)
     CaptureEngine.detach(bpffsDirectory: bpffs)
     _ = await eventually { proxyProcesses.isEmpty }
-    for path in [cgroup + "/agent", cgroup + "/proxy", cgroup] { rmdir(path) }
+    for path in ["/agent", "/proxy", "/apps", ""] { rmdir(cgroup + path) }
   }
 }
 
@@ -197,11 +217,11 @@ extension Agent {
 }
 
 func withAgent(
-  _ workloads: [ReceivedResource], keepsOnExit: Bool = false, inCgroups: Bool = false,
-  adjust: (inout AgentConfiguration) -> Void = { _ in }, _ body: (AgentNode) async throws -> Void
+  _ workloads: [ReceivedResource], services: [ReceivedResource] = [], keepsOnExit: Bool = false,
+  inCgroups: Bool = false, adjust: (inout AgentConfiguration) -> Void = { _ in }, _ body: (AgentNode) async throws -> Void
 ) async throws {
   let node = try AgentNode(
-    workloads: workloads, keepsOnExit: keepsOnExit, inCgroups: inCgroups, adjust: adjust)
+    workloads: workloads, services: services, keepsOnExit: keepsOnExit, inCgroups: inCgroups, adjust: adjust)
   do {
     try await body(node)
   } catch {

@@ -26,7 +26,7 @@ extension AgentTests {
       def dns(): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.9.9.1', 53))
       def connected():
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('10.9.9.1', 4242)); s.send(b'x')
-      def raw(): socket.socket(socket.AF_INET, socket.SOCK_RAW, 255).sendto(bytes(20), ('10.9.9.1', 0))
+      def raw(): socket.socket(socket.AF_INET, socket.SOCK_RAW, 253).sendto(bytes(20), ('10.9.9.1', 0))
       def icmp(): socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).sendto(b'\\x08' + bytes(7), ('10.9.9.1', 0))
       rounds = 0
       def chat():
@@ -90,10 +90,9 @@ extension AgentTests {
             #expect(packets.isEmpty, "\(packets)")
             #expect(tried.components(separatedBy: ", 1)").count == 7, "all six are refused (EPERM): \(tried)")
             #expect(try await program.ask("socket.create_server(('127.0.0.1', 9)) and 1") == "1")
-            #expect(try await program.ask("1 if socket.create_connection(('127.0.0.1', 9)) else 0") == "error 111",
-              "its own loopback is its own")
+            #expect(try await program.ask("socket.create_connection(('127.0.0.1', 9))") == "error 111", "its loopback is its own")
           } else {
-            #expect(Set(packets).isSuperset(of: [1, 6, 17, 255]), "so the capture sees what is sent: \(packets) \(tried)")
+            #expect(Set(packets).isSuperset(of: [1, 6, 17, 253]), "so the capture sees what is sent: \(packets) \(tried)")
           }
         }
       }
@@ -109,7 +108,8 @@ extension AgentTests {
         try tree.make(pod: uid)
         _ = try tree.start(uid, in: namespace)
         let isHeld = await eventually {
-          await node.agent.verdict(uid) == .held && (try? await node.agent.known().map(\.held)) == [true]
+          let known = try? await node.agent.known().map(\.held)
+          return await node.agent.verdict(uid) == .held && known == [true]
         }
         #expect(isHeld)
         #expect(await node.agent.received(Sample.update([try Sample.workload("web", meshed: false, podUID: uid)])).isEmpty)

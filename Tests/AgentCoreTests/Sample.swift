@@ -14,12 +14,20 @@ enum Sample {
 
   static func workload(
     _ name: String, meshed: Bool = true, node: String = node, addresses: [IPAddress] = [], probePorts: [UInt16] = [],
-    podUID: String = "", account: String = "default", hostNetwork: Bool = false, mode: Workload.Mode = .node
+    podUID: String = "", account: String = "default", hostNetwork: Bool = false, mode: Workload.Mode = .node,
+    memberships: [Workload.Membership] = []
   ) throws -> ReceivedResource {
     let workload = Workload(
       id: "shop/\(name)", namespace: "shop", name: name, serviceAccount: account, node: node, addresses: addresses,
-      isMeshed: meshed, probePorts: probePorts, podUID: podUID, usesHostNetwork: hostNetwork, mode: mode)
+      isMeshed: meshed, probePorts: probePorts, memberships: memberships, podUID: podUID, usesHostNetwork: hostNetwork, mode: mode)
     return try resource(Weft_Mesh_V1_Workload(workload))
+  }
+
+  static func service(_ name: String, _ address: String, _ ports: [Service.Port]) throws -> ReceivedResource {
+    let service = Service(
+      key: ServiceKey(namespace: "shop", name: name), addresses: IPAddress(address).map { [$0] } ?? [], ports: ports)
+    return ReceivedResource(
+      name: service.key.description, version: "1", value: try Weft_Mesh_V1_Service(service).serializedBytes())
   }
 
   static func resource(_ message: Weft_Mesh_V1_Workload) throws -> ReceivedResource {

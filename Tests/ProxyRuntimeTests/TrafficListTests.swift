@@ -261,6 +261,7 @@ extension RuntimeTests {
         let facts = Session.Facts(direction: .outbound, workload: "shop/a")
         let opened: NanoTime
         init(opened: NanoTime) { self.opened = opened }
+        var announcesItsEnd: Bool { false }
         func drain() {}
         func abort() {}
         func closeIfIdle(now: NanoTime) {}

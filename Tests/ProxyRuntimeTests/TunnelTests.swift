@@ -219,7 +219,7 @@ extension RuntimeTests {
       let (client, application) = try pair.joined()
       try client.write([1])
       #expect(try application.read(1) == [1])
-      pair.server.post(.drain)
+      pair.server.post(.drain())
       #expect(try pair.server.on { $0.isDraining })
       #expect(!pair.server.isDrained)
       // The client is told, and opens no more streams there; nobody listens for a new tunnel.
@@ -246,7 +246,7 @@ extension RuntimeTests {
       let (client, application) = try pair.joined()
       try client.write([1])
       #expect(try application.read(1) == [1])
-      pair.client.post(.drain)
+      pair.client.post(.drain())
       #expect(try pair.client.on { $0.isDraining })
       try client.write([2])
       #expect(try application.read(1) == [2])

@@ -7,13 +7,13 @@
 
 /* May this task's pod not talk yet? The pod's cgroup is at another depth for each class of service and each driver: all
  * are looked up, from the root down. */
-static __always_inline bool weft_pod_held(__u64 cookie)
+static __noinline bool weft_pod_held(__u64 cookie)
 {
   __u32 zero = 0;
   struct weft_hold_scope *scope = bpf_map_lookup_elem(&weft_hold_scope, &zero);
   if (!scope || !scope->node || scope->node == cookie)
     return false;
-  bool unseen = false;
+  __u32 found = 0;
   for (int level = 0; level < WEFT_HOLD_DEPTH; level++) {
     __u64 id = bpf_get_current_ancestor_cgroup_id(level);
     if (!id)
@@ -21,13 +21,13 @@ static __always_inline bool weft_pod_held(__u64 cookie)
     __u32 *entry = bpf_map_lookup_elem(&weft_hold, &id);
     if (!entry)
       continue;
-    if (*entry & WEFT_POD_PASSES)
-      return false;
-    if (*entry & WEFT_POD_HELD)
-      return true;
-    unseen = *entry & WEFT_POD_FOLDER;
+    found = *entry;
+    if (found != WEFT_POD_FOLDER)
+      break;
   }
-  return unseen && bpf_ktime_get_ns() < scope->unseen_until;
+  if (found == WEFT_POD_FOLDER)
+    return bpf_ktime_get_ns() < scope->unseen_until;
+  return found == WEFT_POD_HELD;
 }
 
 #endif

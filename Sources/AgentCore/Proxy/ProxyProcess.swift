@@ -82,9 +82,14 @@ final class ProxyProcess: Sendable {
   func end() async -> String { await ending.value }
 
   /// Kills every process of `uid` in the cgroup.
-  static func killAll(in cgroup: String?, uid: UInt32) {
-    guard let cgroup, let list = try? String(contentsOfFile: cgroup + "/cgroup.procs", encoding: .utf8) else { return }
-    for pid in list.split(separator: "\n").compactMap({ Int32($0) }) { ProxyProcess(adopting: pid, uid: uid)?.kill() }
+  static func killAll(in cgroup: String?, uid: UInt32, except spared: Set<Int32> = []) {
+    for process in all(in: cgroup, uid: uid) where !spared.contains(process.pid) { process.kill() }
+  }
+
+  /// The processes of `uid` in the cgroup.
+  static func all(in cgroup: String?, uid: UInt32) -> [ProxyProcess] {
+    guard let cgroup, let list = try? String(contentsOfFile: cgroup + "/cgroup.procs", encoding: .utf8) else { return [] }
+    return list.split(separator: "\n").compactMap { Int32($0) }.compactMap { ProxyProcess(adopting: $0, uid: uid) }
   }
 
   /// The real user.

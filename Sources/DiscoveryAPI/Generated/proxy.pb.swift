@@ -530,6 +530,10 @@ public nonisolated struct Weft_Proxy_V1_Drain: Sendable {
 
   public var seconds: UInt32 = 0
 
+  /// Another proxy accepts on the same sockets: a connection that waits for its client's next request answers it, and says
+  /// then that it closes, since closing it now could cross that request on its way.
+  public var successor: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1387,7 +1391,7 @@ nonisolated extension Weft_Proxy_V1_QueryReply: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Weft_Proxy_V1_Drain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Drain"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seconds\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seconds\0\u{1}successor\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1396,6 +1400,7 @@ nonisolated extension Weft_Proxy_V1_Drain: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.seconds) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.successor) }()
       default: break
       }
     }
@@ -1405,11 +1410,15 @@ nonisolated extension Weft_Proxy_V1_Drain: SwiftProtobuf.Message, SwiftProtobuf.
     if self.seconds != 0 {
       try visitor.visitSingularUInt32Field(value: self.seconds, fieldNumber: 1)
     }
+    if self.successor != false {
+      try visitor.visitSingularBoolField(value: self.successor, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Proxy_V1_Drain, rhs: Weft_Proxy_V1_Drain) -> Bool {
     if lhs.seconds != rhs.seconds {return false}
+    if lhs.successor != rhs.successor {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

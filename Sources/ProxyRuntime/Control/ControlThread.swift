@@ -16,6 +16,9 @@ final class ControlThread: Timed {
   private var requests: [SocketRequest: [Int]] = [:]
   private var queries: [UInt64: PendingQuery] = [:]
   private var drainDeadline: NanoTime?
+  /// With a successor: replies to datagrams that are under way have their time.
+  private var drainsUntil: NanoTime = 0
+  private static let datagramPatience: NanoTime = .seconds(2)
   private var drained: Set<Int> = []
 
   private struct SocketRequest: Hashable {
@@ -126,7 +129,8 @@ final class ControlThread: Timed {
     case .query(let query): ask(query)
     case .drain(let drain):
       drainDeadline = loop.now + .seconds(UInt64(drain.seconds))
-      broadcast(.drain)
+      if drain.successor { drainsUntil = loop.now + Self.datagramPatience }
+      broadcast(.drain(hasSuccessor: drain.successor))
     case nil: log(.warning, "a message of the agent's that this proxy doesn't know is ignored")
     }
   }
@@ -226,7 +230,7 @@ final class ControlThread: Timed {
     case .log(let level, let message): log(level, message)
     case .drained(let worker):
       drained.insert(worker)
-      if drained.count == workers.count { finishDraining() }
+      if drained.count == workers.count, loop.now >= drainsUntil { finishDraining() }
     }
   }
 
@@ -243,7 +247,9 @@ final class ControlThread: Timed {
 
   func timerFired(now: NanoTime) {
     for (id, query) in queries where query.deadline <= now { answer(id) }
-    if let drainDeadline, now >= drainDeadline { finishDraining() }
+    if let drainDeadline, now >= drainDeadline || (drained.count == workers.count && now >= drainsUntil) {
+      finishDraining()
+    }
   }
 
   private func finishDraining() {

@@ -9,7 +9,8 @@ enum WorkerCommand: Sendable {
   case removePod(id: String, runsOn: Bool)
   case sockets(id: String, kind: SocketKind, [Int32])
   case report(query: UInt64, ReportScope)
-  case drain
+  /// - Parameter hasSuccessor: another proxy accepts on the same sockets.
+  case drain(hasSuccessor: Bool = false)
   case stop
 }
 

@@ -85,6 +85,12 @@ final class DNSDatagramServer: EventSource, PodListener, Timed {
     if forwarder.nextDeadline.map({ $0 <= now }) == true { perform(forwarder.tick(now: now)) }
   }
 
+  /// Replies to what was forwarded still come, and go back to who asked.
+  func stopAccepting() {
+    guard !isStopped, isRegistered else { return }
+    worker.loop.remove(self)
+  }
+
   func stop() {
     guard !isStopped else { return }
     isStopped = true

@@ -296,6 +296,8 @@ final class HTTP1Downstream: HTTPConnection, Downstream, StreamOwner, TickPartic
     if isAnswering { exchange.endIdle() } else { close(reset: false) }
   }
 
+  var announcesItsEnd: Bool { false }
+
   func drain() { if !isAnswering, reader.isBetweenMessages { close(reset: false) } }
 
   func abort() { close(reset: true) }

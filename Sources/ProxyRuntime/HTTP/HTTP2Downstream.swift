@@ -101,6 +101,8 @@ final class HTTP2Downstream: HTTPConnection, HTTP2TransportOwner {
     endIfDone()
   }
 
+  var announcesItsEnd: Bool { true }
+
   func drain() {
     guard !isDraining else { return }
     isDraining = true

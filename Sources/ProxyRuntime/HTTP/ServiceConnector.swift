@@ -121,6 +121,8 @@ protocol HTTPConnection: AnyObject {
   var opened: NanoTime { get }
   /// Its requests are finished, and no new ones taken.
   func drain()
+  /// Whether a client learns of the drain before it could send another request.
+  var announcesItsEnd: Bool { get }
   /// Ends it at once.
   func abort()
   /// Closes it if no byte has moved for longer than its policy allows.

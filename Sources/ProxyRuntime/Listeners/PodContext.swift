@@ -41,6 +41,9 @@ final class PodContext {
     listeners = []
   }
 
+  /// Takes nothing new; what is under way goes on.
+  func stopAccepting() { for listener in listeners { listener.stopAccepting() } }
+
   func close() {
     stopListening()
     for pool in pools { pool.closeAll() }
@@ -51,4 +54,6 @@ final class PodContext {
 protocol PodListener: AnyObject {
   /// Leaves the loop and closes this process's descriptor.
   func stop()
+  /// Takes nothing new, and finishes what it has begun.
+  func stopAccepting()
 }

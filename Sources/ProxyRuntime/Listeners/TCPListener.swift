@@ -59,6 +59,8 @@ final class TCPListener: EventSource, PodListener, Timed {
     do { try watch() } catch { report("\(error)") }
   }
 
+  func stopAccepting() { stop() }
+
   func stop() {
     guard !isStopped else { return }
     isStopped = true

@@ -155,7 +155,7 @@ extension RuntimeTests {
       let stream = try backend.nextRequest()
       let idle = try HTTP2Talker(lab.connect(), .client)
       try idle.readSome(for: 50)
-      lab.node.post(.drain)
+      lab.node.post(.drain())
       try idle.read { $0.isAtEnd }
       #expect(idle.hasGoAway)
       idle.peer.close()

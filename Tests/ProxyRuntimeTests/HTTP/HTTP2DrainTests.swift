@@ -67,7 +67,7 @@ extension RuntimeTests {
       let address = lab.entranceAddresses[0]
       let running = (0..<4).map { client in inBackground { try Self.ask(client, at: address, count: .max) } }
       #expect(eventually { (0..<4).allSatisfy { origin.counts["/\($0)/100"] != nil } })
-      lab.node.post(.drain)
+      lab.node.post(.drain())
       var answered = 0
       for outcome in try running.map({ try $0.get() }) {
         #expect(outcome.wrong == [])
@@ -124,7 +124,7 @@ extension RuntimeTests {
       }
       // All of it is the proxy's.
       try backend.readSome(for: 200)
-      lab.node.post(.drain)
+      lab.node.post(.drain())
       // The final GOAWAY and, were it not for the client, the end come meanwhile.
       usleep(1_000_000)
       #expect(!lab.node.isDrained)

@@ -143,7 +143,7 @@ extension RuntimeTests {
       _ = try second.read()
       try second.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
       _ = try begun.readHead()
-      lab.node.post(.drain)
+      lab.node.post(.drain())
       #expect(try idle.readToEnd() == [])
       #expect(!lab.node.isDrained)
       try first.respond(200, "done")

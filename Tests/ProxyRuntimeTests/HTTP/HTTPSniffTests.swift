@@ -38,7 +38,7 @@ extension RuntimeTests {
       let lab = try HTTPLab()
       let clients = try (0..<3).map { _ in try lab.connect() }
       #expect(try eventually { try probes(lab) == 3 })
-      lab.node.post(.drain)
+      lab.node.post(.drain())
       for client in clients {
         #expect(try client.readToEnd() == [])
         client.close()
