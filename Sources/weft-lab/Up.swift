@@ -10,6 +10,9 @@ struct Up: ParsableCommand {
   @OptionGroup var lab: LabOption
   @Flag(help: "Starts a real Kubernetes control plane; Nodes of the folder are simulated, all else is applied to it.")
   var kubernetes = false
+  @Option(
+    help: "With --kubernetes: the folder of an OCI layout whose images pods run (buildah push IMAGE oci:DIR:NAME).")
+  var images: String?
   @Flag(help: "Starts the pods only: no control plane, no agents.")
   var noMesh = false
   @Option(help: "How long certificates live, as in 90s, 10m, 24h.")
@@ -22,6 +25,7 @@ struct Up: ParsableCommand {
   var quiet = false
 
   func validate() throws {
+    if images != nil, !kubernetes { throw ValidationError("--images goes with --kubernetes") }
     if let proxyWorkers, !(1...1024).contains(proxyWorkers) {
       throw ValidationError("--proxy-workers takes 1 to 1024")
     }
@@ -36,6 +40,7 @@ struct Up: ParsableCommand {
     if kubernetes {
       options.withMesh = false
       options.isKubernetes = true
+      options.images = images
       let state = try Lab.upKubernetes(options, progress: Progress(isQuiet: quiet))
       print(state.table())
       print("\nkubeconfig: \(try Lab.kubeconfig(lab.labName()))")

@@ -10,6 +10,8 @@ public struct UpOptions: Sendable {
   public var mesh = MeshOptions()
   /// Pods are decided by a Kubernetes control plane.
   public var isKubernetes = false
+  /// The folder of an OCI layout whose images the pods may name; nil: none.
+  public var images: String?
 
   public init(directory: String, name: LabName) {
     self.directory = directory

@@ -9,8 +9,9 @@ extension Lab {
     try LabMaker.checkMachine()
     try ClusterProgram.checkAll()
     let input = try ClusterInput(directory: try absolute(options.directory))
+    let images = try options.images.map { OCILayout(folder: try absolute($0)) }
     return try make(options, input: input.lab, progress: progress) { maker in
-      try maker.makeCluster(input)
+      try maker.makeCluster(input, images)
     }
   }
 
@@ -80,7 +81,7 @@ extension LabMaker {
   static let applySeconds = 30.0
   static let nodeSeconds = 60.0
 
-  fileprivate mutating func makeCluster(_ cluster: ClusterInput) throws {
+  fileprivate mutating func makeCluster(_ cluster: ClusterInput, _ layers: OCILayout?) throws {
     plan()
     state.cluster = LabState.Cluster()
     for index in state.nodes.indices {
@@ -104,7 +105,12 @@ extension LabMaker {
     try mountPods()
     progress.step("making certificates")
     try Certificates(layout: layout).make()
-    try Files.writeAtomically([UInt8](try JSONEncoder().encode(cluster.images)), to: layout.images)
+    var images = cluster.images
+    if let layers {
+      progress.step("unpacking images")
+      images.images = try layers.unpack(to: "\(layout.run)/images")
+    }
+    try Files.writeAtomically([UInt8](try JSONEncoder().encode(images)), to: layout.images)
     progress.step("starting etcd and the API server")
     try start(.etcd)
     try start(.api)

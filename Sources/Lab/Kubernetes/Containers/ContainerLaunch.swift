@@ -20,6 +20,8 @@ struct ContainerLaunch: Sendable {
   var networkNamespace: String
   /// The empty folder that the root is mounted on, and its layers.
   var root: String
+  /// The machine's own root, or an image's.
+  var lower = "/"
   var upper: String
   var work: String
   var mounts: [Mount] = []
@@ -74,7 +76,7 @@ struct ContainerLaunch: Sendable {
     }
     let argv = arguments.map { Optional(strings.add($0)) } + [nil]
     let envp = environment.map { Optional(strings.add($0)) } + [nil]
-    let overlay = "lowerdir=/,upperdir=\(upper),workdir=\(work)"
+    let overlay = "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)"
     var pid: pid_t = 0
     var step: UnsafePointer<CChar>?
     let error = mounts.withUnsafeBufferPointer { mounts in

@@ -23,18 +23,21 @@ struct ContainerMaker: Sendable {
 
   /// - Throws: `Problem`.
   func make(_ container: ContainerSpec, id: String, services: [ServiceView]) throws -> ContainerLaunch {
+    let image = context.images.image(container.image)
     let variables: ContainerVariables
     do {
-      variables = try ContainerVariables(container, base: base, input: input(services))
+      variables = try ContainerVariables(container, base: base(image), input: input(services))
     } catch {
       throw Problem(reason: "CreateContainerConfigError", message: "\(error)")
     }
     let command = container.command.map(variables.expand)
     let args = container.args.map(variables.expand)
-    let arguments = context.images.arguments(container.image, command: command, args: args) { name in
-      access("\(Programs.directory)/\(name)", X_OK) == 0
-    }
-    guard let arguments else {
+    let arguments =
+      image?.arguments(command: command, args: args)
+      ?? context.images.arguments(container.image, command: command, args: args) { name in
+        access("\(Programs.directory)/\(name)", X_OK) == 0
+      }
+    guard let arguments, !arguments.isEmpty else {
       throw Problem(
         reason: "ErrImagePull",
         message: "image \"\(container.image)\" is no program beside weft-lab, isn't in \(ClusterInput.imagesFile), and"
@@ -46,19 +49,33 @@ struct ContainerMaker: Sendable {
       cgroup: "\(sandbox.cgroup)/\(sandbox.names.leaf(id))",
       networkNamespace: context.layout.namespacePath(sandbox.networkNamespace), root: "\(folder)/root",
       upper: "\(folder)/upper", work: "\(folder)/work", hostname: spec.hostname)
+    if let image {
+      launch.lower = image.root
+      if !image.directory.isEmpty { launch.directory = image.directory }
+    }
     if let directory = container.directory, !directory.isEmpty { launch.directory = directory }
     do {
-      try makeFolders(launch, container)
-      launch.mounts = try mounts(container, folder: folder)
+      try makeFolders(launch, isImage: image != nil)
+      launch.mounts = try mounts(container, folder: folder, isImage: image != nil)
     } catch {
       throw Problem(reason: "CreateContainerError", message: "\(error)")
     }
-    applySecurity(container, to: &launch)
+    applySecurity(container, image: image, to: &launch)
     return launch
   }
 
-  private var base: [String: String] {
+  private func base(_ image: OCIImage?) -> [String: String] {
     var values: [String: String] = [:]
+    if let image {
+      values["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+      values["HOSTNAME"] = spec.hostname
+      values["HOME"] = "/"
+      for variable in image.environment {
+        let parts = variable.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        if parts.count == 2 { values[parts[0]] = parts[1] }
+      }
+      return values
+    }
     let machine = ProcessInfo.processInfo.environment
     for name in ["LANG", "LC_ALL", "TZ"] { values[name] = machine[name] }
     values["PATH"] = "\(Self.programs):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -93,7 +110,7 @@ struct ContainerMaker: Sendable {
 
   // MARK: Root
 
-  private func makeFolders(_ launch: ContainerLaunch, _ container: ContainerSpec) throws {
+  private func makeFolders(_ launch: ContainerLaunch, isImage: Bool) throws {
     for folder in [launch.root, launch.work, "\(launch.upper)/etc", "\(launch.upper)/dev", "\(launch.upper)/run"] {
       try Files.makeFolder(folder)
     }
@@ -104,7 +121,7 @@ struct ContainerMaker: Sendable {
       symlink(target, "\(launch.upper)/dev/\(name)")
     }
     // Where the images have them: probes and hooks name them so.
-    for program in Self.imagePrograms where access("\(Programs.directory)/\(program)", X_OK) == 0 {
+    for program in Self.imagePrograms where !isImage && access("\(Programs.directory)/\(program)", X_OK) == 0 {
       symlink("\(Self.programs)/\(program)", "\(launch.upper)/\(program)")
     }
     try Files.writeAtomically(resolvConf, to: "\(launch.upper)/etc/resolv.conf")
@@ -133,16 +150,20 @@ struct ContainerMaker: Sendable {
     return lines.joined(separator: "\n") + "\n"
   }
 
-  private func mounts(_ container: ContainerSpec, folder: String) throws -> [ContainerLaunch.Mount] {
+  private func mounts(
+    _ container: ContainerSpec, folder: String, isImage: Bool
+  ) throws -> [ContainerLaunch.Mount] {
     let isPrivileged = container.security?["privileged"]?.isTrue == true
     var mounts: [ContainerLaunch.Mount] = [
       .init(source: "/proc", target: "/proc", isRecursive: true),
       .init(source: "/sys", target: "/sys", isRecursive: true),
-      .init(source: Programs.directory, target: Self.programs, isReadOnly: true),
-      .init(source: context.state.directory, target: context.state.directory),
     ]
-    if let object = Self.bpfSource, let target = Self.bpfObject {
-      mounts.append(.init(source: object, target: target, isReadOnly: true))
+    if !isImage {
+      mounts.append(.init(source: Programs.directory, target: Self.programs, isReadOnly: true))
+      mounts.append(.init(source: context.state.directory, target: context.state.directory))
+      if let object = Self.bpfSource, let target = Self.bpfObject {
+        mounts.append(.init(source: object, target: target, isReadOnly: true))
+      }
     }
     if isPrivileged {
       mounts.append(.init(source: "/dev", target: "/dev", isRecursive: true))
@@ -181,20 +202,21 @@ struct ContainerMaker: Sendable {
 
   // MARK: Rights
 
-  private func applySecurity(_ container: ContainerSpec, to launch: inout ContainerLaunch) {
-    let own = container.security
+  private func applySecurity(_ container: ContainerSpec, image: OCIImage?, to launch: inout ContainerLaunch) {
+    let security = container.security
     let pod = spec.security
     func number(_ name: String) -> UInt32? {
-      (own?[name]?.integer ?? pod?[name]?.integer).flatMap { UInt32(exactly: $0) }
+      (security?[name]?.integer ?? pod?[name]?.integer).flatMap { UInt32(exactly: $0) }
     }
-    let mustBeOther = own?["runAsNonRoot"]?.bool ?? pod?["runAsNonRoot"]?.bool ?? false
+    let mustBeOther = security?["runAsNonRoot"]?.bool ?? pod?["runAsNonRoot"]?.bool ?? false
     // The user of an image without one that mustn't be root: the distroless images' nonroot.
-    launch.user = number("runAsUser") ?? (mustBeOther ? 65532 : 0)
-    launch.group = number("runAsGroup") ?? (number("runAsUser") == nil && mustBeOther ? 65532 : 0)
+    let own = image?.userNumbers ?? (mustBeOther ? (user: 65532, group: 65532) : (user: 0, group: 0))
+    launch.user = number("runAsUser") ?? own.user
+    launch.group = number("runAsGroup") ?? (number("runAsUser") == nil ? own.group : 0)
     let supplemental = (pod?["supplementalGroups"]?.elements ?? []).compactMap(\.integer)
     launch.groups = (supplemental + [pod?["fsGroup"]?.integer].compactMap { $0 }).compactMap { UInt32(exactly: $0) }
-    launch.capabilities = Capabilities.bounding(own)
-    launch.isRootReadOnly = own?["readOnlyRootFilesystem"]?.isTrue == true
-    launch.hasNoNewPrivileges = own?["allowPrivilegeEscalation"]?.bool == false
+    launch.capabilities = Capabilities.bounding(security)
+    launch.isRootReadOnly = security?["readOnlyRootFilesystem"]?.isTrue == true
+    launch.hasNoNewPrivileges = security?["allowPrivilegeEscalation"]?.bool == false
   }
 }

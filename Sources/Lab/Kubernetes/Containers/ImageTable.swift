@@ -4,6 +4,8 @@ import Foundation
 struct ImageTable: Codable, Sendable, Equatable {
   /// By the image's name, with or without its tag.
   private(set) var commands: [String: [String]] = [:]
+  /// Those of an OCI layout; they come first.
+  var images: [String: OCIImage] = [:]
 
   /// - Throws: `LabError` naming file, line and field: a map of images to commands (a list of strings) is expected.
   mutating func add(_ root: Field) throws {
@@ -15,6 +17,12 @@ struct ImageTable: Codable, Sendable, Equatable {
       guard command.first?.isEmpty == false else { throw root[image].error("names no command") }
       commands[image] = command
     }
+  }
+
+  /// The unpacked image of that name, with or without its tag, or with another registry before it.
+  func image(_ name: String) -> OCIImage? {
+    func last(_ name: String) -> Substring? { Self.withoutTag(name).split(separator: "/").last }
+    return images[name] ?? images.sorted { $0.key < $1.key }.first { last($0.key) == last(name) }?.value
   }
 
   /// What a container runs.
