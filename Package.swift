@@ -27,6 +27,7 @@ let package = Package(
     .executable(name: "weft-proxy", targets: ["weft-proxy"]),
     .executable(name: "weft-control", targets: ["weft-control"]),
     .executable(name: "weft-lab", targets: ["weft-lab"]),
+    .executable(name: "weft-stub", targets: ["weft-stub"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -51,6 +52,11 @@ let package = Package(
     .target(name: "CLinux"),
     .target(name: "CLibbpf", linkerSettings: [.linkedLibrary("bpf"), .linkedLibrary("elf"), .linkedLibrary("z")]),
     .target(name: "CTLS", dependencies: [.product(name: "NIOSSL", package: "swift-nio-ssl")]),
+
+    // Of the stub: the archives themselves, so that its image needs no shared library of theirs.
+    .target(
+      name: "CStub",
+      linkerSettings: [.linkedLibrary(":libnghttp2.a"), .linkedLibrary(":libssl.a"), .linkedLibrary(":libcrypto.a")]),
 
     // Values and decisions: no I/O.
     .target(name: "MeshModel"),
@@ -81,9 +87,12 @@ let package = Package(
     .target(
       name: "KubernetesAPI",
       dependencies: [
-        .yams, .logging, .nio("NIOCore"), .nio("NIOHTTP1"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .yams, .logging, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
+    // The stub put into Pods, by the webhook and by the CLI.
+    .target(name: "Injection", dependencies: ["KubernetesAPI", "MeshModel"]),
     .target(
       name: "ControlPlane",
       dependencies: [
@@ -99,12 +108,25 @@ let package = Package(
         "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
-    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+    .target(
+      name: "Lab",
+      dependencies: [
+        "MeshModel", "CLinux", "KubernetesAPI", .yams, .logging, .x509, .crypto, .asn1, .nio("NIOCore"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"),
+        .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ]),
+
+    // The stub: without Foundation and NIO, for the memory that they take.
+    .target(name: "StubCore", dependencies: ["MeshModel"]),
+    .target(name: "StubRuntime", dependencies: ["StubCore", "CStub", "CLinux"]),
 
     // What the CLI does; a library so that tests reach it.
     .target(
       name: "CLI",
-      dependencies: ["Capture", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+      dependencies: [
+        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
+        .nio("NIOHTTP1"),
+      ]),
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
@@ -113,6 +135,7 @@ let package = Package(
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
     .executableTarget(
       name: "weft-control", dependencies: ["ControlPlane", "KubernetesAPI", "Observability", .argumentParser, .logging]),
+    .executableTarget(name: "weft-stub", dependencies: ["StubRuntime"]),
     .executableTarget(name: "weft-lab", dependencies: ["Lab", .argumentParser]),
 
     .testTarget(name: "MeshModelTests", dependencies: ["MeshModel"]),
@@ -128,10 +151,14 @@ let package = Package(
         .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
+    .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
-    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
-    .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
+    .testTarget(
+      name: "WeftCLITests",
+      dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .testTarget(name: "StubCoreTests", dependencies: ["StubCore"]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],
   swiftLanguageModes: [.v6]

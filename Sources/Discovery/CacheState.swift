@@ -5,21 +5,27 @@ import Foundation
 struct World: DeltaWorld {
   var resources: [String: [String: DiscoveryResource]] = [:]
   var meshedNodes: Set<String> = []
+  /// Pods that subscribe by themselves: to them everything is sent that meshed nodes get.
+  var workloads: Set<String> = []
   var generation: UInt64 = 0
 
   func resource(_ key: ResourceKey, for node: String) -> DiscoveryResource? {
     guard let resource = resources[key.typeURL]?[key.name],
-      resource.audience.includes(node, meshedNodes: meshedNodes)
+      includes(resource.audience, node, meshedNodes: meshedNodes)
     else { return nil }
     return resource
   }
 
   func forEachResource(_ typeURL: String, for node: String, _ body: (DiscoveryResource) -> Void) {
-    let isMeshed = meshedNodes.contains(node)
+    let isMeshed = meshedNodes.contains(node) || workloads.contains(node)
     for resource in resources[typeURL, default: [:]].values
     where isMeshed || resource.audience.includes(node, meshedNodes: []) {
       body(resource)
     }
+  }
+
+  func includes(_ audience: Audience, _ node: String, meshedNodes: Set<String>) -> Bool {
+    audience.includes(node, meshedNodes: meshedNodes) || workloads.contains(node)
   }
 }
 
@@ -74,8 +80,8 @@ struct CacheState {
   ) {
     for stream in streams.values {
       let node = stream.machine.node
-      let saw = old?.audience.includes(node, meshedNodes: meshedBefore) == true
-      let sees = new?.audience.includes(node, meshedNodes: world.meshedNodes) == true
+      let saw = old.map { world.includes($0.audience, node, meshedNodes: meshedBefore) } == true
+      let sees = new.map { world.includes($0.audience, node, meshedNodes: world.meshedNodes) } == true
       guard saw || sees, !(saw && sees && old?.version == new?.version) else { continue }
       if stream.machine.changed(key) { stream.wake.yield() }
     }
@@ -93,7 +99,9 @@ struct CacheState {
     stream.wake.yield()
   }
 
-  mutating func open(node: String, wake: AsyncStream<Void>.Continuation, now: Date) -> UInt64 {
+  mutating func open(
+    node: String, isWorkload: Bool = false, wake: AsyncStream<Void>.Continuation, now: Date
+  ) -> UInt64 {
     if let old = streamOfNode[node] {
       replaced.insert(old)
       streams.removeValue(forKey: old)?.wake.finish()
@@ -101,6 +109,10 @@ struct CacheState {
     lastID += 1
     streams[lastID] = Stream(machine: DeltaStream(node: node), wake: wake)
     streamOfNode[node] = lastID
+    guard !isWorkload else {
+      world.workloads.insert(node)
+      return lastID
+    }
     if statuses[node] == nil, statuses.count >= Self.maximumStatuses { forgetOldest() }
     statuses[node] = NodeStatus(node: node, connected: true, since: now)
     statusChanged(node)
@@ -114,6 +126,7 @@ struct CacheState {
     let node = stream.machine.node
     guard streamOfNode[node] == id else { return }
     streamOfNode[node] = nil
+    guard world.workloads.remove(node) == nil else { return }
     statuses[node]?.connected = false
     statuses[node]?.since = now
     statusChanged(node)
@@ -126,7 +139,7 @@ struct CacheState {
     guard let stream = streams[id] else { return }
     let changed = try stream.machine.receive(request, world: world)
     stream.wake.yield()
-    guard changed else { return }
+    guard changed, !world.workloads.contains(stream.machine.node) else { return }
     statuses[stream.machine.node]?.nacked = stream.machine.rejected
     statusChanged(stream.machine.node)
   }

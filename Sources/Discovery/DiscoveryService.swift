@@ -13,9 +13,9 @@ struct DiscoveryService: Envoy_Service_Discovery_V3_AggregatedDiscoveryService.S
     response: RPCWriter<Envoy_Service_Discovery_V3_DeltaDiscoveryResponse>,
     context: ServerContext
   ) async throws {
-    let peer = try PeerNode(context)
-    let node = peer.node
-    let handle = cache.open(node: node)
+    let peer = try Subscriber(context, stream: UInt64.random(in: 0...UInt64.max))
+    let node = peer.name
+    let handle = cache.open(node: node, isWorkload: peer.isWorkload)
     logger.info("node connected", metadata: ["node": "\(node)"])
     defer {
       cache.close(handle.id)
@@ -33,7 +33,7 @@ struct DiscoveryService: Envoy_Service_Discovery_V3_AggregatedDiscoveryService.S
       group.addTask {
         try await Task.sleep(for: .seconds(max(0, peer.notAfter.timeIntervalSinceNow)))
         throw RPCError(
-          code: .unauthenticated, message: "the certificate of node \(node) has expired; connect with a renewed one")
+          code: .unauthenticated, message: "the certificate of \(node) has expired; connect with a renewed one")
       }
       // Whichever ends first ends the stream: the client has left, the cache ends it, or the certificate's time is up.
       defer { group.cancelAll() }

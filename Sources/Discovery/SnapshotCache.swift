@@ -51,9 +51,12 @@ extension SnapshotCache {
   }
 
   /// The newest stream of a node wins: an older one is ended.
-  func open(node: String, now: Date = Date()) -> Handle {
+  ///
+  /// - Parameter isWorkload: a pod by itself, which is sent what meshed nodes get. Its name must be this stream's alone;
+  ///   nothing is remembered of it once it has gone.
+  func open(node: String, isWorkload: Bool = false, now: Date = Date()) -> Handle {
     let (wakes, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    let id = state.withLock { $0.open(node: node, wake: continuation, now: now) }
+    let id = state.withLock { $0.open(node: node, isWorkload: isWorkload, wake: continuation, now: now) }
     return Handle(id: id, wakes: wakes)
   }
 

@@ -1,0 +1,100 @@
+import MeshModel
+
+/// Who this stub serves.
+public struct StubPod: Equatable {
+  /// `namespace/name`
+  public var workload: String
+  public var addresses: [IPAddress]
+  /// The node's: kubelet's probes come from there.
+  public var hostAddresses: [IPAddress]
+
+  public init(workload: String, addresses: [IPAddress], hostAddresses: [IPAddress] = []) {
+    self.workload = workload
+    self.addresses = addresses
+    self.hostAddresses = hostAddresses
+  }
+}
+
+/// An answer with its reason.
+public enum Verdict: Equatable {
+  case allowed
+  case refused(String)
+}
+
+/// What may enter the pod.
+extension MeshTable {
+  /// Judges the certificate of a tunnel's client, which chains to the trust bundle already: its SPIFFE ID has to be the one
+  /// that discovery gives the workload at the peer's address, and known to discovery at all.
+  public func judge(peerURI: String, at address: IPAddress) -> Verdict {
+    guard let id = SPIFFEID(peerURI) else {
+      return .refused("\(peerURI.isEmpty ? "a certificate without one URI SAN" : peerURI) is not a workload's SPIFFE ID")
+    }
+    guard id.trustDomain == config.trustDomain else {
+      return .refused("\(id) is not of the trust domain \(config.trustDomain)")
+    }
+    if let workload = workload(at: address) {
+      guard identity(of: workload) == peerURI else {
+        return .refused("\(address) is \(identity(of: workload)), and its client showed \(peerURI)")
+      }
+      return .allowed
+    }
+    guard knows(identityPath: "ns/\(id.namespace)/sa/\(id.serviceAccount)") else {
+      return .refused("no workload has the identity \(peerURI)")
+    }
+    return .allowed
+  }
+
+  /// Plaintext from `client` to a port of the pod.
+  public func judgePlaintext(from client: IPAddress, to target: SocketAddress, of pod: StubPod) -> Verdict {
+    guard Self.isDeliverable(target, of: pod) else {
+      return .refused("\(target) is not an address and port of this pod's applications")
+    }
+    // Until the control plane has spoken, nothing but probes passes without a certificate.
+    if hasConfig, !config.isStrict { return .allowed }
+    if pod.hostAddresses.contains(client), workload(id: pod.workload)?.probePorts.contains(target.port) == true {
+      return .allowed
+    }
+    return .refused(
+      hasConfig
+        ? "mutual TLS is STRICT: plaintext from \(client) to port \(target.port)"
+        : "the control plane hasn't said yet whether plaintext may enter: from \(client) to port \(target.port)")
+  }
+
+  /// The target of a CONNECT where it names this pod.
+  public static func deliveryTarget(authority: String, of pod: StubPod) -> SocketAddress? {
+    guard let address = SocketAddress(authority), isDeliverable(address, of: pod) else { return nil }
+    return address
+  }
+
+  /// Not a port of the stub's own: a delivery to 15006 would arrive there as a new connection, and so on without end.
+  static func isDeliverable(_ address: SocketAddress, of pod: StubPod) -> Bool {
+    address.port != 0 && ![MeshPort.outbound, MeshPort.inbound, MeshPort.hbone].contains(address.port)
+      && pod.addresses.contains(address.ip)
+  }
+}
+
+/// A connection that an authorization policy may judge before a byte of it moves.
+public struct AuthorizationQuestion: Equatable {
+  /// SPIFFE ID that the client has proven; nil for plaintext.
+  public var clientIdentity: String?
+  public var clientAddress: IPAddress
+  public var target: SocketAddress
+
+  public init(clientIdentity: String?, clientAddress: IPAddress, target: SocketAddress) {
+    self.clientIdentity = clientIdentity
+    self.clientAddress = clientAddress
+    self.target = target
+  }
+}
+
+/// Where authorization of connections takes hold. Policies of requests need HTTP, which a stub doesn't read.
+public protocol ConnectionAuthorizer {
+  func judge(_ question: AuthorizationQuestion) -> Verdict
+}
+
+/// In force while there are no policies.
+public struct AllowAll: ConnectionAuthorizer {
+  public init() {}
+
+  public func judge(_ question: AuthorizationQuestion) -> Verdict { .allowed }
+}

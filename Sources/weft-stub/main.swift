@@ -1,0 +1,4 @@
+import Glibc
+import StubRuntime
+
+exit(StubProgram.main(CommandLine.arguments))
