@@ -86,7 +86,16 @@ struct AuthorityStore: Sendable {
       if isLeader(), let warning = AuthorityChange.expiry(authority.material.notAfter, now: Date()) {
         report("AuthorityExpires", warning)
       }
-      try? await Task.sleep(for: Self.interval)
+      await pause(isLeader)
+    }
+  }
+
+  /// Shorter where this replica comes to lead: then it publishes the roots, which agents wait for.
+  private func pause(_ isLeader: @Sendable () -> Bool) async {
+    let led = isLeader()
+    let end = ContinuousClock.now + Self.interval
+    while !Task.isCancelled, ContinuousClock.now < end, isLeader() == led {
+      try? await Task.sleep(for: .milliseconds(250))
     }
   }
 
