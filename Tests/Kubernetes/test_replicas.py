@@ -76,7 +76,7 @@ class Replicas(unittest.TestCase):
         # What changes meanwhile is sent, and no more.
         agent.close()
         self.pod("late", "10.1.0.99", "two")
-        one.wait("the pod", lambda: '"late"' in open(f"{one.folder}/state/status.json").read())
+        one.wait("the pod", lambda: '"late"' in one.status())
         self.connect(agent, one)
         agent.wait(lambda agent: "shop/late" in agent.state[WORKLOAD], "the new pod")
         self.assertLess(agent.received, first / 5)
