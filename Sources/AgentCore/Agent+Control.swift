@@ -14,7 +14,7 @@ extension Agent {
       } catch {
         if problems["join"] != "\(error)" { logger.error("can't join the mesh", metadata: ["error": "\(error)"]) }
         problems["join"] = "\(error)"
-        try? await Task.sleep(for: backoff)
+        try? await Task.sleep(for: backoff * Double.random(in: 0.5...1))
         backoff = min(backoff * 2, .seconds(10))
       }
     }

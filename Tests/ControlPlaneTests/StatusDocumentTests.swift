@@ -67,6 +67,15 @@ import Testing
     #expect(change(try input(refs: [gateway])) == nil)
   }
 
+  /// There is room for 32 entries: what doesn't fit isn't written again and again.
+  @Test func othersEntriesComeFirstWhereThereIsNoRoom() throws {
+    let others = (0..<StatusDocument.maximumParents).map { index -> JSONNode in
+      ["parentRef": ["name": .text("edge-\(index)")], "controllerName": "other/c", "conditions": []]
+    }
+    #expect(change(try input(status: ["parents": .array(others)])) == nil)
+    #expect(change(try input(status: ["parents": .array(Array(others.dropLast()))]))?["parents"]?.elements.count == 32)
+  }
+
   @Test func timesChangeWithTheStatusOnly() throws {
     let first = try #require(change(try input()))
     let lost = [good[0], ObjectCondition("ResolvedRefs", "False", "BackendNotFound", "there is no Service x")]

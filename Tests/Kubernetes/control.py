@@ -23,6 +23,10 @@ class Control:
         with open(self.log) as file:
             return file.read()
 
+    def status(self):
+        with open(f"{self.folder}/state/status.json") as file:
+            return file.read()
+
     def probe(self, name):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['health']}/healthz/{name}", timeout=5) as answer:

@@ -43,7 +43,7 @@ class Authority(unittest.TestCase):
         self.cluster.call(method, f"{SYSTEM}/secrets" if method == "POST" else SECRET, content)
 
     def openssl(self, *arguments, text=None):
-        return subprocess.run(["openssl", *arguments], check=True, capture_output=True, input=text and text.encode()).stdout.decode()
+        return subprocess.run(["openssl", *arguments], check=True, capture_output=True, input=text and text.encode()).stdout.decode(errors="replace")
 
     def key(self):
         return self.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout")
@@ -125,6 +125,10 @@ class Authority(unittest.TestCase):
         self.assertEqual(control.wait("the roots", self.roots), root)
         self.assertEqual(len(self.served(control)), 2)
         self.assertChains(control, root)
+        # It lives 20 days: a person is told.
+        events = control.wait("the event", lambda: [event for event in self.cluster.call("GET", f"{SYSTEM}/events")["items"]
+            if event["reason"] == "AuthorityExpires"])
+        self.assertEqual([(event["involvedObject"]["name"], event["type"]) for event in events], [("weft-ca", "Warning")])
 
     def test_roots_that_overlap_let_the_ca_change(self):
         first_key = self.key()

@@ -56,7 +56,7 @@ class Run:
                 file.write(text)
         self.control = subprocess.Popen([program("weft-control"), "--kubeconfig", f"{self.folder}/kubeconfig", "--state-dir", f"{self.folder}/state",
             "--join-tokens", f"{self.folder}/tokens", "--listen", "127.0.0.1", "--advertise", "127.0.0.1", "--discovery-port", str(self.ports[0]),
-            "--join-port", str(self.ports[1]), "--log-level", "warning"], stdout=sys.stderr, stderr=sys.stderr)
+            "--join-port", str(self.ports[1]), "--health-port", str(free_port()), "--log-level", "warning"], stdout=sys.stderr, stderr=sys.stderr)
         began = time.monotonic()
         while True:
             with socket.socket() as probe:
@@ -69,10 +69,15 @@ class Run:
     def connect(self):
         """Until every agent has everything: (seconds, resources of one, bytes of one)."""
         began = time.monotonic()
+        # For the certificates of agents, which no account's token is there for.
+        os.mkdir(f"{self.folder}/authority", 0o700)
+        for name, content in self.api.authority().items():
+            with open(f"{self.folder}/authority/{name}", "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(content)
         for index in range(self.options.agents):
             node = f"node-{index:04}"
             folder = f"{self.folder}/{node}"
-            agents.certify(program("weft-control"), f"{self.folder}/state", node, folder)
+            agents.certify(program("weft-control"), f"{self.folder}/authority", node, folder)
             client = agents.Agent(node, f"127.0.0.1:{self.ports[0]}", folder, self.seen)
             self.clients.append(client)
             # One after the other: reading it all in Python is what takes the time.

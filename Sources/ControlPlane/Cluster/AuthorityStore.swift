@@ -74,19 +74,28 @@ struct AuthorityStore: Sendable {
     var last = ""
     while !Task.isCancelled {
       var problem = ""
+      let leads = isLeader()
       do {
         try await refresh(authority)
-        if isLeader() { try await publish(authority.trustBundle) }
+        if leads { try await publish(authority.trustBundle) }
       } catch {
         problem = "\(error)"
       }
       if problem != last, !problem.isEmpty { logger.error("the CA stays as it was: \(problem)") }
-      if problem != last, !problem.isEmpty, isLeader() { report("AuthorityUnusable", problem) }
+      if problem != last, !problem.isEmpty, leads { report("AuthorityUnusable", problem) }
       last = problem
-      if isLeader(), let warning = AuthorityChange.expiry(authority.material.notAfter, now: Date()) {
+      if leads, let warning = AuthorityChange.expiry(authority.material.notAfter, now: Date()) {
         report("AuthorityExpires", warning)
       }
-      try? await Task.sleep(for: Self.interval)
+      await pause(while: { isLeader() == leads })
+    }
+  }
+
+  /// Shorter where this replica comes to lead: then it publishes the roots, which agents wait for.
+  private func pause(while isUnchanged: @Sendable () -> Bool) async {
+    let end = ContinuousClock.now + Self.interval
+    while !Task.isCancelled, ContinuousClock.now < end, isUnchanged() {
+      try? await Task.sleep(for: .milliseconds(250))
     }
   }
 

@@ -19,11 +19,16 @@ struct StatusDocument {
 
   // MARK: Routes
 
+  /// The CRD's bound, of all controllers' entries.
+  static let maximumParents = 32
+
   /// Entries of other controllers stay as they are and where they are.
   private var parentsChange: JSONNode? {
     let present = input.subject.status["parents"]?.elements ?? []
     let own = present.filter { $0["controllerName"]?.text == ClusterNames.controller }
-    let wanted = input.subject.parentRefs.compactMap { entry(for: $0, among: own) }
+    let others = present.filter { $0["controllerName"]?.text != ClusterNames.controller }
+    let entries = input.subject.parentRefs.compactMap { entry(for: $0, among: own) }
+    let wanted = Array(entries.prefix(max(0, Self.maximumParents - others.count)))
     if own.count == wanted.count,
       zip(own, wanted).allSatisfy({ old, new in
         reference(old["parentRef"]) == reference(new["parentRef"])
@@ -32,9 +37,7 @@ struct StatusDocument {
     {
       return nil
     }
-    let others = present.filter { $0["controllerName"]?.text != ClusterNames.controller }
-    // The CRD's bound.
-    return ["parents": .array(Array((others + wanted).prefix(32)))]
+    return ["parents": .array(others + wanted)]
   }
 
   /// nil: the parent is another controller's.

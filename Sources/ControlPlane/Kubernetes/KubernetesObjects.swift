@@ -10,11 +10,10 @@ struct KubernetesObjects: Sendable {
   private var awaited = Set(Kind.allCases)
   private var versions: [String: DecodedFile?] = [:]
   private var names: [Kind: Set<String>] = [:]
-  /// The objects that get a status, refused ones too.
-  private(set) var subjects: [ObjectKey: StatusSubject] = [:]
   /// Lists that haven't come to their end.
   private var listed: [Kind: [String: DecodedFile?]] = [:]
-  private var listedSubjects: [Kind: [ObjectKey: StatusSubject]] = [:]
+  /// The objects that get a status, refused ones too.
+  private(set) var subjects: [ObjectKey: StatusSubject] = [:]
 
   /// Whether every kind has been told.
   var isComplete: Bool { awaited.isEmpty }
@@ -24,22 +23,16 @@ struct KubernetesObjects: Sendable {
 
   /// Takes a part of a list; it counts once the list is whole.
   mutating func take(_ part: ReflectorState.Part, of kind: Kind) -> Outcome {
-    if part.isFirst {
-      listed[kind] = [:]
-      listedSubjects[kind] = [:]
-    }
+    if part.isFirst { listed[kind] = [:] }
     for object in part.objects {
       let (name, version) = Self.decode(object, kind)
       listed[kind, default: [:]][name] = .some(version)
-      if let subject = StatusSubject(object.content, kind) {
-        listedSubjects[kind, default: [:]][Self.key(object, kind)] = subject
-      }
+      note(object, kind)
     }
     guard part.isLast, let whole = listed.removeValue(forKey: kind) else { return ([], []) }
     for name in names[kind, default: []] where whole[name] == nil { versions[name] = .some(nil) }
     names[kind] = Set(whole.keys)
-    let present = listedSubjects.removeValue(forKey: kind) ?? [:]
-    if kind.getsStatus { subjects = subjects.filter { $0.key.kind != kind }.merging(present) { $1 } }
+    if kind.getsStatus { subjects = subjects.filter { $0.key.kind != kind || whole[Self.name($0.key)] != nil } }
     versions.merge(whole) { $1 }
     awaited.remove(kind)
     return settle()
@@ -54,7 +47,7 @@ struct KubernetesObjects: Sendable {
       let (name, version) = Self.decode(object, kind)
       names[kind, default: []].insert(name)
       versions[name] = .some(version)
-      if let subject = StatusSubject(object.content, kind) { subjects[Self.key(object, kind)] = subject }
+      note(object, kind)
     case .deleted(let object):
       let name = Self.name(object, kind)
       names[kind]?.remove(name)
@@ -69,6 +62,11 @@ struct KubernetesObjects: Sendable {
     let touched = versions.keys.sorted()
     defer { versions = [:] }
     return (registry.update(versions), touched)
+  }
+
+  private mutating func note(_ object: KubernetesObject, _ kind: Kind) {
+    guard kind.getsStatus, let subject = StatusSubject(object.content, kind) else { return }
+    subjects[Self.key(object, kind)] = subject
   }
 
   private static func decode(_ object: KubernetesObject, _ kind: Kind) -> (String, DecodedFile) {
