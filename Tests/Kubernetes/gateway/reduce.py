@@ -7,7 +7,7 @@ import os, subprocess, sys, yaml
 KINDS = ["grpcroutes", "httproutes", "referencegrants", "tcproutes", "tlsroutes"]
 
 
-def reduced(value, is_schema=True):
+def reduced(value):
     if isinstance(value, list):
         return [reduced(element) for element in value]
     if not isinstance(value, dict):
@@ -17,8 +17,13 @@ def reduced(value, is_schema=True):
     for key, element in value.items():
         if key == "x-kubernetes-validations" or key == "description" and isinstance(element, str):
             continue
+        # kube-apiserver 1.20 as Go 1.19 builds it takes "" for null: it has to be allowed, and can't be a default.
+        if key == "default" and element == "":
+            continue
         # Properties may be called as what is left out.
         result[key] = {name: reduced(part) for name, part in names.items()} if key == "properties" else reduced(element)
+    if result.get("type") == "string" and (value.get("default") == "" or value.get("pattern", "").startswith("^$|")):
+        result["nullable"] = True
     return result
 
 
