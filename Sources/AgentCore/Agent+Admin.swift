@@ -82,11 +82,28 @@ extension Agent {
         uid: workload.id, namespace: workload.namespace, name: workload.name, serviceAccount: workload.serviceAccount,
         node: workload.node, addresses: workload.addresses.map(\.description), meshed: workload.isMeshed,
         ready: workload.isReady, local: isLocal,
-        state: !workload.isMeshed ? "unmeshed" : !isLocal ? "remote" : pod?.lifecycle.name ?? "pending",
-        reason: pod?.lifecycle.reason ?? (isLocal && workload.isMeshed ? "its sandbox isn't there yet" : ""),
+        mode: workload.isMeshed ? workload.mode.name : "",
+        state: !workload.isMeshed ? "unmeshed" : !isLocal ? "remote" : localState(workload, pod),
+        reason: isLocal && workload.isMeshed ? reason(workload, pod) : pod?.lifecycle.reason ?? "",
         identity: workload.isMeshed ? mesh.identity(of: workload)?.description ?? "" : "")
     }
     return AdminDocument.Workloads(workloads: entries)
+  }
+
+  private func localState(_ workload: Workload, _ pod: Pod?) -> String {
+    workload.mode == .stubTunnel ? "tunnel" : pod?.lifecycle.name ?? "pending"
+  }
+
+  /// Why a meshed pod of this node is in its state, and who carries it.
+  private func reason(_ workload: Workload, _ pod: Pod?) -> String {
+    switch workload.mode {
+    case .stubTunnel: return "its own stub carries it, not this node: weft.dev/injected is tunnel"
+    case .stubHandoff where pod?.lifecycle.phase == .enrolled:
+      return stubs[workload.id] == nil
+        ? "its stub is away: what it has opened goes on" : "its stub opens its sockets: weft.dev/injected is handoff"
+    case .stubHandoff where pod == nil: return "neither its sandbox nor its stub is there yet"
+    case .node, .stubHandoff: return pod?.lifecycle.reason ?? "its sandbox isn't there yet"
+    }
   }
 
   private func servicesDocument() -> AdminDocument.Services {
@@ -186,4 +203,15 @@ extension Agent {
 /// This program's version.
 public enum AgentVersion {
   public static let text = "0.1.0"
+}
+
+extension Workload.Mode {
+  /// In the admin API.
+  var name: String {
+    switch self {
+    case .node: "node"
+    case .stubHandoff: "handoff"
+    case .stubTunnel: "tunnel"
+    }
+  }
 }

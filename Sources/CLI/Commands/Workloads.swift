@@ -10,14 +10,14 @@ struct Workloads: AgentCommand {
 
   func table(_ answer: WorkloadsAnswer, _ style: Style) -> String {
     var table = Table(
-      ("NAMESPACE", .left), ("NAME", .left), ("NODE", .left), ("STATE", .left), ("READY", .left),
+      ("NAMESPACE", .left), ("NAME", .left), ("NODE", .left), ("MODE", .left), ("STATE", .left), ("READY", .left),
       ("ADDRESSES", .left), ("IDENTITY", .left), ("REASON", .left))
     let sorted = answer.workloads.sorted {
       ($0.local ? 0 : 1, $0.namespace, $0.name) < ($1.local ? 0 : 1, $1.namespace, $1.name)
     }
     for workload in sorted {
       table.add(
-        workload.namespace, workload.name, workload.node, workload.state, Text.yesNo(workload.ready),
+        workload.namespace, workload.name, workload.node, workload.mode, workload.state, Text.yesNo(workload.ready),
         workload.addresses.joined(separator: ","), workload.identity, workload.reason)
     }
     return table.render(none: "The agent knows no workloads.")
