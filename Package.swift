@@ -87,7 +87,8 @@ let package = Package(
     .target(
       name: "KubernetesAPI",
       dependencies: [
-        .yams, .logging, .nio("NIOCore"), .nio("NIOHTTP1"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .yams, .logging, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
     // The stub put into Pods, by the webhook and by the CLI.
@@ -109,7 +110,13 @@ let package = Package(
         "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "PodNetworking", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
-    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+    .target(
+      name: "Lab",
+      dependencies: [
+        "MeshModel", "CLinux", "KubernetesAPI", .yams, .logging, .x509, .crypto, .asn1, .nio("NIOCore"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"),
+        .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ]),
 
     // The stub: without Foundation and NIO, for the memory that they take.
     .target(name: "StubCore", dependencies: ["MeshModel"]),
@@ -152,8 +159,10 @@ let package = Package(
     .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "PodNetworking", "weft-proxy", "weft-stub"]),
-    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
-    .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
+    .testTarget(
+      name: "WeftCLITests",
+      dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
     .testTarget(name: "StubCoreTests", dependencies: ["StubCore"]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],

@@ -30,7 +30,7 @@ public final class KubernetesClient: Sendable {
     http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
-  private static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
+  static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
     var tls = TLSConfiguration.makeClientConfiguration()
     do {
       if !server.authorities.isEmpty {
@@ -98,6 +98,12 @@ public final class KubernetesClient: Sendable {
   }
 
   // MARK: HTTP
+
+  /// nil: requests carry none. Blocks for a plugin's run.
+  func bearerToken() throws(KubernetesError) -> String? { try tokens.token() }
+
+  /// The server has refused the last one.
+  func forgetToken() { tokens.forget() }
 
   /// - Parameters:
   ///   - path: with its query.

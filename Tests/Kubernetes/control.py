@@ -7,7 +7,7 @@ class Control:
     """One replica, with everything that it keeps in memory alone."""
 
     def __init__(self, program, cluster, name="one", server=None, arguments=()):
-        self.cluster, self.name = cluster, name
+        self.cluster, self.name, self.ended = cluster, name, False
         self.folder = tempfile.mkdtemp(prefix=f"weft-control-{name}-", dir=cluster.folder)
         self.ports = {port: free_port() for port in ("discovery", "join", "health", "webhook")}
         self.log = f"{self.folder}/log"
@@ -46,14 +46,16 @@ class Control:
         return self
 
     def end(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        if self.process.poll() is not None and self.ended:
+            return
+        self.ended = True
+        self.process.send_signal(number)
         status = self.process.wait(20)
         assert status == 0 or number == signal.SIGKILL, f"ended with {status}: {self.lines()[-3000:]}"
 
-    def join(self, token, identity, node):
+    def join(self, token, identity, node, request=None):
         """Asks for a certificate: (gRPC status, message, the certificate in DER or None)."""
-        request = field(1, node.encode()) + field(2, token.encode()) + field(3, signing_request(identity))
+        request = field(1, node.encode()) + field(2, token.encode()) + field(3, request or signing_request(identity))
         return call(self.ports["join"], "/weft.identity.v1.NodeJoin/Join", request, self.folder)
 
 

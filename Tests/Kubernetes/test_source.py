@@ -6,7 +6,7 @@ Usage: test_source.py PATH-TO-weft-control; the API server is build.sh's.
 import json, os, shutil, signal, subprocess, sys, tempfile, unittest
 from cluster import Cluster, free_port
 
-CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-control"
+CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 and __name__ == "__main__" else "weft-control"
 GATEWAY = "gateway.networking.k8s.io"
 
 

@@ -66,9 +66,10 @@ struct AuthorityStore: Sendable {
   /// Keeps Secret, CA and ConfigMap together until the task is cancelled.
   /// - Parameters:
   ///   - isLeader: whether this replica writes the ConfigMap.
-  ///   - report: is told what a person has to repair; empty: all is well.
+  ///   - report: is told what a person has to repair: a reason in upper camel case, and a sentence.
   func follow(
-    _ authority: CertificateAuthority, isLeader: @Sendable () -> Bool, report: @Sendable (String) -> Void
+    _ authority: CertificateAuthority, isLeader: @Sendable () -> Bool,
+    report: @Sendable (_ reason: String, _ message: String) -> Void
   ) async {
     var last = ""
     while !Task.isCancelled {
@@ -80,8 +81,11 @@ struct AuthorityStore: Sendable {
         problem = "\(error)"
       }
       if problem != last, !problem.isEmpty { logger.error("the CA stays as it was: \(problem)") }
-      if problem != last { report(problem) }
+      if problem != last, !problem.isEmpty, isLeader() { report("AuthorityUnusable", problem) }
       last = problem
+      if isLeader(), let warning = AuthorityChange.expiry(authority.material.notAfter, now: Date()) {
+        report("AuthorityExpires", warning)
+      }
       try? await Task.sleep(for: Self.interval)
     }
   }
@@ -119,6 +123,12 @@ enum AuthorityChange {
   /// Certificates that are held now go on to be believed: the roots in use stay, or at least the first one, which signs.
   static func isSafe(from held: TrustBundle, to found: TrustBundle) -> Bool {
     found.roots.contains(held.roots[0])
+  }
+
+  /// What a person is told within 30 days of the CA's end; nil: nothing yet.
+  static func expiry(_ end: Date, now: Date) -> String? {
+    guard end.timeIntervalSince(now) < 30 * 86400 else { return nil }
+    return "the mesh's CA ends at \(end.formatted(.iso8601)): rotate it before, since no certificate outlives it"
   }
 }
 

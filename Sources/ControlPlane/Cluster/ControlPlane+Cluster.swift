@@ -19,20 +19,70 @@ extension ControlPlane {
         self.beginIfComplete(opened)
       }
       guard try await begin(&group), let authority = opened.authority else { return }
-      let server = try serve(authority, attestation(client))
-      group.addTask { await store.follow(authority, isLeader: { true }, report: { _ in }) }
-      group.addTask { try await self.answerReviews(client, authority) }
-      group.addTask { await self.announce(server) }
-      try await server.run()
+      try await serve(authority, client, store, &group)
     }
     await client.shutdown()
+  }
+
+  /// Serves, and writes what the leader writes, until `shutdown()`.
+  private func serve(
+    _ authority: CertificateAuthority, _ client: KubernetesClient, _ store: AuthorityStore,
+    _ group: inout ThrowingTaskGroup<Void, any Error>
+  ) async throws {
+    let (writing, mesh) = (writing, mesh)
+    let leadership = Leadership(
+      client: client, namespace: configuration.namespace, replica: configuration.replica, logger: logger,
+      onChange: { writing.leads(mesh) })
+    let recorder = EventRecorder(client: client, replica: configuration.replica, logger: logger)
+    let writer = StatusWriter(
+      client: client, mesh: mesh, isLeader: { leadership.isLeader }, logger: logger,
+      deliveries: { [cache] in cache.deliveries(of: Kind.statusTypes) })
+    writing.use(leadership, writer, recorder)
+    let namespace = configuration.namespace
+    let server = try serve(
+      authority, attestation(client),
+      onRefusal: { node, error in
+        // Only of nodes that there are: anybody may call.
+        if error.kind != .unavailable, mesh.hasNode(node) { recorder.record(EventText(node: node, error)) }
+      },
+      onNodeStatus: { node in
+        writer.touch()
+        for rejected in node.nacked { EventText(rejected, node: node.node).map(recorder.record) }
+      })
+    let election = Task { await leadership.run() }
+    group.addTask { await writer.run() }
+    group.addTask { await recorder.run() }
+    group.addTask {
+      await store.follow(
+        authority, isLeader: { leadership.isLeader },
+        report: { recorder.record(EventText(authority: $0, $1, namespace: namespace)) })
+    }
+    group.addTask { try await self.answerReviews(client, authority) }
+    let roots = StubRoots(
+      client: client, logger: logger, bundle: { authority.trustBundle },
+      namespaces: { mesh.tunnelNamespaces.subtracting([namespace]) })
+    group.addTask { await roots.run(isLeader: { leadership.isLeader }) }
+    group.addTask { await self.announce(server) }
+    let ended: Result<Void, any Error>
+    do {
+      ended = .success(try await server.run())
+    } catch {
+      ended = .failure(error)
+    }
+    // Another replica leads at once, not after the Lease has run out.
+    election.cancel()
+    await election.value
+    await leadership.release()
+    try ended.get()
   }
 
   /// Follows the API server's objects until the task is cancelled.
   private func follow(_ client: KubernetesClient, _ opened: Opened) async {
     logger.info("reading the objects of \(client.server.url)")
     await KubernetesSource(client: client, logger: logger).run { change, kind in
-      self.report(self.mesh.take(change, of: kind))
+      let outcome = self.mesh.take(change, of: kind)
+      self.report(outcome)
+      self.writing.took(outcome, self.mesh)
       self.beginIfComplete(opened)
     }
   }
@@ -55,12 +105,18 @@ extension ControlPlane {
     var settings = configuration.injection
     settings.meshNamespace = configuration.namespace
     settings.clusterDomain = configuration.clusterDomain
+    settings.trustDomain = configuration.trustDomain.name
     let webhook = Webhook(
       client: client, authority: authority, logger: logger, namespace: configuration.namespace, settings: settings,
       hasNativeSidecars: configuration.hasNativeSidecars)
-    try await webhook.run(
-      host: configuration.server.host, port: port, further: configuration.server.advertise,
-      lifetime: configuration.server.certificateLifetime)
+    do {
+      try await webhook.run(
+        host: configuration.server.host, port: port, further: configuration.server.advertise,
+        lifetime: configuration.server.certificateLifetime)
+    } catch {
+      // The rest serves on; what new pods get then is the webhook's failure policy.
+      logger.error("no webhook: \(error)")
+    }
   }
 
   private func attestation(_ client: KubernetesClient) -> any NodeAttestation {

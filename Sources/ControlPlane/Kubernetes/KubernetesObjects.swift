@@ -12,6 +12,8 @@ struct KubernetesObjects: Sendable {
   private var names: [Kind: Set<String>] = [:]
   /// Lists that haven't come to their end.
   private var listed: [Kind: [String: DecodedFile?]] = [:]
+  /// The objects that get a status, refused ones too.
+  private(set) var subjects: [ObjectKey: StatusSubject] = [:]
 
   /// Whether every kind has been told.
   var isComplete: Bool { awaited.isEmpty }
@@ -25,10 +27,12 @@ struct KubernetesObjects: Sendable {
     for object in part.objects {
       let (name, version) = Self.decode(object, kind)
       listed[kind, default: [:]][name] = .some(version)
+      note(object, kind)
     }
     guard part.isLast, let whole = listed.removeValue(forKey: kind) else { return ([], []) }
     for name in names[kind, default: []] where whole[name] == nil { versions[name] = .some(nil) }
     names[kind] = Set(whole.keys)
+    if kind.getsStatus { subjects = subjects.filter { $0.key.kind != kind || whole[Self.name($0.key)] != nil } }
     versions.merge(whole) { $1 }
     awaited.remove(kind)
     return settle()
@@ -43,9 +47,11 @@ struct KubernetesObjects: Sendable {
       let (name, version) = Self.decode(object, kind)
       names[kind, default: []].insert(name)
       versions[name] = .some(version)
+      note(object, kind)
     case .deleted(let object):
       let name = Self.name(object, kind)
       names[kind]?.remove(name)
+      subjects[Self.key(object, kind)] = nil
       versions[name] = .some(nil)
     }
     return settle()
@@ -58,13 +64,46 @@ struct KubernetesObjects: Sendable {
     return (registry.update(versions), touched)
   }
 
+  private mutating func note(_ object: KubernetesObject, _ kind: Kind) {
+    guard kind.getsStatus, let subject = StatusSubject(object.content, kind) else { return }
+    subjects[Self.key(object, kind)] = subject
+  }
+
   private static func decode(_ object: KubernetesObject, _ kind: Kind) -> (String, DecodedFile) {
     let name = name(object, kind)
     return (name, FileDecoder.decode(YAMLNode(object: object.content), of: kind, source: name))
   }
 
+  /// How every object that gets a status fares by itself.
+  var statusInputs: [StatusInput] {
+    subjects.map { key, subject in
+      StatusInput(key: key, subject: subject, refusal: registry.refusal(of: Self.name(key)))
+    }
+  }
+
+  /// All that are refused.
+  var refused: [(key: ObjectKey, reason: String)] { refusals(names.values.flatMap { $0 }) }
+
+  /// Of the objects of these names those that are refused.
+  func refusals(_ names: [String]) -> [(key: ObjectKey, reason: String)] {
+    names.compactMap { name in
+      let reason = registry.refusal(of: name)
+      let parts = name.split(separator: "/").map(String.init)
+      guard !reason.isEmpty, let kind = parts.first.flatMap({ Kind(rawValue: $0) }), parts.count > 1 else {
+        return nil
+      }
+      return (ObjectKey(kind: kind, name: ObjectName(parts.count > 2 ? parts[1] : "", parts[parts.count - 1])), reason)
+    }
+  }
+
+  static func key(_ object: KubernetesObject, _ kind: Kind) -> ObjectKey {
+    ObjectKey(kind: kind, name: ObjectName(object.namespace, object.name))
+  }
+
+  static func name(_ key: ObjectKey) -> String { "\(key.kind.rawValue)/\(key.name)" }
+
   /// Stands in the place of a file's name.
   private static func name(_ object: KubernetesObject, _ kind: Kind) -> String {
-    "\(kind.rawValue)/\(object.namespace.isEmpty ? "" : "\(object.namespace)/")\(object.name)"
+    name(key(object, kind))
   }
 }

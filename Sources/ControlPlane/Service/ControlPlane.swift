@@ -62,6 +62,7 @@ public final class ControlPlane: Sendable {
   let status: StatusFile?
   let tokens: JoinTokenAttestation?
   let health = Health()
+  let writing = ClusterWriting()
   /// Whether there is something to serve, or nothing will be served any more.
   let (beginnings, begins) = AsyncStream<Bool>.makeStream(bufferingPolicy: .bufferingNewest(1))
   let tokensIdentity: Mutex<FileIdentity?>
