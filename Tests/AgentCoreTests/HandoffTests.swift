@@ -202,8 +202,9 @@ extension AgentTests {
         let stranger = try PodProgram(cgroup: nil, namespace: pod.network.pod)
         defer { stranger.stop() }
         let said = try await stranger.ask(
-          "(lambda s: (s.connect('\(node.folder.path)/run/stub/stub.sock'), socket.send_fds(s, [b'\\1\\1' + bytes(10)], [socket.socket().fileno()]), s.recv(512))[2])(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))"
-        )
+          "(lambda s, w: (s.connect('\(node.folder.path)/run/stub/stub.sock'), "
+            + "socket.send_fds(s, [b'\\1\\1' + bytes(10)], [w.fileno()]), s.recv(512))[2])"
+            + "(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET), socket.socket())")
         #expect(said.contains("no workload") || said == "b''", "\(said)")
         #expect(await node.agent.stubs.isEmpty)
         #expect(await node.state("web") == nil)
