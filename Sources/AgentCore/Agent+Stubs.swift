@@ -5,7 +5,8 @@ import MeshModel
 /// Pods in handoff mode: their stubs open their sockets, and show the agent pods whose namespaces it may not enter.
 extension Agent {
   /// A stub has connected and said in which namespace it lives.
-  func appeared(_ link: StubLink) {
+  func appeared(_ link: StubLink) async {
+    await waitForProxy()
     // One that has ended meanwhile has been told gone already.
     guard !isEnding, link.isOpen, let namespace = link.namespace else { return link.close("the agent is ending") }
     guard let workload = workload(of: link.peer) else {

@@ -110,7 +110,7 @@ final class MeshState: Sendable {
   }
 
   /// Where pods with a stub in tunnel mode are.
-  var tunnelNamespaces: Set<String> { compiler.withLock { Set($0.store.tunnels.keys) } }
+  var tunnelNamespaces: Set<String> { compiler.withLock { $0.tunnelNamespaces } }
 
   /// How a pod that asks for its own certificate fares in the mesh.
   func standing(namespace: String, pod: String, uid: String) -> TokenReviewAttestation.Standing {
