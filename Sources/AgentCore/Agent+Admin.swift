@@ -85,7 +85,7 @@ extension Agent {
         ready: workload.isReady, local: isLocal,
         state: state(of: workload), reason: reason(of: workload),
         identity: workload.isMeshed ? mesh.identity(of: workload)?.description ?? "" : "",
-        mode: workload.mode.name, found: pod.map { $0.sandbox.open == nil ? "file" : "cgroup" } ?? "",
+        mode: workload.isMeshed ? workload.mode.name : "", found: pod.map { $0.sandbox.open == nil ? "file" : "cgroup" } ?? "",
         podUid: workload.podUID,
         enrolmentMs: pod.flatMap { $0.enrolledAt > 0 ? Double($0.enrolledAt - $0.foundAt) / 1e6 : nil })
     }
@@ -95,15 +95,23 @@ extension Agent {
   private func state(of workload: Workload) -> String {
     guard workload.isMeshed else { return "unmeshed" }
     guard workload.node == configuration.node else { return "remote" }
-    return workload.mode == .stubTunnel ? "stub" : pods[workload.id]?.lifecycle.name ?? "pending"
+    return workload.mode == .stubTunnel ? "tunnel" : pods[workload.id]?.lifecycle.name ?? "pending"
   }
 
+  /// Why a pod of this node is in its state, and who carries it.
   private func reason(of workload: Workload) -> String {
     guard workload.node == configuration.node else { return "" }
     if workload.usesHostNetwork { return "it uses its node's network, which is never captured" }
     guard workload.isMeshed else { return "" }
-    if workload.mode == .stubTunnel { return "its stub carries it" }
-    return pods[workload.id]?.lifecycle.reason ?? "its sandbox isn't there yet"
+    let pod = pods[workload.id]
+    switch workload.mode {
+    case .stubTunnel: return "its own stub carries it, not this node: weft.dev/injected is tunnel"
+    case .stubHandoff where pod?.lifecycle.phase == .enrolled:
+      return stubs[workload.id] == nil
+        ? "its stub is away: what it has opened goes on" : "its stub opens its sockets: weft.dev/injected is handoff"
+    case .stubHandoff where pod == nil: return "neither its sandbox nor its stub is there yet"
+    case .node, .stubHandoff: return pod?.lifecycle.reason ?? "its sandbox isn't there yet"
+    }
   }
 
   private func podsDocument() -> AdminDocument.CgroupPods {

@@ -5,8 +5,10 @@ import MeshModel
 /// Pods in handoff mode: their stubs open their sockets, and show the agent pods whose namespaces it may not enter.
 extension Agent {
   /// A stub has connected and said in which namespace it lives.
-  func appeared(_ link: StubLink) {
-    guard !isEnding, let namespace = link.namespace else { return link.close("the agent is ending") }
+  func appeared(_ link: StubLink) async {
+    await waitForProxy()
+    // One that has ended meanwhile has been told gone already.
+    guard !isEnding, link.isOpen, let namespace = link.namespace else { return link.close("the agent is ending") }
     guard let workload = workload(of: link.peer) else {
       return link.refuse("no workload of this node is known for the cgroup \(link.peer.cgroup) yet")
     }

@@ -205,7 +205,7 @@ public actor Agent {
   }
 
   /// A living proxy's listeners have to be known before new ones are opened.
-  private func waitForProxy() async {
+  func waitForProxy() async {
     guard !proxyHasAnswered else { return }
     await withCheckedContinuation { proxyWaiters.append($0) }
   }
@@ -278,7 +278,11 @@ public actor Agent {
     leftoversAreGone = true
     let heldNetworks = Set(cgroupPods.pods.values.filter(\.holdsNetwork).map(\.folder.uid))
     func isUnwanted(_ uid: String) -> Bool {
-      pods[uid]?.lifecycle.phase ?? .outside == .outside && !heldNetworks.contains(uid)
+      // Its stub shows it again when it has found this agent.
+      if let workload = mesh.workloads[uid], workload.mode == .stubHandoff, workload.isCarried(on: configuration.node) {
+        return false
+      }
+      return pods[uid]?.lifecycle.phase ?? .outside == .outside && !heldNetworks.contains(uid)
     }
     attempt("leftovers") {
       for known in try engine.knownPods() where isUnwanted(known.uid) { try engine.release(uid: known.uid) }

@@ -8,6 +8,7 @@ public struct InjectionSettings: Hashable, Sendable {
   /// Where weft-control is.
   public var meshNamespace = "weft-system"
   public var clusterDomain = "cluster.local"
+  public var trustDomain = "cluster.local"
   /// Whether the server knows init containers with `restartPolicy: Always` (Kubernetes 1.29).
   public var hasNativeSidecars = true
   /// An earlier injection is made anew, so that it is of these settings; else it is left as it is.

@@ -67,7 +67,7 @@ struct PodShape {
   }
 
   /// Throws where a stub beside what is there couldn't work, or would open the mesh to it.
-  func check(hasNativeSidecars: Bool) throws(InjectionRefusal) {
+  func check(_ kind: StubKind, hasNativeSidecars: Bool) throws(InjectionRefusal) {
     let ephemeral = try Self.list(spec, "ephemeralContainers") ?? []
     let all = containers + (initContainers ?? []) + ephemeral
     for name in [InjectionNames.stub, InjectionNames.setup] where all.contains(where: { $0["name"]?.text == name }) {
@@ -85,13 +85,17 @@ struct PodShape {
         "the pod runs as user \(StubContainers.user), whose connections the mesh takes for the stub's own: choose another "
           + "runAsUser")
     }
-    let restarts = spec["restartPolicy"]?.text ?? "Always"
-    guard hasNativeSidecars || restarts == "Always" else {
+    guard mayEnd, !hasNativeSidecars else { return }
+    guard kind == .tunnel, spec["shareProcessNamespace"] == .truth(true) else {
       throw InjectionRefusal(
-        "a pod with restartPolicy \(restarts) would never end beside a stub on this server: that needs native sidecars "
-          + "(Kubernetes 1.29). Label the pod \(InjectionNames.mode): node, or \(InjectionNames.mesh): disabled")
+        "a pod with restartPolicy \(spec["restartPolicy"]?.text ?? "") would never end beside a stub on this server: that "
+          + "needs native sidecars (Kubernetes 1.29), or in tunnel mode shareProcessNamespace: true, by which the stub "
+          + "sees the end. Or label the pod \(InjectionNames.mode): node")
     }
   }
+
+  /// A Job's pod.
+  var mayEnd: Bool { (spec["restartPolicy"]?.text ?? "Always") != "Always" }
 
   func warnings(_ kind: StubKind, hasNativeSidecars: Bool) -> [String] {
     guard !hasNativeSidecars, kind == .tunnel, let initContainers, !initContainers.isEmpty else { return [] }

@@ -7,6 +7,8 @@ struct StubContainers {
 
   let kind: StubKind
   let settings: InjectionSettings
+  /// Only where it is no native sidecar: it ends when no other process of the pod is left, which it sees.
+  var endsWithApplication = false
 
   /// Runs once before all else; handoff mode needs none.
   var setup: JSONNode? {
@@ -27,8 +29,8 @@ struct StubContainers {
     var members: [JSONNode.Member] = [
       .init(key: "name", value: .text(InjectionNames.stub)), .init(key: "image", value: .text(settings.image)),
       .init(key: "args", value: .array(arguments.map { .text($0) })),
-      .init(key: "env", value: environment),
     ]
+    if kind == .tunnel { members.append(.init(key: "env", value: environment)) }
     if settings.hasNativeSidecars {
       members.append(.init(key: "restartPolicy", value: "Always"))
       // What comes after it starts once it's ready: each try waits itself, so that it's told at once.
@@ -40,11 +42,7 @@ struct StubContainers {
           ]))
     } else {
       // The containers after it start once the hook has ended.
-      var hooks: [JSONNode.Member] = [.init(key: "postStart", value: ["exec": ["command": wait]])]
-      if kind == .tunnel {
-        hooks.append(.init(key: "preStop", value: ["exec": ["command": ["/weft-stub", "wait", "--drained"]]]))
-      }
-      members.append(.init(key: "lifecycle", value: .object(hooks)))
+      members.append(.init(key: "lifecycle", value: ["postStart": ["exec": ["command": wait]]]))
     }
     members += [
       .init(key: "volumeMounts", value: .array(mounts)),
@@ -64,27 +62,29 @@ struct StubContainers {
     return .object(members)
   }
 
-  private var wait: JSONNode {
-    switch kind {
-    case .tunnel: ["/weft-stub", "wait"]
-    case .handoff: ["/weft-stub", "handoff", "--check"]
-    }
-  }
+  /// Both modes answer it. A native sidecar's is asked again and again; the other way has one try.
+  private var wait: JSONNode { ["/weft-stub", "wait", "--timeout", settings.hasNativeSidecars ? "8" : "60"] }
 
   private var arguments: [String] {
     switch kind {
     case .handoff: return ["handoff", "--socket", "/run/weft/stub.sock"]
     case .tunnel:
       let host = "weft-control.\(settings.meshNamespace).svc.\(settings.clusterDomain)"
+      let stays = settings.hasNativeSidecars || !endsWithApplication
       return [
-        "tunnel", "--control", "\(host):15010", "--join", "\(host):15012", "--join-token-file",
-        "/var/run/secrets/weft/token", "--ca-file", "/etc/weft/roots/ca.pem",
-      ]
+        "run", "--pod", "$(POD_NAMESPACE)/$(POD_NAME)", "--pod-ip", "$(POD_IPS)", "--host-ip", "$(HOST_IP)",
+        "--service-account", "$(SERVICE_ACCOUNT)", "--trust-domain", settings.trustDomain, "--control", "\(host):15010",
+        "--join", "\(host):15012", "--token-file", "/var/run/secrets/weft/token", "--ca-file",
+        "/etc/weft/roots/ca.pem",
+      ] + (stays ? [] : ["--end-with-application"])
     }
   }
 
   private var environment: JSONNode {
-    let fields = [("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("POD_UID", "metadata.uid")]
+    let fields = [
+      ("POD_NAME", "metadata.name"), ("POD_NAMESPACE", "metadata.namespace"), ("POD_IPS", "status.podIPs"),
+      ("HOST_IP", "status.hostIP"), ("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+    ]
     return .array(
       fields.map { name, path in ["name": .text(name), "valueFrom": ["fieldRef": ["fieldPath": .text(path)]]] })
   }

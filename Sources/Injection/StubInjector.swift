@@ -26,8 +26,10 @@ public struct StubInjector: Sendable {
     let kind = kind ?? asked ?? .tunnel
     let removal = shape.isInjected ? shape.containerRemoval : []
     let bare = shape.isInjected ? try PodShape(Self.apply(removal, pod), believesMark: false) : shape
-    try bare.check(hasNativeSidecars: settings.hasNativeSidecars)
-    let steps = removal + addition(to: bare, StubContainers(kind: kind, settings: settings), kind)
+    try bare.check(kind, hasNativeSidecars: settings.hasNativeSidecars)
+    let steps =
+      removal
+      + addition(to: bare, StubContainers(kind: kind, settings: settings, endsWithApplication: bare.mayEnd), kind)
     return Injection(
       steps: try Self.apply(steps, pod) == pod ? [] : steps,
       warnings: bare.warnings(kind, hasNativeSidecars: settings.hasNativeSidecars))

@@ -23,7 +23,7 @@ final class AgentNode {
 
   private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
-  private static let proxyProgram: String = {
+  static let proxyProgram: String = {
     let own = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     // `swift test` runs a program of the toolchain's or the bundle itself: the build's folder is one of these.
     let places = [own.path] + CommandLine.arguments.map { URL(fileURLWithPath: $0).deletingLastPathComponent().path }
@@ -35,7 +35,7 @@ final class AgentNode {
   let namespace: NetworkNamespace
   private(set) var agent: Agent
   private var run: Task<Void, any Error>
-  private let cgroup: String
+  let cgroup: String
   private let bpffs: String
   private let configuration: AgentConfiguration
   private let authority: CertificateAuthority
@@ -189,6 +189,8 @@ final class AgentNode {
 /// What tests look at inside the agent.
 extension Agent {
   func known() throws -> [KnownPod] { try engine.knownPods() }
+
+  func statistics(_ name: String) throws -> PodStatistics? { try engine.statistics(uid: "shop/\(name)") }
 
   func mapEntries() throws -> [String: Int] {
     try engine.inspect().maps.reduce(into: [:]) { $0[$1.name] = $1.entries ?? 0 }

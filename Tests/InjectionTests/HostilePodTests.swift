@@ -33,6 +33,13 @@ import Testing
     #expect(refusal(of: pod) == "")
   }
 
+  @Test func aJobWhoseEndTheStubSeesEnds() throws {
+    let pod = samplePod(spec: [("restartPolicy", "Never"), ("shareProcessNamespace", true)])
+    let stub = container(try injected(pod, native: false), "containers", "weft-stub")
+    #expect(stub?["args"]?.elements.last == "--end-with-application")
+    #expect(try injected(pod)["spec"]?["containers"]?.elements.count == 1)
+  }
+
   @Test func podsThatNeverHaveOne() throws {
     let pods = [
       samplePod(spec: [("hostNetwork", true)]), samplePod(annotations: ["kubernetes.io/config.mirror": "x"]),

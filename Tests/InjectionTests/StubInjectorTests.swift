@@ -12,7 +12,7 @@ import Testing
     #expect(result["metadata"]?["annotations"]?["weft.dev/injected"] == "tunnel")
     let stub = try #require(container(result, "initContainers", "weft-stub"))
     #expect(stub["restartPolicy"] == "Always")
-    #expect(stub["startupProbe"]?["exec"]?["command"] == ["/weft-stub", "wait"])
+    #expect(stub["startupProbe"]?["exec"]?["command"] == ["/weft-stub", "wait", "--timeout", "8"])
     let token = try #require(container(result, "volumes", "weft-token"))
     #expect(
       token["projected"]?["sources"]?.elements.first?["serviceAccountToken"]
@@ -53,8 +53,7 @@ import Testing
     #expect(names(result, "containers") == ["weft-stub", "app"])
     let stub = try #require(container(result, "containers", "weft-stub"))
     #expect(stub["restartPolicy"] == nil)
-    #expect(stub["lifecycle"]?["postStart"]?["exec"]?["command"] == ["/weft-stub", "wait"])
-    #expect(stub["lifecycle"]?["preStop"] != nil)
+    #expect(stub["lifecycle"]?["postStart"]?["exec"]?["command"] == ["/weft-stub", "wait", "--timeout", "60"])
   }
 
   @Test func initContainersThatCanReachNothingAreTold() throws {

@@ -108,6 +108,15 @@ class Injection(unittest.TestCase):
         self.assertEqual(made["metadata"]["annotations"]["weft.dev/injected"], "handoff")
         self.assertNotIn("initContainers", made["spec"])
 
+    def test_the_roots_follow_stubs_into_their_namespaces(self):
+        path = "/api/v1/namespaces/{}/configmaps/weft-roots"
+        self.assertIsNone(self.cluster.exists(path.format("plain")))
+        self.make("plain", pod("rooted", STUB))
+        found = self.control.wait("the roots", lambda: self.cluster.exists(path.format("plain")))
+        bundle = self.hooks()[0]["clientConfig"]["caBundle"]
+        self.assertEqual(found["data"]["ca.pem"], base64.b64decode(bundle).decode())
+        self.assertIsNone(self.cluster.exists(path.format("mesh")))
+
     def test_who_does_not_is_left_alone(self):
         for namespace, content in [
             ("mesh", pod("unasked")), ("plain", pod("outside")), ("stubs", pod("back", {"weft.dev/mode": "node"})),

@@ -79,6 +79,8 @@ enum AdminDocument {
       let meshed: Bool
       let ready: Bool
       let local: Bool
+      /// Who carries it: node, handoff or tunnel; empty: nobody.
+      let mode: String
       let state: String
       let reason: String
       let identity: String

@@ -8,7 +8,7 @@ enum ControlSocket {
     _ path: String, type: __socket_type = SOCK_STREAM, mode: mode_t = 0o600
   ) throws(AgentError) -> Int32 {
     unlink(path)
-    let fd = socket(AF_UNIX, Int32(type.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    let fd = socket(AF_UNIX, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard fd >= 0 else { throw .system("make a Unix socket", errno) }
     let mask = umask(0o777 & ~mode)
     let bound = withAddress(path) { bind(fd, $0, $1) }

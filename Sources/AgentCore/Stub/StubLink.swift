@@ -53,6 +53,8 @@ final class StubLink: PodSocketSource {
     self.gone = gone
   }
 
+  var isOpen: Bool { state.withLock { $0.endReason == nil } }
+
   /// The pod's; nil before its hello.
   var namespace: NetworkNamespace? { state.withLock { $0.namespace } }
 

@@ -32,6 +32,7 @@ final class StubListener: Sendable {
     try FileManager.default.createDirectory(
       atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
     let descriptor = try ControlSocket.listen(path, type: SOCK_SEQPACKET, mode: 0o666)
+    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
     let queue = DispatchQueue(label: "weft.stubs")
     let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: queue)
     let count = Counter()

@@ -10,7 +10,7 @@ struct Workloads: AgentCommand {
 
   func table(_ answer: WorkloadsAnswer, _ style: Style) -> String {
     var table = Table(
-      ("NAMESPACE", .left), ("NAME", .left), ("NODE", .left), ("STATE", .left), ("READY", .left),
+      ("NAMESPACE", .left), ("NAME", .left), ("NODE", .left), ("MODE", .left), ("STATE", .left), ("READY", .left),
       ("ADDRESSES", .left), ("IDENTITY", .left), ("REASON", .left))
     // Of several agents each tells of its own node.
     let sorted = answer.workloads.filter { $0.local || $0.agent == nil }.sorted {
@@ -18,7 +18,7 @@ struct Workloads: AgentCommand {
     }
     for workload in sorted {
       table.add(
-        workload.namespace, workload.name, workload.node, workload.state, Text.yesNo(workload.ready),
+        workload.namespace, workload.name, workload.node, workload.mode, workload.state, Text.yesNo(workload.ready),
         workload.addresses.joined(separator: ","), workload.identity, workload.reason)
     }
     return table.render(none: "The agent knows no workloads.")

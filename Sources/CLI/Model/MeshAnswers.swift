@@ -15,7 +15,9 @@ struct WorkloadsAnswer: Decodable, Sendable {
     var ready: Bool
     /// Whether it runs on the agent's own node.
     var local: Bool
-    /// enrolled, pending, failed, remote or unmeshed
+    /// Who carries it: node, handoff or tunnel; absent from agents before 0.1.
+    var mode: String?
+    /// enrolled, pending, failed, tunnel, remote or unmeshed
     var state: String
     var reason: String?
     var identity: String?

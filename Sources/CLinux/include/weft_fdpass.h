@@ -9,8 +9,8 @@ ssize_t weft_send_with_fds(int sock, const void *data, size_t length, const int 
 // Descriptors beyond `capacity_fds` are closed. Never blocks.
 ssize_t weft_receive_with_fds(int sock, void *data, size_t capacity, int *fds, int capacity_fds, int *count_out);
 
-// A descriptor (pidfd) of the process at the other end when it connected, and its number: SO_PEERPIDFD (Linux 6.5), else by
-// the number, at once. 0 or -errno.
+// A descriptor (pidfd) of the process at the other end when it connected, and its number: SO_PEERPIDFD (Linux 6.5),
+// else by the number, at once. 0 or -errno.
 int weft_peer_process(int sock, int *pidfd_out, pid_t *pid_out);
 
 // The user of the process at the other end when it connected (SO_PEERCRED). 0 or -errno.

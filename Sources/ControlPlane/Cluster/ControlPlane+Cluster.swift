@@ -58,6 +58,10 @@ extension ControlPlane {
         report: { recorder.record(EventText(authority: $0, $1, namespace: namespace)) })
     }
     group.addTask { try await self.answerReviews(client, authority) }
+    let roots = StubRoots(
+      client: client, logger: logger, bundle: { authority.trustBundle },
+      namespaces: { mesh.tunnelNamespaces.subtracting([namespace]) })
+    group.addTask { await roots.run(isLeader: { leadership.isLeader }) }
     group.addTask { await self.announce(server) }
     let ended: Result<Void, any Error>
     do {
@@ -101,12 +105,18 @@ extension ControlPlane {
     var settings = configuration.injection
     settings.meshNamespace = configuration.namespace
     settings.clusterDomain = configuration.clusterDomain
+    settings.trustDomain = configuration.trustDomain.name
     let webhook = Webhook(
       client: client, authority: authority, logger: logger, namespace: configuration.namespace, settings: settings,
       hasNativeSidecars: configuration.hasNativeSidecars)
-    try await webhook.run(
-      host: configuration.server.host, port: port, further: configuration.server.advertise,
-      lifetime: configuration.server.certificateLifetime)
+    do {
+      try await webhook.run(
+        host: configuration.server.host, port: port, further: configuration.server.advertise,
+        lifetime: configuration.server.certificateLifetime)
+    } catch {
+      // The rest serves on; what new pods get then is the webhook's failure policy.
+      logger.error("no webhook: \(error)")
+    }
   }
 
   private func attestation(_ client: KubernetesClient) -> any NodeAttestation {

@@ -37,6 +37,9 @@ struct MeshCompiler: Sendable {
   /// The nodes with a meshed workload.
   var meshedNodes: Set<String> { Set(meshedPods.keys) }
 
+  /// Where pods with a stub in tunnel mode are.
+  var tunnelNamespaces: Set<String> { Set(store.tunnels.keys) }
+
   func hasNode(_ name: String) -> Bool { store.nodes[name] != nil }
 
   func isScheduled(_ identity: SPIFFEID, node: String) -> Bool {

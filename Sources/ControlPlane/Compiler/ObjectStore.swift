@@ -23,6 +23,9 @@ struct ObjectStore: Sendable {
   /// Per node and service account, how many pods that have not ended.
   private var accounts: [ScheduledAccount: Int] = [:]
 
+  /// Namespaces, each with how many pods with a stub in tunnel mode that have not ended.
+  private(set) var tunnels: [String: Int] = [:]
+
   private struct ScheduledAccount: Hashable {
     var node: String
     var account: ObjectName
@@ -73,6 +76,7 @@ struct ObjectStore: Sendable {
 
   mutating func set(pod new: PodObject?, _ name: ObjectName) {
     if let old = pods[name] {
+      if old.isTunnel { tunnels.add(-1, under: name.namespace) }
       podsByNamespace.remove(name.name, under: name.namespace)
       podsByNode.remove(name, under: old.node)
       for (key, value) in old.labels { podsByLabel.remove(name, under: LabelPair(key: key, value: value)) }
@@ -81,6 +85,7 @@ struct ObjectStore: Sendable {
     }
     pods[name] = new
     guard let new else { return }
+    if new.isTunnel { tunnels.add(1, under: name.namespace) }
     podsByNamespace[name.namespace, default: []].insert(name.name)
     podsByNode[new.node, default: []].insert(name)
     for (key, value) in new.labels { podsByLabel.insert(name, under: LabelPair(key: key, value: value)) }
@@ -137,6 +142,8 @@ struct ObjectStore: Sendable {
 extension PodObject {
   /// Whether a workload follows from it: its node's agent has to know it before it runs, and so before it has an address.
   var isCompiled: Bool { !hasEnded && (!addresses.isEmpty || !node.isEmpty) }
+
+  fileprivate var isTunnel: Bool { !hasEnded && mode == .stubTunnel }
 
   fileprivate func scheduledAccount(_ name: ObjectName) -> ObjectName? {
     hasEnded || node.isEmpty ? nil : ObjectName(name.namespace, serviceAccount)

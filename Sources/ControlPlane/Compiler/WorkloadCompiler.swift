@@ -34,7 +34,10 @@ struct WorkloadCompiler {
     return switch pod.enrolment {
     case .enabled: true
     case .disabled: false
-    case .unsaid: store.namespaces[namespace]?.enrolment == .enabled
+    // To have a stub is to ask for the mesh.
+    case .unsaid:
+      pod.mode != .node && store.namespaces[namespace]?.enrolment != .disabled
+        || store.namespaces[namespace]?.enrolment == .enabled
     }
   }
 

@@ -109,6 +109,9 @@ final class MeshState: Sendable {
     compiler.withLock { $0.isScheduled(identity, node: node) }
   }
 
+  /// Where pods with a stub in tunnel mode are.
+  var tunnelNamespaces: Set<String> { compiler.withLock { $0.tunnelNamespaces } }
+
   /// How a pod that asks for its own certificate fares in the mesh.
   func standing(namespace: String, pod: String, uid: String) -> TokenReviewAttestation.Standing {
     guard let workload = compiler.withLock({ $0.workloads["\(namespace)/\(pod)"] }),
