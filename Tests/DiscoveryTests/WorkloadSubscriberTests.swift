@@ -1,4 +1,5 @@
 import DiscoveryAPI
+import Foundation
 import Testing
 
 @testable import Discovery
@@ -24,7 +25,7 @@ struct WorkloadSubscriberTests {
     let cache = SnapshotCache()
     let url = "type.googleapis.com/weft.mesh.v1.Workload"
     func resource(_ name: String, _ value: UInt8, _ audience: Audience) throws -> DiscoveryResource {
-      try DiscoveryResource(typeURL: url, name: name, value: [value], audience: audience)
+      try DiscoveryResource(typeURL: url, name: name, value: Data([value]), audience: audience)
     }
     cache.apply(
       upserts: [try resource("a", 1, .meshedNodes(and: nil)), try resource("b", 1, .meshedNodes(and: "node-a"))],

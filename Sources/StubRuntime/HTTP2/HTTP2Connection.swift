@@ -347,7 +347,8 @@ private enum HTTP2Callbacks {
     stub_h2_callbacks(
       request: { context, id, method, methodLength, authority, authorityLength, forwarded, forwardedLength in
         connectionOf(context).received(
-          request: id, textOf(method, methodLength), textOf(authority, authorityLength), textOf(forwarded, forwardedLength))
+          request: id, textOf(method, methodLength), textOf(authority, authorityLength),
+          textOf(forwarded, forwardedLength))
       },
       response: { context, id, status, grpcStatus, message, length in
         connectionOf(context).received(
