@@ -43,9 +43,13 @@ test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one t
 deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources, once, into /var/cache/weft-kubernetes
 	@Tests/Kubernetes/build.sh
 
+manifests: ## render deploy/ into the CLI's sources
+	@deploy/embed.py
+
 test-kubernetes: deps deps-kubernetes ## weft-control against a real API server
-	@swift build --product weft-control
-	@python3 Tests/Kubernetes/test_source.py $(DEBUG)/debug/weft-control
+	@swift build --product weft-control && swift build --product weft-stub
+	@python3 Tests/EndToEndTests/Programs/packages.py
+	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)
@@ -68,4 +72,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps deps-kubernetes bpf build demo test test-kubernetes fuzz bench bench-stub fmt lint clean
+.PHONY: help deps deps-kubernetes manifests bpf build demo test test-kubernetes fuzz bench bench-stub fmt lint clean

@@ -87,13 +87,17 @@ let package = Package(
     .target(
       name: "KubernetesAPI",
       dependencies: [
-        .yams, .logging, .nio("NIOCore"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .yams, .logging, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ]),
+    // The stub put into Pods, by the webhook and by the CLI.
+    .target(name: "Injection", dependencies: ["KubernetesAPI", "MeshModel"]),
     .target(
       name: "ControlPlane",
       dependencies: [
-        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging,
+        "MeshModel", "Discovery", "DiscoveryAPI", "Identity", "KubernetesAPI", "CLinux", .yams, .logging, .crypto,
+        .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
 
     // The node.
@@ -104,7 +108,13 @@ let package = Package(
         "Capture", "Discovery", "DiscoveryAPI", "Identity", "MeshModel", "CLinux", .logging,
         .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
       ]),
-    .target(name: "Lab", dependencies: ["MeshModel", "CLinux", .yams]),
+    .target(
+      name: "Lab",
+      dependencies: [
+        "MeshModel", "CLinux", "KubernetesAPI", .yams, .logging, .x509, .crypto, .asn1, .nio("NIOCore"),
+        .nio("NIOPosix"), .nio("NIOHTTP1"),
+        .nio("NIOWebSocket"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ]),
 
     // The stub: without Foundation and NIO, for the memory that they take.
     .target(name: "StubCore", dependencies: ["MeshModel"]),
@@ -113,7 +123,10 @@ let package = Package(
     // What the CLI does; a library so that tests reach it.
     .target(
       name: "CLI",
-      dependencies: ["Capture", "MeshModel", .argumentParser, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+      dependencies: [
+        "Capture", "Injection", "KubernetesAPI", "MeshModel", .argumentParser, .yams, .nio("NIOCore"), .nio("NIOPosix"),
+        .nio("NIOHTTP1"),
+      ]),
 
     // Programs, thin.
     .executableTarget(name: "weft", dependencies: ["CLI"]),
@@ -140,10 +153,13 @@ let package = Package(
         .logging,
       ]),
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
+    .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
     .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "weft-proxy"]),
-    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux"]),
-    .testTarget(name: "WeftCLITests", dependencies: ["CLI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
+    .testTarget(
+      name: "WeftCLITests",
+      dependencies: ["CLI", "KubernetesAPI", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1")]),
     .testTarget(name: "StubCoreTests", dependencies: ["StubCore"]),
     .testTarget(name: "EndToEndTests", dependencies: ["MeshModel"], exclude: ["Programs"]),
   ],

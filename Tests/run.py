@@ -9,12 +9,12 @@ has to be present.
 import os, re, resource, subprocess, sys, time
 
 MODULES = [
-    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "ControlPlaneTests", "WeftCLITests", "StubCoreTests",
-    "AgentCoreTests", "ProxyRuntimeTests", "DiscoveryTests", "CaptureTests", "LabTests", "EndToEndTests",
+    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests", "StubCoreTests", "AgentCoreTests",
+    "ProxyRuntimeTests", "DiscoveryTests", "CaptureTests", "LabTests", "EndToEndTests",
 ]
 # Pure: their tests share nothing.
 PARALLEL = {
-    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "ControlPlaneTests", "WeftCLITests",
+    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests",
     "StubCoreTests",
 }
 # The step that is no module. Longer: `make fuzz`.

@@ -7,7 +7,7 @@ public enum Program {
   public static func run(_ arguments: [String]) async -> Int32 {
     do {
       var command = try Weft.parseAsRoot(arguments)
-      guard let command = command as? any AgentCommand else {
+      guard let command = command as? any ResultCommand else {
         try command.run()
         return ExitStatus.fine.rawValue
       }

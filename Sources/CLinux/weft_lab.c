@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
 #include "weft_lab.h"
+#include "weft_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,7 +14,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum step {
@@ -45,28 +44,6 @@ static const char *const step_names[] = {
     [STEP_EXEC] = "executing the program",
 };
 
-struct failure {
-  int step;
-  int error;
-};
-
-static struct failure failed(int step)
-{
-  return (struct failure){step, errno};
-}
-
-static int place_stream(int from, int to)
-{
-  if (from < 0)
-    from = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (from < 0)
-    return -1;
-  if (from != to)
-    return dup2(from, to);
-  // dup2 on itself would keep close-on-exec.
-  return fcntl(from, F_SETFD, 0);
-}
-
 static int drop_bounding_set(void)
 {
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
@@ -86,119 +63,67 @@ static int drop_capabilities(void)
 }
 
 /// Everything before exec. The cgroup comes first: whatever follows is then found by it.
-static struct failure enter(const struct weft_lab_process *p)
+static struct weft_child_failure enter(const struct weft_lab_process *p)
 {
   if (p->cgroup_procs >= 0 && write(p->cgroup_procs, "0", 1) != 1)
-    return failed(STEP_CGROUP);
+    return weft_child_failed(STEP_CGROUP);
   if (p->network_namespace >= 0 && setns(p->network_namespace, CLONE_NEWNET) < 0)
-    return failed(STEP_NETWORK);
+    return weft_child_failed(STEP_NETWORK);
   if (p->binds && p->binds->source) {
     // Slave, not private: an unmount on the machine (of a namespace's name) is seen here too.
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
-      return failed(STEP_MOUNT);
+      return weft_child_failed(STEP_MOUNT);
     for (const struct weft_lab_bind *bind = p->binds; bind->source; bind++)
       if (mount(bind->source, bind->target, NULL, MS_BIND, NULL) < 0)
-        return failed(STEP_MOUNT);
+        return weft_child_failed(STEP_MOUNT);
   }
   if (p->hostname && (unshare(CLONE_NEWUTS) < 0 || sethostname(p->hostname, strlen(p->hostname)) < 0))
-    return failed(STEP_HOSTNAME);
+    return weft_child_failed(STEP_HOSTNAME);
   if (p->directory && chdir(p->directory) < 0)
-    return failed(STEP_DIRECTORY);
+    return weft_child_failed(STEP_DIRECTORY);
   // The bounding set goes before the user, whose change takes the right to drop it.
   if (p->without_privileges && drop_bounding_set() < 0)
-    return failed(STEP_PRIVILEGES);
+    return weft_child_failed(STEP_PRIVILEGES);
   if (p->user && (setgroups(0, NULL) < 0 || setgid(p->user) < 0 || setuid(p->user) < 0))
-    return failed(STEP_USER);
+    return weft_child_failed(STEP_USER);
   if (p->without_privileges && drop_capabilities() < 0)
-    return failed(STEP_PRIVILEGES);
-  return (struct failure){STEP_NONE, 0};
+    return weft_child_failed(STEP_PRIVILEGES);
+  return (struct weft_child_failure){STEP_NONE, 0};
 }
 
-static void default_signals(void)
+static struct weft_child_failure run(const void *argument)
 {
-  struct sigaction action = {.sa_handler = SIG_DFL};
-  for (int signal = 1; signal < NSIG; signal++)
-    sigaction(signal, &action, NULL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static _Noreturn void run_child(const struct weft_lab_process *p, int report)
-{
-  default_signals();
+  const struct weft_lab_process *p = argument;
   if (p->new_session)
     setsid();
   if (p->parent_death_signal)
     prctl(PR_SET_PDEATHSIG, p->parent_death_signal, 0, 0, 0);
-  struct failure failure = enter(p);
-  if (failure.step == STEP_NONE) {
-    if (place_stream(p->standard_input, 0) < 0 || place_stream(p->standard_output, 1) < 0 ||
-        place_stream(p->standard_error, 2) < 0)
-      failure = failed(STEP_STREAMS);
-  }
-  if (failure.step == STEP_NONE) {
-    // The report pipe is close-on-exec, so that exec itself tells the parent of success.
-    syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
-    execve(p->path, p->argv, p->envp);
-    failure = failed(STEP_EXEC);
-  }
-  ssize_t written = write(report, &failure, sizeof failure);
-  _exit(written == sizeof failure ? 127 : 126);
+  struct weft_child_failure failure = enter(p);
+  if (failure.step != STEP_NONE)
+    return failure;
+  if (weft_child_place_stream(p->standard_input, 0) < 0 || weft_child_place_stream(p->standard_output, 1) < 0 ||
+      weft_child_place_stream(p->standard_error, 2) < 0)
+    return weft_child_failed(STEP_STREAMS);
+  execve(p->path, p->argv, p->envp);
+  return weft_child_failed(STEP_EXEC);
 }
 
 int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **step)
 {
-  int report[2];
-  *step = step_names[STEP_FORK];
-  if (pipe2(report, O_CLOEXEC) < 0)
-    return errno;
-  // The standard streams are placed on 0, 1 and 2: the report must not be among them.
-  for (int end = 0; end < 2; end++) {
-    if (report[end] > 2)
-      continue;
-    int moved = fcntl(report[end], F_DUPFD_CLOEXEC, 3);
-    close(report[end]);
-    report[end] = moved;
-  }
-  // No handler of the parent may run in the child before the defaults are back.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pid_t child = fork();
-  if (child == 0)
-    run_child(p, report[1]);
-  int fork_error = errno;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  close(report[1]);
-  if (child < 0) {
-    close(report[0]);
-    return fork_error;
-  }
-  struct failure failure = {STEP_NONE, 0};
-  ssize_t got;
-  do
-    got = read(report[0], &failure, sizeof failure);
-  while (got < 0 && errno == EINTR);
-  close(report[0]);
-  if (got == sizeof failure) {
-    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
-    }
-    *step = step_names[failure.step];
-    return failure.error;
-  }
-  *pid = child;
-  return 0;
+  int failed = 0;
+  int error = weft_child_start(run, p, pid, &failed);
+  *step = step_names[failed ? failed : STEP_FORK];
+  return error;
 }
 
 int weft_lab_exec(const struct weft_lab_process *p, const char **step)
 {
-  struct failure failure = enter(p);
+  struct weft_child_failure failure = enter(p);
   if (failure.step == STEP_NONE) {
-    default_signals();
+    weft_child_default_signals();
     // What the caller passed stays open, as through any exec; what this program opened is close-on-exec.
     execve(p->path, p->argv, p->envp);
-    failure = failed(STEP_EXEC);
+    failure = weft_child_failed(STEP_EXEC);
   }
   *step = step_names[failure.step];
   return failure.error;
@@ -249,6 +174,11 @@ int weft_lab_write_settings(int network_namespace, const struct weft_lab_setting
   pthread_join(thread, NULL);
   *failed = job.failed;
   return job.error;
+}
+
+int weft_lab_pipe(int ends[2])
+{
+  return pipe2(ends, O_CLOEXEC);
 }
 
 int weft_lab_memory_file(void)

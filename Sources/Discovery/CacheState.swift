@@ -148,6 +148,8 @@ struct CacheState {
     streams[id]?.machine.next(world: world, systemVersion: String(world.generation))
   }
 
+  var machines: some Sequence<DeltaStream> { streams.values.lazy.map(\.machine) }
+
   func endStreams() {
     for stream in streams.values { stream.wake.finish() }
   }

@@ -112,6 +112,12 @@ struct DeltaStream {
 
   var typeURLs: [String] { order }
 
+  /// The names that are to be sent, or sent and not answered; nil: the type isn't subscribed to.
+  func pending(_ typeURL: String) -> Set<String>? {
+    guard let subscription = types[typeURL] else { return nil }
+    return subscription.unanswered.values.reduce(into: subscription.isDue) { $0.formUnion($1) }
+  }
+
   private func check(_ request: Envoy_Service_Discovery_V3_DeltaDiscoveryRequest) throws(Refusal) {
     if request.hasNode, !request.node.id.isEmpty, request.node.id != node {
       throw .wrongNode(String(request.node.id.prefix(256)))

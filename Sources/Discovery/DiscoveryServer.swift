@@ -30,7 +30,6 @@ public final class DiscoveryServer: Sendable {
   private let cache: SnapshotCache
   private let logger: Logger
   private let onNodeStatus: @Sendable (NodeStatus) -> Void
-  private let tokens: Guarded<JoinTokens>
   private let discovery: GRPCServer<HTTP2ServerTransport.Posix>
   private let join: GRPCServer<HTTP2ServerTransport.Posix>
   private let stop = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -39,18 +38,20 @@ public final class DiscoveryServer: Sendable {
   ///
   /// - Parameters:
   ///   - isScheduled: whether a workload of that identity is scheduled on that node now. Asked for each signing.
+  ///   - attestation: who may join.
+  ///   - onRefusal: is told of each caller that may not.
   ///   - onNodeStatus: is told each change of a node's stream, one at a time, the latest state of each node.
   public init(
     configuration: Configuration, cache: SnapshotCache, authority: CertificateAuthority,
-    isScheduled: @escaping @Sendable (SPIFFEID, String) -> Bool, joinTokens: JoinTokens,
+    isScheduled: @escaping @Sendable (SPIFFEID, String) -> Bool, attestation: any NodeAttestation,
     logger: Logger = Logger(label: "weft.discovery"),
+    onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
   ) throws(IdentityError) {
     self.configuration = configuration
     self.cache = cache
     self.logger = logger
     self.onNodeStatus = onNodeStatus
-    let tokens = Guarded(joinTokens)
     let lifetime = configuration.certificateLifetime
     let certificate = try ServerCertificate(
       authority: authority, names: configuration.advertise, lifetime: lifetime, logger: logger)
@@ -70,7 +71,6 @@ public final class DiscoveryServer: Sendable {
       $0.certificateReloader = certificate
       $0.requireALPN = true
     }
-    self.tokens = tokens
     discovery = GRPCServer(
       transport: Self.transport(
         configuration.host, configuration.discoveryPort, security, maximumRequest: DiscoveryLimits.requestBytes,
@@ -84,12 +84,10 @@ public final class DiscoveryServer: Sendable {
         configuration.host, configuration.joinPort, joinSecurity, maximumRequest: 64 * 1024,
         maximumConnections: configuration.maximumConnections, maximumAge: .seconds(60)),
       services: [
-        JoinService(authority: authority, lifetime: lifetime, tokens: { tokens.value }, logger: logger)
+        JoinService(
+          authority: authority, lifetime: lifetime, attestation: attestation, logger: logger, onRefusal: onRefusal)
       ])
   }
-
-  /// Takes other tokens from now on.
-  public func use(_ joinTokens: JoinTokens) { tokens.value = joinTokens }
 
   /// Serves until `shutdown()`, until the task is cancelled, or until a port fails, which throws.
   public func run() async throws {

@@ -34,28 +34,36 @@ struct SigningService: Weft_Identity_V1_CertificateAuthority.SimpleServiceProtoc
   }
 }
 
-/// Exchanges join tokens for node certificates.
+/// Exchanges tokens for certificates.
 struct JoinService: Weft_Identity_V1_NodeJoin.SimpleServiceProtocol {
   let authority: CertificateAuthority
   let lifetime: TimeInterval
-  let tokens: @Sendable () -> JoinTokens
+  let attestation: any NodeAttestation
   let logger: Logger
+  let onRefusal: @Sendable (_ node: String, AttestationError) -> Void
 
   func join(
     request: Weft_Identity_V1_JoinRequest, context: ServerContext
   ) async throws -> Weft_Identity_V1_CertificateResponse {
-    guard let id = NodeID(trustDomain: authority.trustDomain, node: request.node),
-      tokens().accepts(token: request.token, node: request.node)
-    else {
-      logger.warning("refused to let a node join", metadata: ["node": "\(request.node.prefix(253))"])
+    let subject: CertificateSubject
+    do {
+      subject = try await attestation.attest(token: request.token, node: request.node)
+    } catch {
+      let node = String(request.node.prefix(253))
+      logger.warning("refused to let a node join", metadata: ["node": "\(node)", "reason": "\(error)"])
+      onRefusal(node, error)
       // Slows guessing down; the port's stream limit bounds how many wait here.
       try await Task.sleep(for: .milliseconds(250))
-      throw RPCError(code: .unauthenticated, message: "the join token is not that of node \(request.node.prefix(253))")
+      switch error.kind {
+      case .unauthenticated: throw RPCError(code: .unauthenticated, message: error.description)
+      case .denied: throw RPCError(code: .permissionDenied, message: error.description)
+      case .unavailable: throw RPCError(code: .unavailable, message: error.description)
+      }
     }
     return try answering { () throws(IdentityError) in
       let issued = try authority.sign(
-        csr: Array(request.certificateSigningRequest), for: .node(id), lifetime: lifetime)
-      logger.info("node joined", metadata: ["node": "\(id.node)", "serial": "\(issued.serial)"])
+        csr: Array(request.certificateSigningRequest), for: subject, lifetime: lifetime)
+      logger.info("joined", metadata: ["identity": "\(subject)", "serial": "\(issued.serial)"])
       return .init(issued, authority.trustBundle)
     }
   }

@@ -21,6 +21,8 @@ public final class SnapshotCache: Sendable {
     state.withLock { $0.apply(upserts: upserts, removals: removals, meshedNodes: meshedNodes) }
   }
 
+  func withState<Result: Sendable>(_ body: (CacheState) -> Result) -> Result { state.withLock { body($0) } }
+
   /// Grows with each change.
   public var generation: UInt64 { state.withLock { $0.world.generation } }
 

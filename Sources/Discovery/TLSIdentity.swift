@@ -13,7 +13,7 @@ final class ServerCertificate: CertificateReloader {
   private let names: [String]
   private let lifetime: TimeInterval
   private let logger: Logger
-  private let held: Mutex<(identity: HeldIdentity, schedule: RotationSchedule)>
+  private let held: Mutex<(identity: HeldIdentity, signer: String, schedule: RotationSchedule)>
 
   init(
     authority: CertificateAuthority, names: [String], lifetime: TimeInterval, logger: Logger
@@ -22,20 +22,24 @@ final class ServerCertificate: CertificateReloader {
     self.names = names
     self.lifetime = lifetime
     self.logger = logger
+    let signer = authority.signer
     let identity = try authority.issueServerCertificate(names: names, lifetime: lifetime)
     var schedule = RotationSchedule(now: Date())
     var random = SystemRandomNumberGenerator()
     schedule.succeeded(identity.certificate, using: &random)
-    held = Mutex((identity, schedule))
+    held = Mutex((identity, signer, schedule))
   }
 
   var current: HeldIdentity {
     held.withLock { held in
       let now = Date()
-      guard held.schedule.isDue(now: now) else { return held.identity }
+      guard held.schedule.isDue(now: now) || held.signer != authority.signer else { return held.identity }
       var random = SystemRandomNumberGenerator()
       do throws(IdentityError) {
+        // Read before signing: should the CA change in between, the next handshake signs once more.
+        let signer = authority.signer
         held.identity = try authority.issueServerCertificate(names: names, lifetime: lifetime, now: now)
+        held.signer = signer
         held.schedule.succeeded(held.identity.certificate, using: &random)
       } catch {
         held.schedule.failed(error.description, now: now, using: &random)

@@ -5,13 +5,10 @@ import SwiftASN1
 import X509
 
 /// A CA's files: `ca.key` (0600, PKCS #8 PEM), `ca.pem` and `roots/*.pem`.
-struct AuthorityState {
-  let directory: String
-  let key: Certificate.PrivateKey
-  let root: Certificate
-  let rootDER: [UInt8]
-
-  static func open(directory: String, trustDomain: TrustDomain, now: Date) throws(IdentityError) -> AuthorityState {
+enum AuthorityState {
+  static func open(
+    directory: String, trustDomain: TrustDomain, now: Date
+  ) throws(IdentityError) -> AuthorityMaterial {
     try SecureFile.makeDirectory(directory)
     let key: P256.Signing.PrivateKey
     if let existing = try loadKey(directory) { key = existing } else { key = try createKey(directory) }
@@ -40,20 +37,21 @@ struct AuthorityState {
       throw IdentityError(
         .expired, "the root \(path) expired at \(root.notValidAfter); move it and ca.key away to make a new one")
     }
-    return AuthorityState(directory: directory, key: issuerKey, root: root, rootDER: der)
+    return try AuthorityMaterial(
+      key: key, chain: [der], furtherRoots: furtherRoots(directory), trustDomain: trustDomain, what: directory,
+      now: now)
   }
 
-  func bundle() throws(IdentityError) -> TrustBundle { try Self.bundle(directory: directory, own: rootDER) }
-
-  static func bundle(directory: String, own: [UInt8]) throws(IdentityError) -> TrustBundle {
-    var roots = [own]
+  /// DER of what `roots/*.pem` hold.
+  static func furtherRoots(_ directory: String) throws(IdentityError) -> [[UInt8]] {
+    var roots: [[UInt8]] = []
     let folder = "\(directory)/roots"
     for name in try SecureFile.list(folder) where name.hasSuffix(".pem") {
       let path = "\(folder)/\(name)"
       let bytes = try SecureFile.read(path, maximumBytes: TrustBundle.maximumBytes, isPrivate: false) ?? []
       roots += try TrustBundle.certificates(pem: String(decoding: bytes, as: UTF8.self), what: path)
     }
-    return try TrustBundle(der: roots)
+    return roots
   }
 
   private static func loadKey(_ directory: String) throws(IdentityError) -> P256.Signing.PrivateKey? {

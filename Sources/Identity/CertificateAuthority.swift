@@ -4,7 +4,8 @@ import SwiftASN1
 import Synchronization
 import X509
 
-/// The mesh's CA: a self-signed P-256 root whose key stays in `weft-control`'s state directory.
+/// The mesh's CA: a P-256 root whose key stays in `weft-control`'s state directory, or in a Secret, or an intermediate
+/// of a user's own root.
 public final class CertificateAuthority: Sendable {
   /// What a certificate may live: 1 minute to 90 days, in seconds.
   public static let lifetimes: ClosedRange<TimeInterval> = 60...(90 * 86400)
@@ -12,14 +13,15 @@ public final class CertificateAuthority: Sendable {
   /// A certificate starts this many seconds before it is made, for clocks that lag.
   public static let backdating: TimeInterval = 60
 
+  private struct Current {
+    var material: AuthorityMaterial
+    var bundle: TrustBundle
+  }
+
   public let trustDomain: TrustDomain
-  /// The root in PEM: the content of `ca.pem`.
-  public let rootPEM: String
-  let root: Certificate
-  private let rootDER: [UInt8]
-  private let key: Certificate.PrivateKey
-  private let stateDirectory: String
-  private let bundle: Mutex<TrustBundle>
+  /// nil: the CA isn't kept in files.
+  private let stateDirectory: String?
+  private let current: Mutex<Current>
 
   /// Opens the CA of a state directory, or makes one (key, then root) where there is none. An existing file is never
   /// overwritten.
@@ -27,23 +29,47 @@ public final class CertificateAuthority: Sendable {
   /// Refuses a key that others can read, that does not match the root, a root that is expired, or one of another
   /// trust domain.
   public init(stateDirectory: String, trustDomain: TrustDomain, now: Date = Date()) throws(IdentityError) {
-    let state = try AuthorityState.open(directory: stateDirectory, trustDomain: trustDomain, now: now)
+    let material = try AuthorityState.open(directory: stateDirectory, trustDomain: trustDomain, now: now)
     self.trustDomain = trustDomain
     self.stateDirectory = stateDirectory
-    root = state.root
-    rootDER = state.rootDER
-    rootPEM = PEMDocument(type: "CERTIFICATE", derBytes: state.rootDER).pemString + "\n"
-    key = state.key
-    bundle = Mutex(try state.bundle())
+    current = Mutex(Current(material: material, bundle: material.bundle))
   }
 
-  /// What peers may chain to: the own root, then `<state-dir>/roots/*.pem`.
-  public var trustBundle: TrustBundle { bundle.withLock { $0 } }
+  /// A CA that is kept elsewhere.
+  public init(_ material: AuthorityMaterial) {
+    trustDomain = material.bundle.trustDomain
+    stateDirectory = nil
+    current = Mutex(Current(material: material, bundle: material.bundle))
+  }
+
+  /// Signs with another key from now on, or has other roots. Refuses another trust domain.
+  public func use(_ material: AuthorityMaterial) throws(IdentityError) {
+    guard material.bundle.trustDomain == trustDomain else {
+      throw IdentityError(.invalid, "the new CA's trust domain is \(material.bundle.trustDomain), not \(trustDomain)")
+    }
+    current.withLock { $0 = Current(material: material, bundle: material.bundle) }
+  }
+
+  /// The root in PEM: what agents are given.
+  public var rootPEM: String {
+    PEMDocument(type: "CERTIFICATE", derBytes: trustBundle.roots[0]).pemString + "\n"
+  }
+
+  public var material: AuthorityMaterial { current.withLock { $0.material } }
+
+  /// Changes where another certificate signs from now on.
+  package var signer: String { material.chainPEM }
+
+  var root: Certificate { trustBundle.certificates[0] }
+
+  /// What peers may chain to: the own root, then the further ones.
+  public var trustBundle: TrustBundle { current.withLock { $0.bundle } }
 
   /// Reads `<state-dir>/roots/*.pem` again; on an error the bundle stays as it was.
   public func reloadRoots() throws(IdentityError) {
-    let fresh = try AuthorityState.bundle(directory: stateDirectory, own: rootDER)
-    bundle.withLock { $0 = fresh }
+    guard let stateDirectory else { return }
+    let fresh = try material.bundle(furtherRoots: AuthorityState.furtherRoots(stateDirectory))
+    current.withLock { $0.bundle = fresh }
   }
 
   /// Signs for the identity that the caller was authorised for.
@@ -115,16 +141,18 @@ public final class CertificateAuthority: Sendable {
     guard Self.lifetimes.contains(lifetime) else {
       throw IdentityError(.invalid, "a certificate lives 1 minute to 90 days, not \(Int(lifetime)) seconds")
     }
-    let notAfter = min(now.addingTimeInterval(lifetime), root.notValidAfter)
+    let material = material
+    let issuer = material.issuer
+    let notAfter = min(now.addingTimeInterval(lifetime), material.notAfter)
     guard notAfter.timeIntervalSince(now) >= Self.lifetimes.lowerBound else {
-      throw IdentityError(.expired, "the root ends at \(root.notValidAfter); rotate it before anything can be signed")
+      throw IdentityError(.expired, "the root ends at \(material.notAfter); rotate it before anything can be signed")
     }
     do {
       let certificate = try CertificateTemplate.leaf(
         names: names, publicKey: publicKey,
-        validity: (max(now.addingTimeInterval(-Self.backdating), root.notValidBefore), notAfter), issuer: root,
-        issuerKey: key)
-      return try IssuedIdentity(chain: [certificate.derBytes()])
+        validity: (max(now.addingTimeInterval(-Self.backdating), issuer.notValidBefore), notAfter), issuer: issuer,
+        issuerKey: material.key)
+      return try IssuedIdentity(chain: [certificate.derBytes()] + material.intermediates)
     } catch let error as IdentityError {
       throw error
     } catch {

@@ -11,12 +11,15 @@ enum CertificateTemplate {
     names: [GeneralName], publicKey: Certificate.PublicKey, validity: (notBefore: Date, notAfter: Date),
     issuer: Certificate, issuerKey: Certificate.PrivateKey
   ) throws -> Certificate {
+    // A user's intermediate may have another kind of identifier (RFC 7093).
+    let named = try issuer.extensions.subjectKeyIdentifier
+    let issuerID = (named ?? SubjectKeyIdentifier(hash: issuer.publicKey)).keyIdentifier
     let extensions = try Certificate.Extensions {
       Critical(BasicConstraints.notCertificateAuthority)
       Critical(KeyUsage(digitalSignature: true))
       try ExtendedKeyUsage([.serverAuth, .clientAuth])
       SubjectKeyIdentifier(hash: publicKey)
-      AuthorityKeyIdentifier(keyIdentifier: SubjectKeyIdentifier(hash: issuer.publicKey).keyIdentifier)
+      AuthorityKeyIdentifier(keyIdentifier: issuerID)
       // Critical because there is no subject (RFC 5280 §4.2.1.6).
       Critical(SubjectAlternativeNames(names))
     }

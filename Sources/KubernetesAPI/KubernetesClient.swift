@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import NIOCore
+import NIOHTTP1
 import NIOSSL
 
 /// Requests to an API server over async-http-client. Each throws a `KubernetesError`.
@@ -29,7 +30,7 @@ public final class KubernetesClient: Sendable {
     http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
-  private static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
+  static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
     var tls = TLSConfiguration.makeClientConfiguration()
     do {
       if !server.authorities.isEmpty {
@@ -54,24 +55,28 @@ public final class KubernetesClient: Sendable {
   public func knows(_ resource: KubernetesResource) async throws(KubernetesError) -> Bool {
     let path = resource.group.isEmpty ? "/api/\(resource.version)" : "/apis/\(resource.group)/\(resource.version)"
     do throws(KubernetesError) {
-      return try await json(path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural } == true
+      return try await exchange(.GET, path)["resources"]?.elements.contains { $0["name"]?.text == resource.plural }
+        == true
     } catch {
       if case .notFound = error { return false }
       throw error
     }
   }
 
-  /// - Parameter continuing: of the page before; empty: the first.
-  public func page(_ resource: KubernetesResource, continuing: String = "") async throws(KubernetesError) -> ObjectPage
-  {
+  /// - Parameters:
+  ///   - continuing: of the page before; empty: the first.
+  ///   - selection: what of each object is read.
+  public func page(
+    _ resource: KubernetesResource, continuing: String = "", reading selection: JSONSelection = .all
+  ) async throws(KubernetesError) -> ObjectPage {
     var path = "\(resource.path())?limit=\(Self.pageSize)"
     if !continuing.isEmpty { path += "&continue=\(Self.escaped(continuing))" }
-    return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))))
+    return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))), reading: selection)
   }
 
   /// Calls `event` for each event until the server ends the watch. Cancelling the task ends it too.
   public func watch(
-    _ resource: KubernetesResource, from version: String,
+    _ resource: KubernetesResource, from version: String, reading selection: JSONSelection = .all,
     event: (WatchEvent) async throws(KubernetesError) -> Void
   ) async throws(KubernetesError) {
     let path =
@@ -81,7 +86,9 @@ public final class KubernetesClient: Sendable {
     var splitter = LineSplitter()
     do {
       for try await buffer in response.body {
-        for line in try splitter.lines(in: buffer.readableBytesView) { try await event(try WatchEvent(line: line)) }
+        for line in try splitter.lines(in: buffer.readableBytesView) {
+          try await event(try WatchEvent(line: line, reading: selection))
+        }
       }
     } catch let error as KubernetesError {
       throw error
@@ -92,8 +99,25 @@ public final class KubernetesClient: Sendable {
 
   // MARK: HTTP
 
-  private func json(_ path: String) async throws(KubernetesError) -> JSONNode {
-    let bytes = try await body(of: try await get(path, timeout: .seconds(30)))
+  /// nil: requests carry none. Blocks for a plugin's run.
+  func bearerToken() throws(KubernetesError) -> String? { try tokens.token() }
+
+  /// The server has refused the last one.
+  func forgetToken() { tokens.forget() }
+
+  /// - Parameters:
+  ///   - path: with its query.
+  ///   - type: of the body.
+  func exchange(
+    _ method: HTTPMethod, _ path: String, body content: JSONNode? = nil, type: String = "application/json"
+  ) async throws(KubernetesError) -> JSONNode {
+    var request = HTTPClientRequest(url: server.url + path)
+    request.method = method
+    if let content {
+      request.headers.add(name: "content-type", value: type)
+      request.body = .bytes(content.bytes)
+    }
+    let bytes = try await body(of: try await send(request, timeout: .seconds(30)))
     do {
       return try JSONReader.read(bytes, skipping: KubernetesObject.skipped)
     } catch {
@@ -102,7 +126,13 @@ public final class KubernetesClient: Sendable {
   }
 
   private func get(_ path: String, timeout: TimeAmount) async throws(KubernetesError) -> HTTPClientResponse {
-    var request = HTTPClientRequest(url: server.url + path)
+    try await send(HTTPClientRequest(url: server.url + path), timeout: timeout)
+  }
+
+  private func send(
+    _ request: HTTPClientRequest, timeout: TimeAmount
+  ) async throws(KubernetesError) -> HTTPClientResponse {
+    var request = request
     request.headers.add(name: "accept", value: "application/json")
     request.headers.add(name: "user-agent", value: "weft")
     if let token = try tokens.token() { request.headers.add(name: "authorization", value: "Bearer \(token)") }

@@ -8,6 +8,8 @@ public enum KubernetesError: Error, Hashable, Sendable, CustomStringConvertible 
   case refused(Int, String)
   /// 404: also of a kind whose CRD isn't installed.
   case notFound(String)
+  /// 409: it exists already, has changed meanwhile, or its fields are another manager's.
+  case conflict(String)
   /// 410: the resource version is too old, or of another history: everything has to be listed again.
   case gone
   /// 429, 503 with Retry-After, in seconds.
@@ -21,6 +23,7 @@ public enum KubernetesError: Error, Hashable, Sendable, CustomStringConvertible 
     case .malformed(let reason): "the API server's answer can't be read: \(reason)"
     case .refused(let status, let message): "the API server refuses it (\(status)): \(message)"
     case .notFound(let message): "not found: \(message)"
+    case .conflict(let message): "conflict: \(message)"
     case .gone: "the resource version is gone (410)"
     case .throttled(let seconds): "the API server asks for \(seconds) s of patience"
     case .failed(let status, let message): "the API server answers \(status): \(message)"
@@ -36,6 +39,7 @@ public enum KubernetesError: Error, Hashable, Sendable, CustomStringConvertible 
     switch status {
     case 401, 403: self = .refused(status, message)
     case 404: self = .notFound(message)
+    case 409: self = .conflict(message)
     case 410: self = .gone
     case 429: self = .throttled(after: min(max(retryAfter ?? 1, 1), 300))
     case 500...599 where retryAfter != nil: self = .throttled(after: min(max(retryAfter ?? 1, 1), 300))

@@ -17,10 +17,12 @@ public struct KubernetesResource: Hashable, Sendable, CustomStringConvertible {
   /// - Parameters:
   ///   - namespace: empty: of all namespaces, or cluster-scoped.
   ///   - name: empty: the list.
-  public func path(namespace: String = "", name: String = "") -> String {
+  ///   - subresource: of the object: `status`.
+  public func path(namespace: String = "", name: String = "", subresource: String = "") -> String {
     var path = group.isEmpty ? "/api/\(version)" : "/apis/\(group)/\(version)"
     if !namespace.isEmpty { path += "/namespaces/\(namespace)" }
     path += "/\(plural)"
-    return name.isEmpty ? path : "\(path)/\(name)"
+    if !name.isEmpty { path += "/\(name)" }
+    return subresource.isEmpty ? path : "\(path)/\(subresource)"
   }
 }

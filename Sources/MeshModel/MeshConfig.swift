@@ -33,4 +33,6 @@ public enum MeshPort {
   /// Where an agent exchanges its join token for the node's certificate.
   public static let join: UInt16 = 15012
   public static let dns: UInt16 = 15053
+  /// Probes: `/healthz/live` and `/healthz/ready`, plain HTTP.
+  public static let health: UInt16 = 15021
 }

@@ -11,7 +11,7 @@ import Observability
 struct WeftControl: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "weft-control",
-    abstract: "Compiles a folder of Kubernetes YAML for the mesh's nodes, streams it to them, and is the mesh's CA.",
+    abstract: "Compiles Kubernetes objects for the mesh's nodes, streams them there, and is the mesh's CA.",
     subcommands: [Serve.self, Issue.self], defaultSubcommand: Serve.self)
 }
 
@@ -26,8 +26,14 @@ struct Serve: AsyncParsableCommand {
   var kubeconfig: String?
   @Option(help: "The kubeconfig's context; its current one where this isn't said.")
   var context = ""
-  @Option(help: "Where the CA and status.json are kept.")
-  var stateDir: String
+  @Option(help: "Where status.json is kept, and with --config the CA; needed with --config.")
+  var stateDir: String?
+  @Option(help: "This installation's namespace in the cluster (default: this pod's account's).")
+  var namespace: String?
+  @Option(help: "This replica's name among the others (default: the host's).")
+  var podName: String?
+  @Option(help: "Answers GET /healthz/live and /healthz/ready (default: 15021 with an API server, none with --config).")
+  var healthPort: Int?
   @Option(help: "The address to listen on.")
   var listen = "0.0.0.0"
   @Option(help: "For discovery and signing, under mTLS with node certificates.")
@@ -42,8 +48,8 @@ struct Serve: AsyncParsableCommand {
   var clusterDomain = "cluster.local"
   @Option(help: "How long certificates live: 90s, 10m, 24h.")
   var certificateLifetime = "24h"
-  @Option(help: "A file of lines `node token`, mode 600.")
-  var joinTokens: String
+  @Option(help: "A file of lines `node token`, mode 600; needed with --config.")
+  var joinTokens: String?
   @Option(help: "trace, debug, info, notice, warning, error or critical.")
   var logLevel = "info"
 
@@ -58,8 +64,19 @@ struct Serve: AsyncParsableCommand {
     guard let lifetime = GoDuration(certificateLifetime) else {
       throw ValidationError("--certificate-lifetime \(certificateLifetime) is not a duration such as 90s, 10m or 24h")
     }
+    if config != nil, stateDir == nil || joinTokens == nil {
+      throw ValidationError("with --config, --state-dir and --join-tokens are needed")
+    }
+    let cluster = try apiServer()
     var configuration = ControlPlane.Configuration(
-      folder: config, apiServer: try apiServer(), stateDirectory: stateDir, joinTokensFile: joinTokens)
+      folder: config, apiServer: cluster, stateDirectory: stateDir, joinTokensFile: joinTokens)
+    // An account's own namespace says where this pod runs; a kubeconfig's is where its person works.
+    configuration.namespace = namespace ?? (kubeconfig == nil ? cluster?.namespace : nil) ?? configuration.namespace
+    guard DNSName.isLabel(configuration.namespace) else {
+      throw ValidationError("--namespace \(configuration.namespace) is not a namespace's name")
+    }
+    configuration.replica = podName ?? ProcessInfo.processInfo.hostName
+    configuration.healthPort = healthPort ?? (cluster == nil ? nil : Int(MeshPort.health))
     configuration.server.host = listen
     configuration.server.discoveryPort = discoveryPort
     configuration.server.joinPort = joinPort

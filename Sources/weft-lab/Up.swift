@@ -8,6 +8,8 @@ struct Up: ParsableCommand {
   @Argument(help: "The folder of YAML files: Node, Namespace, Pod, Service and the mesh's own kinds.")
   var directory: String
   @OptionGroup var lab: LabOption
+  @Flag(help: "Starts a real Kubernetes control plane; Nodes of the folder are simulated, all else is applied to it.")
+  var kubernetes = false
   @Flag(help: "Starts the pods only: no control plane, no agents.")
   var noMesh = false
   @Option(help: "How long certificates live, as in 90s, 10m, 24h.")
@@ -31,6 +33,15 @@ struct Up: ParsableCommand {
     options.mesh = MeshOptions(
       certificateLifetime: certificateLifetime, proxyWorkers: proxyWorkers,
       controlArguments: (controlArgs ?? "").split(separator: " ").map(String.init))
+    if kubernetes {
+      options.withMesh = false
+      options.isKubernetes = true
+      let state = try Lab.upKubernetes(options, progress: Progress(isQuiet: quiet))
+      print(state.table())
+      print("\nkubeconfig: \(try Lab.kubeconfig(lab.labName()))")
+      print("weft-lab kubectl --name \(state.name) -- get pods -A")
+      return
+    }
     let state = try Lab.up(options, progress: Progress(isQuiet: quiet))
     print(state.table())
   }

@@ -7,7 +7,7 @@ struct WeftLab: ParsableCommand {
     abstract: "Builds nodes and pods on this machine out of Kubernetes YAML: namespaces, cgroups and the mesh.",
     subcommands: [
       Up.self, Exec.self, Apply.self, Delete.self, Kill.self, Stop.self, Start.self, Logs.self, Capture.self, Down.self,
-      List.self, Echo.self,
+      List.self, Echo.self, API.self, Kubectl.self, KubeletCommand.self,
     ])
 }
 

@@ -281,7 +281,7 @@ private func eventually(_ condition: () -> Bool) async -> Bool {
     #expect(try failure { $1.server.certificateLifetime = 5 }.contains("a certificate lives 1 minute to 90 days"))
     #expect(
       try failure { temporary, configuration in
-        _ = try CertificateAuthority(stateDirectory: configuration.stateDirectory, trustDomain: .clusterLocal)
+        _ = try CertificateAuthority(stateDirectory: "\(temporary.path)/state", trustDomain: .clusterLocal)
         chmod("\(temporary.path)/state/ca.key", 0o644)
       }.contains("ca.key can be read by others than its owner"))
     #expect(try failure { _, _ in } == "")

@@ -31,6 +31,18 @@ import Testing
     #expect(objects.isComplete && changes.map(\.key.name.name) == ["a", "b"])
   }
 
+  @Test func aListCountsWhenItIsWhole() throws {
+    var objects = complete(but: .service)
+    func part(_ names: [String], isFirst: Bool, isLast: Bool) throws -> [String] {
+      let part = ReflectorState.Part(objects: try names.map { try service($0) }, isFirst: isFirst, isLast: isLast)
+      return objects.take(part, of: .service).changes.map(\.key.name.name)
+    }
+    #expect(try part(["a"], isFirst: true, isLast: false).isEmpty)
+    // It broke off, and begins anew.
+    #expect(try part(["b"], isFirst: true, isLast: false).isEmpty && !objects.isComplete)
+    #expect(try part(["c"], isFirst: false, isLast: true) == ["b", "c"] && objects.isComplete)
+  }
+
   @Test func aListTakesAwayWhatItDoesNotHold() throws {
     var objects = complete()
     _ = objects.take(.all([try service("a"), try service("b")]), of: .service)

@@ -17,11 +17,13 @@ final class MeshFixture: Sendable {
   let scheduled = Guarded<[SPIFFEID: String]>([:])
   private let statuses = Guarded<[NodeStatus]>([])
   private let lifetime: TimeInterval
+  let tokens: JoinTokenAttestation
 
   init(lifetime: TimeInterval = 3600) throws {
     directory = try TemporaryDirectory()
     authority = try CertificateAuthority(stateDirectory: directory.path + "/ca", trustDomain: .clusterLocal)
     self.lifetime = lifetime
+    tokens = JoinTokenAttestation(try JoinTokens(text: "node-a \(Self.token)\n"), trustDomain: .clusterLocal)
   }
 
   var bundle: TrustBundle { authority.trustBundle }
@@ -47,7 +49,7 @@ final class MeshFixture: Sendable {
     let server = try DiscoveryServer(
       configuration: configuration, cache: cache, authority: authority,
       isScheduled: { [scheduled] id, node in scheduled.value[id] == node },
-      joinTokens: try JoinTokens(text: "node-a \(Self.token)\n"), logger: quiet,
+      attestation: tokens, logger: quiet,
       onNodeStatus: { [statuses] status in statuses.withLock { $0.append(status) } })
     return try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await server.run() }

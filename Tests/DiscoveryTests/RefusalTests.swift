@@ -21,7 +21,7 @@ import Testing
 
   @Test func tokens() async throws {
     let mesh = try MeshFixture()
-    try await mesh.serving { ports, server in
+    try await mesh.serving { ports, _ in
       let endpoint = ControlEndpoint(host: "127.0.0.1", port: ports.join)
       for (node, token) in [
         ("node-a", "fedcba9876543210"), ("node-b", MeshFixture.token), ("node-a", ""), ("node-c", "x"),
@@ -31,7 +31,7 @@ import Testing
         }
         #expect(refused?.kind == .refused && refused?.description.contains("join token") == true)
       }
-      server.use(try JoinTokens(text: "node-b fedcba9876543210"))
+      mesh.tokens.use(try JoinTokens(text: "node-b fedcba9876543210"))
       let joined = try await DiscoveryClient.join(
         node: "node-b", at: endpoint, token: "fedcba9876543210", trustBundle: mesh.bundle)
       #expect(joined.credentials.subject == mesh.node("node-b"))

@@ -1,3 +1,4 @@
+import Foundation
 import DiscoveryAPI
 import Foundation
 import Testing

@@ -103,12 +103,52 @@ class Cluster:
             body = answer.read()
         return body if raw else json.loads(body)
 
-    def kubeconfig(self, token=READER):
-        path = f"{self.folder}/kubeconfig-{token}"
+    def exists(self, path):
+        """The object of a path, or None."""
+        try:
+            return self.call("GET", path)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def allow_control(self, namespace="weft-system"):
+        """What weft-control may do in an installation, and not a right more."""
+        read = ["get", "list", "watch"]
+        gateway = ["httproutes", "grpcroutes", "tcproutes", "tlsroutes"]
+        weft = ["peerauthentications", "trafficpolicies"]
+        rules = [
+            {"apiGroups": [""], "resources": ["pods", "services", "namespaces", "nodes", "serviceaccounts"], "verbs": read},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
+            {"apiGroups": ["gateway.networking.k8s.io"], "resources": [*gateway, "referencegrants"], "verbs": read},
+            {"apiGroups": ["weft.dev"], "resources": weft, "verbs": read},
+            {"apiGroups": ["gateway.networking.k8s.io"], "resources": [f"{kind}/status" for kind in gateway], "verbs": ["patch", "update"]},
+            {"apiGroups": ["weft.dev"], "resources": [f"{kind}/status" for kind in weft], "verbs": ["patch", "update"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        ]
+        own = [
+            {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["create"]},
+            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["weft-ca"], "verbs": ["get"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["weft-roots"], "verbs": ["get", "update", "patch"]},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "patch"]},
+        ]
+        base = "/apis/rbac.authorization.k8s.io/v1"
+        subjects = [{"kind": "User", "name": "weft-control", "apiGroup": "rbac.authorization.k8s.io"}]
+        self.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        for kind, place, content in [("Role", f"{base}/namespaces/{namespace}", own), ("ClusterRole", base, rules)]:
+            name = {"name": "weft-control"}
+            self.call("POST", f"{place}/{kind.lower()}s", {"metadata": name, "rules": content})
+            self.call("POST", f"{place}/{kind.lower()}bindings", {
+                "metadata": name, "subjects": subjects,
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "weft-control"}})
+
+    def kubeconfig(self, token=READER, server=None):
+        path = f"{self.folder}/kubeconfig-{token}{'-other' if server else ''}"
         content = {
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{"name": "c", "cluster": {
-                "server": self.url, "certificate-authority": "certificates/apiserver.crt"}}],
+                "server": server or self.url, "certificate-authority": "certificates/apiserver.crt"}}],
             "users": [{"name": "u", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
         }

@@ -6,7 +6,7 @@ Usage: test_source.py PATH-TO-weft-control; the API server is build.sh's.
 import json, os, shutil, signal, subprocess, sys, tempfile, unittest
 from cluster import Cluster, free_port
 
-CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-control"
+CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 and __name__ == "__main__" else "weft-control"
 GATEWAY = "gateway.networking.k8s.io"
 
 
@@ -37,27 +37,13 @@ class Source(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = Cluster().__enter__()
         cls.addClassCleanup(cls.cluster.__exit__)
-        cls.allow()
+        cls.cluster.allow_control()
         cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"weft.dev/mesh": "enabled"}}})
         for index in range(3):
             cls.add_pod(f"web-{index}", f"10.1.0.{index + 1}")
         cls.cluster.call("POST", "/api/v1/namespaces/shop/services", {
             "metadata": {"name": "web"},
             "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}})
-
-    @classmethod
-    def allow(cls):
-        """The least that weft-control needs: to read, and no Secret."""
-        rules = [
-            {"apiGroups": [""], "resources": ["pods", "services", "namespaces", "nodes", "serviceaccounts"], "verbs": ["list", "watch"]},
-            {"apiGroups": ["discovery.k8s.io", GATEWAY, "weft.dev"], "resources": ["*"], "verbs": ["list", "watch"]},
-        ]
-        base = "/apis/rbac.authorization.k8s.io/v1"
-        cls.cluster.call("POST", f"{base}/clusterroles", {"metadata": {"name": "weft-control"}, "rules": rules})
-        cls.cluster.call("POST", f"{base}/clusterrolebindings", {
-            "metadata": {"name": "weft-control"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "weft-control"},
-            "subjects": [{"kind": "User", "name": "weft-control", "apiGroup": "rbac.authorization.k8s.io"}]})
 
     @classmethod
     def add_pod(cls, name, address):
@@ -74,7 +60,8 @@ class Source(unittest.TestCase):
         self.log = open(f"{self.state}/log", "wb+")
         self.control = subprocess.Popen(
             [CONTROL, "--kubeconfig", self.cluster.kubeconfig(), "--state-dir", self.state, "--join-tokens", tokens,
-                "--listen", "127.0.0.1", "--discovery-port", str(free_port()), "--join-port", str(free_port())],
+                "--listen", "127.0.0.1", "--discovery-port", str(free_port()), "--join-port", str(free_port()),
+                "--health-port", str(free_port())],
             stdout=self.log, stderr=self.log)
         self.addCleanup(self.end)
         # From then on it ends by SIGTERM as it should.

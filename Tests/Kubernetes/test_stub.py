@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A tunnel stub gets its certificate with its pod's token from a real API server, renews it, and is refused afterwards.
 
-Usage: test_stub.py PATH-TO-weft-control PATH-TO-weft-stub; the API server is build.sh's. Everything runs in a network
+Usage: test_stub.py PATH-TO-weft-control, beside which weft-stub lies; the API server is build.sh's. Everything runs in a network
 namespace of its own, since the stub's ports are fixed.
 """
 import json, os, subprocess, sys, time
@@ -14,7 +14,8 @@ import unittest, urllib.error
 from cluster import Cluster
 from control import Control
 
-CONTROL, STUB = (os.path.abspath(sys.argv.pop(1)) for _ in range(2))
+CONTROL = os.path.abspath(sys.argv.pop(1))
+STUB = os.path.join(os.path.dirname(CONTROL), "weft-stub")
 POD_IP, SHOP = "10.88.0.1", "/api/v1/namespaces/shop"
 
 

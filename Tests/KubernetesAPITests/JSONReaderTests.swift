@@ -25,6 +25,15 @@ import Testing
     #expect(throws: JSONProblem.self) { try read(#"{"managedFields": [}, "b": 2}"#, skipping: ["managedFields"]) }
   }
 
+  @Test func whatIsSelectedIsRead() throws {
+    let text = #"{"a": {"x": 1, "y": [{"p": 1, "q": {"r": 2}}, 7]}, "labels": {"env": "e"}, "b": {"x": "\n"}}"#
+    func selected(_ selection: JSONSelection) throws -> JSONNode { try JSONReader.read(Array(text.utf8), selection) }
+    #expect(try selected(["a": ["y": ["q": .all]]]) == ["a": ["y": [["q": ["r": 2]], 7]]])
+    #expect(try selected(["labels": .all, "c": .all]) == ["labels": ["env": "e"]])
+    #expect(try selected(["b": .none]) == .object([]))
+    #expect(throws: JSONProblem.self) { try JSONReader.read(Array(#"{"a": {"b": tru}}"#.utf8), ["c": .all]) }
+  }
+
   @Test(arguments: [
     "", "{", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "tru", "nul", "01a", "-", "1.2.3", "\"a", "\"\\x\"",
     "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\u+123\"", "\"a\nb\"", "[1] 2", "}", "\u{feff}1",

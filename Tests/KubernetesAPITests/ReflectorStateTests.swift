@@ -24,10 +24,13 @@ import Testing
   @Test func pagesThenAWatch() throws {
     var state = ReflectorState()
     #expect(state.next == .page(continuing: ""))
-    #expect(try state.received(try page(["a", "b"], version: "10", next: "more")) == nil)
+    #expect(
+      try state.received(try page(["a", "b"], version: "10", next: "more"))
+        == .init(objects: try ["a", "b"].map { try object($0, "1") }, isFirst: true, isLast: false))
     #expect(state.next == .page(continuing: "more"))
     #expect(
-      try state.received(try page(["c"], version: "10")) == .all(try ["a", "b", "c"].map { try object($0, "1") }))
+      try state.received(try page(["c"], version: "10"))
+        == .init(objects: [try object("c", "1")], isFirst: false, isLast: true))
     #expect(state.next == .watch(from: "10"))
   }
 
@@ -57,7 +60,9 @@ import Testing
     _ = try state.received(try page(["a"], version: "20", next: "more"))
     _ = state.failed(.gone, random: 0)
     #expect(state.next == .page(continuing: ""))
-    #expect(try state.received(try page(["b"], version: "21")) == .all([try object("b", "1")]))
+    #expect(
+      try state.received(try page(["b"], version: "21"))
+        == .init(objects: [try object("b", "1")], isFirst: true, isLast: true))
   }
 
   @Test func garbageIsListedAgain() throws {

@@ -49,6 +49,11 @@ import Testing
     }
   }
 
+  @Test func anErrorIsReadWhateverIsSelected() throws {
+    let line = Array(#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#.utf8)
+    #expect(try WatchEvent(line: line, reading: ["metadata": ["name": .all]]) == .failed(.gone))
+  }
+
   @Test func pages() throws {
     let body =
       #"{"metadata":{"resourceVersion":"5","continue":"next"},"items":[{"metadata":{"name":"a","resourceVersion":"1"}}]}"#
@@ -64,7 +69,7 @@ import Testing
       KubernetesError(status: status, body: Array(body.utf8), retryAfter: after)
     }
     #expect(error(401) == .refused(401, "why") && error(403) == .refused(403, "why"))
-    #expect(error(404) == .notFound("why") && error(409) == .failed(409, "why") && error(410) == .gone)
+    #expect(error(404) == .notFound("why") && error(409) == .conflict("why") && error(410) == .gone)
     #expect(error(429) == .throttled(after: 1) && error(429, after: 7) == .throttled(after: 7))
     #expect(error(503, after: 3) == .throttled(after: 3) && error(503) == .failed(503, "why"))
     #expect(error(429, after: 100_000) == .throttled(after: 300))

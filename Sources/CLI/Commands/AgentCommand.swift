@@ -7,8 +7,13 @@ struct CommandResult: Equatable {
   var status: ExitStatus
 }
 
+/// A command that waits for others' answers.
+protocol ResultCommand: ParsableCommand {
+  func execute() async throws -> CommandResult
+}
+
 /// A command that shows one of the agent's answers. Reading and rendering are pure; `execute` does the asking.
-protocol AgentCommand: ParsableCommand {
+protocol AgentCommand: ResultCommand {
   associatedtype Answer: Decodable & Sendable
   static var path: String { get }
   /// What is asked for: `path`, unless the arguments say more.
@@ -19,7 +24,6 @@ protocol AgentCommand: ParsableCommand {
   /// Whether what the answer says is in order.
   func isHealthy(_ answer: Answer) -> Bool
   func render(_ body: Data, _ style: Style) throws -> CommandResult
-  func execute() async throws -> CommandResult
 }
 
 extension AgentCommand {

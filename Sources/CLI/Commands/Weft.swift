@@ -11,7 +11,7 @@ struct Weft: ParsableCommand {
       """,
     subcommands: [
       Check.self, Status.self, Workloads.self, Services.self, Routes.self, Policies.self, Endpoints.self,
-      Connections.self, IdentityCommand.self, BPF.self, Dump.self,
+      Connections.self, IdentityCommand.self, BPF.self, Dump.self, Install.self, Inject.self,
     ])
 
   @OptionGroup var options: GlobalOptions

@@ -6,3 +6,4 @@
 #include "weft_netns.h"
 #include "weft_fdpass.h"
 #include "weft_spawn.h"
+#include "weft_container.h"

@@ -53,6 +53,9 @@ struct weft_lab_setting {
 int weft_lab_write_settings(int network_namespace, const struct weft_lab_setting *settings, size_t count,
                             size_t *failed);
 
+/// pipe2 with both ends close-on-exec: 0, or -1 and errno.
+int weft_lab_pipe(int ends[2]);
+
 /// An anonymous file in memory (memfd_create), or -1 and errno.
 int weft_lab_memory_file(void);
 

@@ -37,6 +37,8 @@ struct MeshCompiler: Sendable {
   /// The nodes with a meshed workload.
   var meshedNodes: Set<String> { Set(meshedPods.keys) }
 
+  func hasNode(_ name: String) -> Bool { store.nodes[name] != nil }
+
   func isScheduled(_ identity: SPIFFEID, node: String) -> Bool {
     identity.trustDomain == config.trustDomain
       && store.isScheduled(account: ObjectName(identity.namespace, identity.serviceAccount), node: node)

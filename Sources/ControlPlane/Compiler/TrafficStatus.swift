@@ -2,12 +2,19 @@ import MeshModel
 
 /// A condition as the Gateway API has it.
 public struct ObjectCondition: Hashable, Sendable, Codable {
-  /// Accepted or ResolvedRefs.
+  /// Accepted, ResolvedRefs or Programmed.
   public var type: String
-  /// True or False.
+  /// True, False or Unknown.
   public var status: String
   public var reason: String
   public var message: String
+
+  init(_ type: String, _ status: String, _ reason: String, _ message: String) {
+    self.type = type
+    self.status = status
+    self.reason = reason
+    self.message = message
+  }
 
   /// - Parameter note: what has no effect although the condition holds; empty if nothing.
   init(_ type: String, _ finding: Finding?, otherwise reason: String, note: String = "") {

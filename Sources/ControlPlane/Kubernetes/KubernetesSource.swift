@@ -14,15 +14,20 @@ struct KubernetesSource: Sendable {
     self.logger = logger
   }
 
+  enum News: Sendable {
+    case part(ReflectorState.Part)
+    case change(ReflectorState.Change)
+  }
+
   /// Until the task is cancelled.
   /// - Parameter tell: of one kind never twice at once.
-  func run(_ tell: @escaping @Sendable (ReflectorState.Change, Kind) async -> Void) async {
+  func run(_ tell: @escaping @Sendable (News, Kind) async -> Void) async {
     await withTaskGroup(of: Void.self) { group in
       for kind in Kind.allCases { group.addTask { await follow(kind, tell) } }
     }
   }
 
-  private func follow(_ kind: Kind, _ tell: @escaping @Sendable (ReflectorState.Change, Kind) async -> Void) async {
+  private func follow(_ kind: Kind, _ tell: @escaping @Sendable (News, Kind) async -> Void) async {
     var misses = 0
     var wasTold = false
     while !Task.isCancelled {
@@ -30,16 +35,20 @@ struct KubernetesSource: Sendable {
         misses += 1
         // Without its definition there are none. A server that has just started may not know its definitions yet: what
         // was told before holds a while.
-        if kind.isCustom, !wasTold || misses >= Self.missesOfRemoved { await tell(.all([]), kind) }
+        if kind.isCustom, !wasTold || misses >= Self.missesOfRemoved { await tell(.change(.all([])), kind) }
         try? await Task.sleep(for: .milliseconds(ReflectorState.missingPause))
         continue
       }
-      await Reflector(resource, client: client, logger: logger).run { news in
-        switch news {
-        case .change(let change):
+      let reflector = Reflector(resource, client: client, reading: kind.selection, logger: logger)
+      await reflector.run(
+        part: { part in
           misses = 0
           wasTold = true
-          await tell(change, kind)
+          await tell(.part(part), kind)
+        }
+      ) { news in
+        switch news {
+        case .change(let change): await tell(.change(change), kind)
         case .missing: return false
         case .failed: break
         }

@@ -1,3 +1,5 @@
+import MeshModel
+
 /// The names that a map may have: those that Weft reads, and those of Kubernetes that it has no use for.
 /// Anything else is a mistake in the file, most often a misspelt name.
 struct Schema: Sendable {
@@ -19,24 +21,6 @@ struct Schema: Sendable {
     }
     return "is not a known field; did you mean \(nearest.name)?"
   }
-}
-
-/// Levenshtein's distance, of texts up to 64 characters; longer ones are as far as can be.
-func editDistance(_ left: String, _ right: String) -> Int {
-  let left = Array(left)
-  let right = Array(right)
-  guard left.count <= 64, right.count <= 64 else { return Int.max }
-  var row = Array(0...right.count)
-  for (i, a) in left.enumerated() {
-    var diagonal = row[0]
-    row[0] = i + 1
-    for (j, b) in right.enumerated() {
-      let substituted = diagonal + (a == b ? 0 : 1)
-      diagonal = row[j + 1]
-      row[j + 1] = min(substituted, row[j] + 1, diagonal + 1)
-    }
-  }
-  return row[right.count]
 }
 
 /// The maps of the kinds that Weft reads: Kubernetes API v1.34, core/v1 and discovery.k8s.io/v1.

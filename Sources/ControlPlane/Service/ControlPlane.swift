@@ -6,22 +6,31 @@ import Logging
 import MeshModel
 import Synchronization
 
-/// `weft-control`: a configuration folder compiled and streamed to the nodes, and the mesh's CA.
+/// `weft-control`: the objects of a folder or an API server, compiled and streamed to the nodes, and the mesh's CA.
 public final class ControlPlane: Sendable {
   public struct Configuration: Sendable {
-    /// The folder of YAML files; nil: `apiServer` has the objects.
+    /// The folder of YAML files; nil: `apiServer` has the objects, and keeps the CA.
     public var folder: String?
     public var apiServer: APIServer?
-    /// Holds the CA and `status.json`; made if it is missing.
-    public var stateDirectory: String
-    public var joinTokensFile: String
+    /// Of this installation: where the CA, the Lease and the agents' accounts are.
+    public var namespace = "weft-system"
+    /// Tells this replica from the others.
+    public var replica = "weft-control"
+    /// Holds `status.json`, and with a folder the CA; made if it is missing. nil only with an API server.
+    public var stateDirectory: String?
+    /// nil only with an API server, whose agents prove themselves by their accounts' tokens.
+    public var joinTokensFile: String?
+    /// Of the probes; nil: none are answered.
+    public var healthPort: Int?
     /// The addresses, ports, names and certificate lifetime of the server.
     public var server = DiscoveryServer.Configuration()
     public var trustDomain = TrustDomain.clusterLocal
     public var clusterDomain = "cluster.local"
     var timing = FolderWatcher.Timing()
 
-    public init(folder: String? = nil, apiServer: APIServer? = nil, stateDirectory: String, joinTokensFile: String) {
+    public init(
+      folder: String? = nil, apiServer: APIServer? = nil, stateDirectory: String? = nil, joinTokensFile: String? = nil
+    ) {
       self.folder = folder
       self.apiServer = apiServer
       self.stateDirectory = stateDirectory
@@ -29,18 +38,31 @@ public final class ControlPlane: Sendable {
     }
   }
 
-  private let configuration: Configuration
-  private let logger: Logger
-  private let cache = SnapshotCache()
-  private let mesh: MeshState
-  private let authority: CertificateAuthority
-  private let server: DiscoveryServer
-  private let status: StatusFile
-  /// Whether there is something to serve, or nothing will be served any more.
-  private let (beginnings, begins) = AsyncStream<Bool>.makeStream(bufferingPolicy: .bufferingNewest(1))
-  private let tokensIdentity: Mutex<FileIdentity?>
+  /// What needs the CA.
+  struct Serving: Sendable {
+    var authority: CertificateAuthority
+    var server: DiscoveryServer
+  }
 
-  /// Opens or makes the CA, reads the tokens and the folder; nothing listens before `run()`.
+  private struct State: Sendable {
+    var serving: Serving?
+    var isEnding = false
+  }
+
+  let configuration: Configuration
+  let logger: Logger
+  let cache = SnapshotCache()
+  let mesh: MeshState
+  let status: StatusFile?
+  let tokens: JoinTokenAttestation?
+  let health = Health()
+  let writing = ClusterWriting()
+  /// Whether there is something to serve, or nothing will be served any more.
+  let (beginnings, begins) = AsyncStream<Bool>.makeStream(bufferingPolicy: .bufferingNewest(1))
+  let tokensIdentity: Mutex<FileIdentity?>
+  private let state = Mutex(State())
+
+  /// Reads the tokens and the folder, and opens or makes its CA; nothing listens before `run()`.
   ///
   /// Throws a sentence where the folder is missing, a key or token file can be read by others, or a name is invalid.
   public init(_ configuration: Configuration, logger: Logger) throws {
@@ -49,28 +71,30 @@ public final class ControlPlane: Sendable {
     guard DNSName.isSubdomain(configuration.clusterDomain) else {
       throw ControlPlaneError("the cluster domain \(configuration.clusterDomain) is not a DNS name")
     }
-    authority = try CertificateAuthority(
-      stateDirectory: configuration.stateDirectory, trustDomain: configuration.trustDomain)
     let cache = cache
     let mesh = MeshState(
       folder: configuration.folder,
       config: MeshConfig(trustDomain: configuration.trustDomain, clusterDomain: configuration.clusterDomain),
       cache: cache)
     self.mesh = mesh
-    tokensIdentity = Mutex(FileIdentity(path: configuration.joinTokensFile))
-    let tokens = try JoinTokens(file: configuration.joinTokensFile)
-    let status = StatusFile(path: "\(configuration.stateDirectory)/status.json", logger: logger) {
-      StatusReport(objects: mesh.statuses, nodes: cache.nodes, generation: cache.generation)
+    status = configuration.stateDirectory.map { directory in
+      StatusFile(path: "\(directory)/status.json", logger: logger) {
+        StatusReport(objects: mesh.statuses, nodes: cache.nodes, generation: cache.generation)
+      }
     }
-    self.status = status
-    server = try DiscoveryServer(
-      configuration: configuration.server, cache: cache, authority: authority,
-      isScheduled: { mesh.isScheduled($0, node: $1) }, joinTokens: tokens, logger: logger,
-      onNodeStatus: { node in
-        Self.log(node, logger)
-        status.touch()
-      })
-    guard let folder = configuration.folder else { return }
+    tokensIdentity = Mutex(configuration.joinTokensFile.flatMap { FileIdentity(path: $0) })
+    let joinTokens = try configuration.joinTokensFile.map { try JoinTokens(file: $0) }
+    tokens = joinTokens.map { JoinTokenAttestation($0, trustDomain: configuration.trustDomain) }
+    guard let folder = configuration.folder else {
+      guard configuration.apiServer != nil else { throw ControlPlaneError("there is no folder and no API server") }
+      if let directory = configuration.stateDirectory { try SecureFile.makeDirectory(directory) }
+      return
+    }
+    guard let directory = configuration.stateDirectory, let tokens else {
+      throw ControlPlaneError("with a folder, a state directory and a file of join tokens are needed")
+    }
+    let authority = try CertificateAuthority(stateDirectory: directory, trustDomain: configuration.trustDomain)
+    _ = try serve(authority, tokens)
     let outcome = mesh.look()
     if let failure = outcome.failure { throw ControlPlaneError("the configuration folder \(folder) \(failure)") }
     report(outcome)
@@ -78,114 +102,91 @@ public final class ControlPlane: Sendable {
 
   /// Serves until `shutdown()` or until the task is cancelled; throws where a port can't be served on.
   public func run() async throws {
-    let watcher = try FolderWatcher(timing: configuration.timing)
-    defer { watcher.stop() }
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { await self.follow(watcher) }
-      defer { group.cancelAll() }
-      if let server = configuration.apiServer, await !follow(try KubernetesClient(server), &group) { return }
-      group.addTask {
-        // A port that can't be bound makes `run` throw, which says more.
-        guard let ports = try? await self.server.boundPorts() else { return }
-        self.logger.info(
-          "serving", metadata: ["discovery": "\(ports.discovery)", "join": "\(ports.join)"])
-        self.status.touch()
-        await self.status.run()
-      }
-      try await server.run()
+    if let server = configuration.apiServer {
+      try await run(server)
+    } else {
+      try await runOnFolder()
     }
-    status.writeNow()
+    status?.writeNow()
   }
 
   /// Ends all streams and makes `run()` return.
   public func shutdown() {
+    health.isReady = false
     begins.yield(false)
-    server.shutdown()
-  }
-
-  /// The ports in use; waits until both listen.
-  public func boundPorts() async throws -> (discovery: Int, join: Int) { try await server.boundPorts() }
-
-  /// The root that agents are given, PEM.
-  public var rootPEM: String { authority.rootPEM }
-
-  /// Follows the API server. Waits until all of it has been told, since nodes must never be served a part.
-  /// - Returns: false: it is to shut down.
-  private func follow(_ client: KubernetesClient, _ group: inout ThrowingTaskGroup<Void, any Error>) async -> Bool {
-    logger.info("reading the objects of \(client.server.url)")
-    let source = KubernetesSource(client: client, logger: logger)
-    group.addTask {
-      await source.run { change, kind in
-        self.report(self.mesh.take(change, of: kind))
-        if self.mesh.isComplete { self.begins.yield(true) }
-      }
-      await client.shutdown()
+    let serving = state.withLock { state in
+      state.isEnding = true
+      return state.serving
     }
-    for await begins in beginnings { return begins && !Task.isCancelled }
-    return false
+    serving?.server.shutdown()
   }
 
-  private func follow(_ watcher: FolderWatcher) async {
-    var watched: Set<String> = []
-    // Where the tokens are; should it be unwatchable, they are read again within 30 s.
-    let tokens = URL(filePath: configuration.joinTokensFile).deletingLastPathComponent().path
-    _ = watcher.watch([tokens, configuration.stateDirectory + "/roots"])
-    look(watcher, &watched)
-    reloadTokens()
-    for await _ in watcher.changes {
-      if Task.isCancelled { return }
-      look(watcher, &watched)
-      reloadTokens()
-      reloadRoots()
-    }
+  /// The ports in use; waits until both listen. With an API server there are none before everything has been read.
+  public func boundPorts() async throws -> (discovery: Int, join: Int) {
+    guard let serving = state.withLock({ $0.serving }) else { throw ControlPlaneError("nothing is served yet") }
+    return try await serving.server.boundPorts()
   }
 
-  /// Looks at the folder; once more where folders were new, for what was written before they were watched.
-  private func look(_ watcher: FolderWatcher, _ watched: inout Set<String>) {
-    for _ in 0..<2 {
-      let outcome = mesh.look()
-      report(outcome)
-      let failed = watcher.watch(outcome.folders)
-      let areKnown = watched.isSuperset(of: outcome.folders)
-      watched = Set(outcome.folders)
-      if areKnown { return }
-      guard failed > 0 else { continue }
-      logger.warning(
-        "\(failed) folders can't be watched (see fs.inotify.max_user_watches): changes are noticed within 30 s")
-    }
-  }
+  /// The root that agents are given, PEM; empty before the CA is open.
+  public var rootPEM: String { state.withLock { $0.serving }?.authority.rootPEM ?? "" }
 
-  private func reloadTokens() {
-    let identity = FileIdentity(path: configuration.joinTokensFile)
-    guard
-      tokensIdentity.withLock({ old in
-        defer { old = identity }
-        return old != identity
+  /// Makes the server.
+  /// - Parameter onRefusal: see `DiscoveryServer`.
+  func serve(
+    _ authority: CertificateAuthority, _ attestation: any NodeAttestation,
+    onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
+    onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
+  ) throws -> DiscoveryServer {
+    let (mesh, status, logger) = (mesh, status, logger)
+    let server = try DiscoveryServer(
+      configuration: configuration.server, cache: cache, authority: authority,
+      isScheduled: { mesh.isScheduled($0, node: $1) }, attestation: attestation, logger: logger,
+      onRefusal: onRefusal,
+      onNodeStatus: { node in
+        Self.log(node, logger)
+        status?.touch()
+        onNodeStatus(node)
       })
-    else { return }
-    do throws(IdentityError) {
-      server.use(try JoinTokens(file: configuration.joinTokensFile))
-      logger.info("read the join tokens again")
-    } catch {
-      logger.error("the join tokens stay as they were: \(error)")
+    let isEnding = state.withLock { state in
+      state.serving = Serving(authority: authority, server: server)
+      return state.isEnding
     }
+    if isEnding { server.shutdown() }
+    return server
   }
 
-  /// A root laid beside the mesh's own is trusted by each agent from its next renewal on.
-  private func reloadRoots() {
-    let before = authority.trustBundle
-    do {
-      try authority.reloadRoots()
-      guard authority.trustBundle != before else { return }
-      logger.info("read the roots again", metadata: ["roots": "\(authority.trustBundle.roots.count)"])
-    } catch {
-      logger.error("the roots stay as they were: \(error)")
+  /// Keeps the status file until the task is cancelled, and says where it serves.
+  func announce(_ server: DiscoveryServer) async {
+    // A port that can't be bound makes `run` throw, which says more.
+    guard let ports = try? await server.boundPorts() else { return }
+    logger.info("serving", metadata: ["discovery": "\(ports.discovery)", "join": "\(ports.join)"])
+    if !state.withLock({ $0.isEnding }) { health.isReady = true }
+    status?.touch()
+    await status?.run()
+  }
+
+  /// Answers probes until the task is cancelled.
+  func answerProbes() async throws {
+    guard let port = configuration.healthPort else { return }
+    try await HealthServer.run(host: configuration.server.host, port: port, health: health)
+  }
+
+  private func runOnFolder() async throws {
+    guard let serving = state.withLock({ $0.serving }) else { return }
+    let watcher = try FolderWatcher(timing: configuration.timing)
+    defer { watcher.stop() }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { await self.follow(watcher, serving.authority) }
+      group.addTask { try await self.answerProbes() }
+      group.addTask { await self.announce(serving.server) }
+      defer { group.cancelAll() }
+      try await serving.server.run()
     }
   }
 
   // MARK: Log
 
-  private func report(_ outcome: MeshState.Outcome) {
+  func report(_ outcome: MeshState.Outcome) {
     for reason in outcome.refusals { logger.error("\(reason)") }
     for reason in outcome.undistributed { logger.error("not distributed: \(reason)") }
     guard !outcome.changedFiles.isEmpty else { return }
@@ -197,7 +198,7 @@ public final class ControlPlane: Sendable {
         "refused": "\(outcome.refusals.count)",
         "generation": "\(cache.generation)",
       ])
-    status.touch()
+    status?.touch()
   }
 
   private static func log(_ node: NodeStatus, _ logger: Logger) {

@@ -43,6 +43,10 @@ final class MeshState: Sendable {
     var undistributed: [String] = []
     /// Why the folder can't be read at all.
     var failure: String?
+    /// Objects of an API server that are refused, of the changed ones.
+    var refused: [(key: ObjectKey, reason: String)] = []
+    /// Objects' statuses may be others now.
+    var touchesStatus = false
   }
 
   /// Looks at the folder and distributes what changed.
@@ -60,13 +64,19 @@ final class MeshState: Sendable {
   }
 
   /// Takes what an API server has told of a kind, and distributes what changed.
-  func take(_ change: ReflectorState.Change, of kind: Kind) -> Outcome {
+  func take(_ news: KubernetesSource.News, of kind: Kind) -> Outcome {
     input.withLock { input in
       guard case .cluster(var objects) = input else { return Outcome() }
       input = .cluster(KubernetesObjects())
-      let (changes, touched) = objects.take(change, of: kind)
+      let (changes, touched) =
+        switch news {
+        case .part(let part): objects.take(part, of: kind)
+        case .change(let change): objects.take(change, of: kind)
+        }
       var outcome = Outcome(changedFiles: touched)
       settle(changes, objects.registry, &outcome)
+      if kind.getsStatus { outcome.touchesStatus = true }
+      outcome.refused = objects.refusals(touched)
       input = .cluster(objects)
       return outcome
     }
@@ -82,7 +92,13 @@ final class MeshState: Sendable {
       outcome.accepted += registry.statuses(of: name).count { $0.accepted }
       outcome.refusals += registry.refusals(of: name)
     }
-    let (delta, meshedNodes) = compiler.withLock { ($0.apply(changes), $0.meshedNodes) }
+    let (delta, meshedNodes, isTraffic) = compiler.withLock { compiler in
+      let before = compiler.work
+      let delta = compiler.apply(changes)
+      let after = compiler.work
+      return (delta, compiler.meshedNodes, before.routes != after.routes || before.policies != after.policies)
+    }
+    outcome.touchesStatus = isTraffic || delta.config != nil
     guard !delta.isEmpty else { return }
     let (upserts, undistributed) = delta.resources()
     outcome.undistributed = undistributed
@@ -91,6 +107,14 @@ final class MeshState: Sendable {
 
   func isScheduled(_ identity: SPIFFEID, node: String) -> Bool {
     compiler.withLock { $0.isScheduled(identity, node: node) }
+  }
+
+  /// How a pod that asks for its own certificate fares in the mesh.
+  func standing(namespace: String, pod: String, uid: String) -> TokenReviewAttestation.Standing {
+    guard let workload = compiler.withLock({ $0.workloads["\(namespace)/\(pod)"] }),
+      workload.podUID.isEmpty || workload.podUID == uid
+    else { return .unknown }
+    return workload.isMeshed && workload.mode == .stubTunnel ? .stub : .other
   }
 
   /// How every object fares: by itself, and with the objects that it refers to.
@@ -105,6 +129,41 @@ final class MeshState: Sendable {
       }
     }
   }
+}
+
+extension MeshState {
+  /// Every object of an API server that gets a status.
+  var statusInputs: [StatusInput] {
+    input.withLock { input in
+      guard case .cluster(let objects) = input, objects.isComplete else { return [] }
+      let parents = compiler.withLock { $0.traffic.statuses }
+      return objects.statusInputs.map { input in
+        var input = input
+        input.parents = parents[input.key] ?? []
+        return input
+      }
+    }
+  }
+
+  /// The same of one object as it is now.
+  /// - Parameter subject: as just read.
+  func statusInput(_ key: ObjectKey, _ subject: StatusSubject) -> StatusInput? {
+    input.withLock { input in
+      guard case .cluster(let objects) = input, let known = objects.subjects[key],
+        known.generation == subject.generation
+      else { return nil }
+      return StatusInput(
+        key: key, subject: subject, refusal: objects.registry.refusal(of: KubernetesObjects.name(key)),
+        parents: compiler.withLock { $0.traffic.statuses[key] } ?? [])
+    }
+  }
+
+  /// All objects of an API server that are refused.
+  var refused: [(key: ObjectKey, reason: String)] {
+    input.withLock { if case .cluster(let objects) = $0 { objects.refused } else { [] } }
+  }
+
+  func hasNode(_ name: String) -> Bool { compiler.withLock { $0.hasNode(name) } }
 }
 
 extension MeshDelta {

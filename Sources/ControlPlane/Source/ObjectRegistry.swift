@@ -115,6 +115,13 @@ struct ObjectRegistry: Sendable {
     return statuses(of: name).filter { !$0.accepted }.map(\.reason)
   }
 
+  /// Why a file of one object is refused, without its place; empty: it isn't.
+  func refusal(of name: String) -> String {
+    guard let file = files[name], let problem = file.latest.problems.first else { return "" }
+    let text = [problem.field, problem.reason].filter { !$0.isEmpty }.joined(separator: ": ")
+    return file.good.isEmpty ? text : "\(text); its last good version stays in force"
+  }
+
   /// Files whose path is none of `present`.
   func missing(from present: Set<String>) -> [String] { files.keys.filter { !present.contains($0) } }
 }

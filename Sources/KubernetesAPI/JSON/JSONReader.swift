@@ -6,8 +6,7 @@ public struct JSONProblem: Error, Hashable, Sendable, CustomStringConvertible {
   public var description: String { "byte \(offset): \(reason)" }
 }
 
-/// Reads JSON (RFC 8259) from a server into a tree, without the members that nobody reads: of 100,000 Pods these are most
-/// of the bytes.
+/// Reads JSON (RFC 8259) from a server into a tree, without the members that nobody reads.
 public struct JSONReader {
   /// Arrays and objects inside one another.
   public static let maximumDepth = 128
@@ -16,19 +15,25 @@ public struct JSONReader {
   private let skipped: Set<String>
   private var offset = 0
 
-  /// - Parameter skipping: members of these names are checked and left out, wherever they stand.
+  /// - Parameters:
+  ///   - selection: what is read.
+  ///   - skipping: members of these names are checked and left out, wherever they stand.
   /// - Throws: `JSONProblem`, also where something follows the value.
-  public static func read(_ bytes: some Collection<UInt8>, skipping: Set<String> = []) throws(JSONProblem) -> JSONNode {
+  public static func read(
+    _ bytes: some Collection<UInt8>, _ selection: JSONSelection = .all, skipping: Set<String> = []
+  ) throws(JSONProblem) -> JSONNode {
     let outcome: Result<JSONNode, JSONProblem>? = bytes.withContiguousStorageIfAvailable { buffer in
-      Result { () throws(JSONProblem) in try read(buffer, skipping: skipping) }
+      Result { () throws(JSONProblem) in try read(buffer, selection, skipping) }
     }
     if let outcome { return try outcome.get() }
-    return try read(Array(bytes), skipping: skipping)
+    return try read(Array(bytes), selection, skipping: skipping)
   }
 
-  private static func read(_ bytes: UnsafeBufferPointer<UInt8>, skipping: Set<String>) throws(JSONProblem) -> JSONNode {
+  private static func read(
+    _ bytes: UnsafeBufferPointer<UInt8>, _ selection: JSONSelection, _ skipping: Set<String>
+  ) throws(JSONProblem) -> JSONNode {
     var reader = JSONReader(bytes: bytes, skipped: skipping)
-    let value = try reader.value(depth: 0, isWanted: true)
+    let value = try reader.value(depth: 0, selection)
     reader.skipSpace()
     guard reader.offset == bytes.count else { throw reader.problem("something follows the value") }
     return value
@@ -54,16 +59,16 @@ public struct JSONReader {
     return true
   }
 
-  private mutating func value(depth: Int, isWanted: Bool) throws(JSONProblem) -> JSONNode {
+  private mutating func value(depth: Int, _ selection: JSONSelection) throws(JSONProblem) -> JSONNode {
     guard depth <= Self.maximumDepth else {
       throw problem("more than \(Self.maximumDepth) arrays and objects inside one another")
     }
     skipSpace()
     guard let byte = current else { throw problem("ends in the middle of a value") }
     switch byte {
-    case UInt8(ascii: "{"): return try object(depth: depth, isWanted: isWanted)
-    case UInt8(ascii: "["): return try array(depth: depth, isWanted: isWanted)
-    case UInt8(ascii: "\""): return .text(try text(isWanted: isWanted))
+    case UInt8(ascii: "{"): return try object(depth: depth, selection)
+    case UInt8(ascii: "["): return try array(depth: depth, selection)
+    case UInt8(ascii: "\""): return .text(try text(isWanted: selection != .none))
     case UInt8(ascii: "t"): return try word("true", .truth(true))
     case UInt8(ascii: "f"): return try word("false", .truth(false))
     case UInt8(ascii: "n"): return try word("null", .null)
@@ -99,30 +104,30 @@ public struct JSONReader {
     return .number(text)
   }
 
-  private mutating func array(depth: Int, isWanted: Bool) throws(JSONProblem) -> JSONNode {
+  private mutating func array(depth: Int, _ selection: JSONSelection) throws(JSONProblem) -> JSONNode {
     offset += 1
     var elements: [JSONNode] = []
     if take(UInt8(ascii: "]")) { return .array(elements) }
     repeat {
-      let element = try value(depth: depth + 1, isWanted: isWanted)
-      if isWanted { elements.append(element) }
+      let element = try value(depth: depth + 1, selection)
+      if selection != .none { elements.append(element) }
     } while take(UInt8(ascii: ","))
     guard take(UInt8(ascii: "]")) else { throw problem("an array goes on with , or ends with ]") }
     return .array(elements)
   }
 
-  private mutating func object(depth: Int, isWanted: Bool) throws(JSONProblem) -> JSONNode {
+  private mutating func object(depth: Int, _ selection: JSONSelection) throws(JSONProblem) -> JSONNode {
     offset += 1
     var members: [JSONNode.Member] = []
     if take(UInt8(ascii: "}")) { return .object(members) }
     repeat {
       skipSpace()
       guard current == UInt8(ascii: "\"") else { throw problem("an object's member begins with its name") }
-      let key = try text(isWanted: true)
+      let key = try text(isWanted: selection != .none)
       guard take(UInt8(ascii: ":")) else { throw problem("a member's name is followed by :") }
-      let isRead = isWanted && !skipped.contains(key)
-      let value = try value(depth: depth + 1, isWanted: isRead)
-      if isRead { members.append(JSONNode.Member(key: key, value: value)) }
+      let selected = skipped.contains(key) ? .none : selection[key]
+      let value = try value(depth: depth + 1, selected)
+      if selected != .none { members.append(JSONNode.Member(key: key, value: value)) }
     } while take(UInt8(ascii: ","))
     guard take(UInt8(ascii: "}")) else { throw problem("an object goes on with , or ends with }") }
     return .object(members)

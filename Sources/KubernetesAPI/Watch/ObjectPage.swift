@@ -6,11 +6,13 @@ public struct ObjectPage: Hashable, Sendable {
   /// Empty: this was the last one.
   public var next: String
 
+  /// - Parameter selection: what of each object is read.
   /// - Throws: `KubernetesError.malformed`
-  public init(body: some Collection<UInt8>) throws(KubernetesError) {
+  public init(body: some Collection<UInt8>, reading selection: JSONSelection = .all) throws(KubernetesError) {
     let list: JSONNode
     do {
-      list = try JSONReader.read(body, skipping: KubernetesObject.skipped)
+      list = try JSONReader.read(
+        body, .members(["metadata": .all, "items": selection]), skipping: KubernetesObject.skipped)
     } catch {
       throw .malformed("a list: \(error)")
     }

@@ -6,10 +6,15 @@ public struct Reflector: Sendable {
 
   public let resource: KubernetesResource
   private let client: KubernetesClient
+  private let selection: JSONSelection
   private let logger: Logger
 
-  public init(_ resource: KubernetesResource, client: KubernetesClient, logger: Logger) {
+  /// - Parameter reading: what of each object is read.
+  public init(
+    _ resource: KubernetesResource, client: KubernetesClient, reading selection: JSONSelection = .all, logger: Logger
+  ) {
     self.resource = resource
+    self.selection = selection
     self.client = client
     self.logger = logger
   }
@@ -23,18 +28,30 @@ public struct Reflector: Sendable {
     case failed(KubernetesError)
   }
 
-  /// Until the task is cancelled, or `tell` says false.
+  /// Until the task is cancelled, or `tell` says false. Lists are told whole.
   public func run(_ tell: (News) async -> Bool) async {
+    var listed: [KubernetesObject] = []
+    await run(
+      part: { part in
+        if part.isFirst { listed = [] }
+        listed += part.objects
+        guard part.isLast else { return }
+        _ = await tell(.change(.all(listed)))
+        listed = []
+      }, tell)
+  }
+
+  /// The same with each list in its pages, so that 100,000 objects never stand in memory at once.
+  public func run(part: (ReflectorState.Part) async -> Void, _ tell: (News) async -> Bool) async {
     var state = ReflectorState()
     while !Task.isCancelled {
       do throws(KubernetesError) {
         switch state.next {
         case .page(let continuing):
-          let page = try await client.page(resource, continuing: continuing)
-          if let change = try state.received(page) { _ = await tell(.change(change)) }
+          await part(try state.received(try await client.page(resource, continuing: continuing, reading: selection)))
         case .watch(let version):
           let began = ContinuousClock.now
-          try await client.watch(resource, from: version) { event throws(KubernetesError) in
+          try await client.watch(resource, from: version, reading: selection) { event throws(KubernetesError) in
             if let change = try state.received(event) { _ = await tell(.change(change)) }
           }
           // A server that ends each watch at once isn't asked without end.

@@ -7,6 +7,20 @@ public struct ReflectorState: Sendable {
     case watch(from: String)
   }
 
+  /// A part of a list.
+  public struct Part: Hashable, Sendable {
+    public var objects: [KubernetesObject]
+    /// Parts of a list before it that broke off count no more.
+    public var isFirst: Bool
+    public var isLast: Bool
+
+    public init(objects: [KubernetesObject], isFirst: Bool, isLast: Bool) {
+      self.objects = objects
+      self.isFirst = isFirst
+      self.isLast = isLast
+    }
+  }
+
   public enum Change: Hashable, Sendable {
     /// All there are: what isn't among them is gone.
     case all([KubernetesObject])
@@ -21,7 +35,8 @@ public struct ReflectorState: Sendable {
   /// A kind that the server doesn't know is asked for again so often, in milliseconds.
   public static let missingPause = 10_000
 
-  private var pages: [KubernetesObject] = []
+  /// Objects of the list so far.
+  private var listed = 0
   private var continuing = ""
   /// Empty: everything has to be listed.
   private var version = ""
@@ -33,20 +48,21 @@ public struct ReflectorState: Sendable {
 
   public var next: Request { version.isEmpty ? .page(continuing: continuing) : .watch(from: version) }
 
-  /// - Returns: nil: more pages follow.
-  public mutating func received(_ page: ObjectPage) throws(KubernetesError) -> Change? {
-    guard pages.count + page.objects.count <= Self.maximumObjects else {
+  public mutating func received(_ page: ObjectPage) throws(KubernetesError) -> Part {
+    let part = Part(objects: page.objects, isFirst: continuing.isEmpty, isLast: page.next.isEmpty)
+    listed += page.objects.count
+    guard listed <= Self.maximumObjects else {
       restart()
       throw .malformed("more than \(Self.maximumObjects) objects in a list")
     }
-    pages += page.objects
     continuing = page.next
     failures = 0
     isMissing = false
-    guard page.next.isEmpty else { return nil }
-    version = page.resourceVersion
-    defer { pages = [] }
-    return .all(pages)
+    if part.isLast {
+      version = page.resourceVersion
+      listed = 0
+    }
+    return part
   }
 
   /// - Throws: what ends the watch.
@@ -90,7 +106,7 @@ public struct ReflectorState: Sendable {
 
   /// A list begins anew: its continuation is of no use any more.
   private mutating func restart() {
-    pages = []
+    listed = 0
     continuing = ""
     version = ""
   }

@@ -6,11 +6,15 @@ public enum WatchEvent: Hashable, Sendable {
   case bookmark(String)
   case failed(KubernetesError)
 
+  /// - Parameter selection: what of the object is read.
   /// - Throws: `KubernetesError.malformed`
-  public init(line: [UInt8]) throws(KubernetesError) {
+  public init(line: [UInt8], reading selection: JSONSelection = .all) throws(KubernetesError) {
     let event: JSONNode
     do {
-      event = try JSONReader.read(line, skipping: KubernetesObject.skipped)
+      // An error is a Status in the object's place.
+      let object = selection.adding(["code", "message"])
+      event = try JSONReader.read(
+        line, .members(["type": .all, "object": object]), skipping: KubernetesObject.skipped)
     } catch {
       throw .malformed("an event: \(error)")
     }

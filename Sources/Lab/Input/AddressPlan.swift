@@ -6,6 +6,7 @@ enum AddressPlan {
   static let linkV6 = "fd00:200::1"
   /// The DNS server of every pod: nothing listens there, the mesh answers.
   static let dnsServer = IPAddress(v4: 0x0a60_000a)
+  static var dnsServerText: String { dnsServer.description }
 
   static func nodeV4(_ node: Int) -> IPAddress { IPAddress(v4: 0x0ac8_000a + UInt32(node)) }
   static func nodeV6(_ node: Int) -> IPAddress { IPAddress(v6High: 0xfd00_0200_0000_0000, v6Low: UInt64(node) + 10) }

@@ -8,6 +8,11 @@ enum ManifestFiles {
 
   /// Every `.yaml`, `.yml` and `.json` file directly in `directory`, in the order of their names.
   static func readDirectory(_ directory: String) throws -> [Manifest] {
+    try paths(in: directory).flatMap { try readFile($0) }
+  }
+
+  /// The files that `readDirectory` reads, by name.
+  static func paths(in directory: String) throws -> [String] {
     let names: [String]
     do {
       names = try FileManager.default.contentsOfDirectory(atPath: directory)
@@ -19,13 +24,18 @@ enum ManifestFiles {
     }
     guard !files.isEmpty else { throw LabError("\(directory): holds no .yaml file") }
     guard files.count <= maximumFiles else { throw LabError("\(directory): holds more than \(maximumFiles) files") }
-    return try files.sorted().flatMap { try readFile(directory.hasSuffix("/") ? directory + $0 : "\(directory)/\($0)") }
+    return files.sorted().map { directory.hasSuffix("/") ? directory + $0 : "\(directory)/\($0)" }
   }
 
   static func readFile(_ path: String) throws -> [Manifest] {
+    try values(path).map { try Manifest($0, file: path) }
+  }
+
+  /// The documents of a file that hold anything.
+  static func values(_ path: String) throws -> [YAMLValue] {
     let text = try contents(path)
     do {
-      var manifests: [Manifest] = []
+      var values: [YAMLValue] = []
       let parser = try Parser(yaml: text)
       while let node = try parser.nextRoot() {
         let value: YAMLValue
@@ -35,9 +45,9 @@ enum ManifestFiles {
           throw LabError("\(path): \(error)")
         }
         if case .null = value.content { continue }
-        manifests.append(try Manifest(value, file: path))
+        values.append(value)
       }
-      return manifests
+      return values
     } catch let error as YamlError {
       throw LabError("\(path):\(Self.describe(error))")
     }

@@ -8,7 +8,10 @@ struct Tool {
   private let output: Int32
 
   /// Starts `name` with `script` as its standard input.
-  static func start(_ name: String, _ arguments: [String], script: String = "") throws -> Tool {
+  /// - Parameter networkNamespace: the path of its file; nil: this process's own.
+  static func start(
+    _ name: String, _ arguments: [String], script: String = "", networkNamespace: String? = nil
+  ) throws -> Tool {
     guard let path = Commands.find(name, searchPath: Commands.searchPath, directory: "/") else {
       throw LabError("\(name): isn't on this machine; install it")
     }
@@ -24,6 +27,7 @@ struct Tool {
       launch.standardOutput = output
       launch.standardError = output
       launch.isDaemon = false
+      launch.networkNamespace = networkNamespace
       return Tool(name: name, pid: try launch.spawn(), output: output)
     } catch {
       close(output)
@@ -50,7 +54,9 @@ struct Tool {
   }
 
   @discardableResult
-  static func run(_ name: String, _ arguments: [String], script: String = "") throws -> String {
-    try start(name, arguments, script: script).finish()
+  static func run(
+    _ name: String, _ arguments: [String], script: String = "", networkNamespace: String? = nil
+  ) throws -> String {
+    try start(name, arguments, script: script, networkNamespace: networkNamespace).finish()
   }
 }

@@ -48,6 +48,9 @@ extension Lab {
     _ = try LabState.load(layout)
     return try withExtendedLifetime(try LabLock(layout)) {
       let state = try LabState.load(layout)
+      guard state.cluster == nil else {
+        throw LabError("the API server keeps the objects of lab \"\(name)\": weft-lab kubectl --name \(name) -- …")
+      }
       guard state.isReady else {
         throw LabError(
           "lab \"\(name)\" was never finished; make it again: weft-lab up \(state.directory) --name \(name)")

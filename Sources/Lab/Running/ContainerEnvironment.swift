@@ -29,7 +29,9 @@ struct ContainerEnvironment {
   var searchPath: String { values["PATH"] ?? "" }
 
   /// Replaces `$(NAME)` of a known variable; `$$` is a plain `$`; anything else stays.
-  func expand(_ text: String) -> String {
+  func expand(_ text: String) -> String { Self.expand(text, values: values) }
+
+  static func expand(_ text: String, values: [String: String]) -> String {
     var result = ""
     var rest = Substring(text)
     while let dollar = rest.firstIndex(of: "$") {

@@ -21,6 +21,8 @@ enum Teardown {
       attempt { try NetworkNamespace.remove(namespace) }
     }
     attempt { try Cgroup.remove(layout.cgroup) }
+    // Not there without Kubernetes, or in another mount namespace.
+    umount2(layout.podsMount, Int32(MNT_DETACH))
     attempt { try Files.removeTree(layout.run) }
     // The last lab takes the common folders with it; they stay where another lab is in them.
     rmdir(layout.labsCgroup)
@@ -38,6 +40,7 @@ enum Teardown {
 extension LabState {
   /// Every process on record.
   var processes: [ProcessRecord] {
-    [control].compactMap { $0 } + nodes.compactMap(\.agent) + pods.flatMap { $0.containers.map(\.process) }
+    [control].compactMap { $0 } + Array(cluster?.processes.values ?? [:].values) + nodes.compactMap(\.agent)
+      + pods.flatMap { $0.containers.map(\.process) }
   }
 }

@@ -8,6 +8,8 @@ public struct UpOptions: Sendable {
   /// Starts control plane and agents, not pods only.
   public var withMesh = true
   public var mesh = MeshOptions()
+  /// Pods are decided by a Kubernetes control plane.
+  public var isKubernetes = false
 
   public init(directory: String, name: LabName) {
     self.directory = directory
@@ -22,14 +24,23 @@ extension Lab {
   /// - Throws: `LabError`; for bad input before anything is made.
   public static func up(_ options: UpOptions, progress: Progress) throws -> LabState {
     try LabMaker.checkMachine()
-    guard let resolved = realpath(options.directory, nil) else {
-      throw LabError("\(options.directory): \(Errno.text(errno))")
-    }
-    let directory = String(cString: resolved)
-    free(resolved)
-    let input = try LabInput(directory: directory, manifests: ManifestFiles.readDirectory(options.directory))
-    let layout = Layout(name: options.name, cgroupRoot: try Cgroup.mountPoint())
+    let input = try LabInput(
+      directory: try absolute(options.directory), manifests: ManifestFiles.readDirectory(options.directory))
     if options.withMesh { try Mesh.checkPrograms() }
+    return try make(options, input: input, progress: progress) { maker in try maker.make() }
+  }
+
+  static func absolute(_ directory: String) throws -> String {
+    guard let resolved = realpath(directory, nil) else { throw LabError("\(directory): \(Errno.text(errno))") }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  /// Runs `body` on a new lab under its lock; removes what was made where it fails.
+  static func make(
+    _ options: UpOptions, input: LabInput, progress: Progress, _ body: (inout LabMaker) throws -> Void
+  ) throws -> LabState {
+    let layout = Layout(name: options.name, cgroupRoot: try Cgroup.mountPoint())
     weft_lab_remember_interrupts()
 
     let lock = try LabLock(layout)
@@ -45,11 +56,12 @@ extension Lab {
     var maker = LabMaker(
       layout: layout, progress: progress,
       state: LabState(
-        name: options.name.description, directory: directory, createdAt: Date(), isMeshed: options.withMesh,
-        hasIPv6: Files.exists("/proc/sys/net/ipv6"), options: options.mesh),
+        name: options.name.description, directory: input.directory, createdAt: Date(), isMeshed: options.withMesh,
+        // A single-stack cluster: the pods' status names one address.
+        hasIPv6: !options.isKubernetes && Files.exists("/proc/sys/net/ipv6"), options: options.mesh),
       input: input)
     do {
-      try maker.make()
+      try body(&maker)
       progress.end()
       return maker.state
     } catch {

@@ -15,6 +15,8 @@ public struct LabState: Codable, Sendable {
   public var hasIPv6: Bool
   public var options: MeshOptions
   public var control: ProcessRecord?
+  /// nil: the lab runs without Kubernetes.
+  public var cluster: Cluster?
   public var nodes: [Node] = []
   public var pods: [Pod] = []
 
@@ -27,6 +29,8 @@ public struct LabState: Codable, Sendable {
     public var cgroup: String
     public var bpf: String
     public var agent: ProcessRecord?
+    /// nil: the lab runs without Kubernetes.
+    public var runtime: NodeRuntime?
   }
 
   public struct Pod: Codable, Sendable {
@@ -96,7 +100,12 @@ extension LabState {
     do {
       let decoder = JSONDecoder()
       decoder.dateDecodingStrategy = .iso8601
-      return try decoder.decode(LabState.self, from: data)
+      var state = try decoder.decode(LabState.self, from: data)
+      // Of these the kubelet keeps the record.
+      if state.cluster != nil, let pods = FileManager.default.contents(atPath: layout.podRecords) {
+        state.pods = try decoder.decode([Pod].self, from: pods)
+      }
+      return state
     } catch {
       throw LabError(
         "\(layout.stateFile): can't be read as a lab's state. Remove the lab: weft-lab down --name \(layout.name)")

@@ -1,0 +1,84 @@
+import KubernetesAPI
+
+/// How far a Deployment or DaemonSet is.
+struct Rollout: Hashable, Sendable {
+  /// Pods of the newest template that are available.
+  var ready: Int
+  /// How many there should be.
+  var wanted: Int
+  /// Nothing is left to wait for.
+  var isDone: Bool
+  /// Why no pod can be made; empty where nothing says so.
+  var problem = ""
+
+  static func of(deployment: JSONNode) -> Rollout {
+    let status = deployment["status"]
+    let wanted = deployment["spec"]?["replicas"]?.integer ?? 1
+    let updated = status?["updatedReplicas"]?.integer ?? 0
+    let available = status?["availableReplicas"]?.integer ?? 0
+    let all = status?["replicas"]?.integer ?? 0
+    let isDone = isObserved(deployment) && updated == wanted && available == wanted && all == wanted
+    let failure = status?["conditions"]?.elements.first {
+      $0["type"]?.text == "ReplicaFailure" && $0["status"]?.text == "True"
+    }
+    return Rollout(
+      ready: isObserved(deployment) ? min(updated, available) : 0, wanted: wanted, isDone: isDone,
+      problem: failure?["message"]?.text ?? "")
+  }
+
+  static func of(daemonSet: JSONNode) -> Rollout {
+    let status = daemonSet["status"]
+    let wanted = status?["desiredNumberScheduled"]?.integer ?? 0
+    let updated = status?["updatedNumberScheduled"]?.integer ?? 0
+    let available = status?["numberAvailable"]?.integer ?? 0
+    let isDone = isObserved(daemonSet) && updated == wanted && available == wanted
+    return Rollout(ready: isObserved(daemonSet) ? min(updated, available) : 0, wanted: wanted, isDone: isDone)
+  }
+
+  /// The status is of this generation of the object.
+  private static func isObserved(_ object: JSONNode) -> Bool {
+    guard let generation = object["metadata"]?["generation"]?.integer else { return false }
+    return object["status"]?["observedGeneration"]?.integer ?? 0 >= generation
+  }
+}
+
+/// Why a pod isn't ready.
+enum PodTrouble {
+  /// nil: it is ready.
+  static func reason(_ pod: JSONNode) -> String? {
+    let status = pod["status"]
+    let conditions = status?["conditions"]?.elements ?? []
+    if conditions.contains(where: { $0["type"]?.text == "Ready" && $0["status"]?.text == "True" }) { return nil }
+    if let unscheduled = conditions.first(where: {
+      $0["type"]?.text == "PodScheduled" && $0["status"]?.text == "False"
+    }) {
+      return "has no node: \(unscheduled["message"]?.text ?? "")"
+    }
+    let containers = ["initContainerStatuses", "containerStatuses"].flatMap { status?[$0]?.elements ?? [] }
+    for container in containers where container["ready"] != .truth(true) {
+      let name = container["name"]?.text ?? "a container"
+      if let ended = container["lastState"]?["terminated"] ?? container["state"]?["terminated"],
+        let code = ended["exitCode"]?.integer, code != 0
+      {
+        let message = ended["message"]?.text.map { ": \($0.prefix(300))" } ?? ""
+        return "\(name) ended with status \(code)\(message)"
+      }
+      if let waiting = container["state"]?["waiting"] {
+        let message = waiting["message"]?.text.map { ": \($0.prefix(300))" } ?? ""
+        return "\(name) waits: \(waiting["reason"]?.text ?? "no reason given")\(message)"
+      }
+    }
+    guard containers.isEmpty else { return "isn't ready yet" }
+    return pod["spec"]?["nodeName"] == nil
+      ? "has no node yet: does the cluster's scheduler run?" : "hasn't been started by its node's kubelet"
+  }
+
+  /// `pod on node: reason`, of those that aren't ready, by name, `limit` of them.
+  static func lines(_ pods: [JSONNode], limit: Int = 10) -> [String] {
+    pods.compactMap { pod in
+      guard let reason = reason(pod), let name = pod["metadata"]?["name"]?.text else { return nil }
+      let node = pod["spec"]?["nodeName"]?.text.map { " on \($0)" } ?? ""
+      return Text.printable("\(name)\(node) \(reason)")
+    }.sorted().prefix(limit).map { $0 }
+  }
+}

@@ -1,0 +1,116 @@
+import Discovery
+import Identity
+import KubernetesAPI
+import MeshModel
+
+/// With an API server: it has the objects, keeps the CA, and says who asks to join.
+extension ControlPlane {
+  func run(_ server: APIServer) async throws {
+    let client = try KubernetesClient(server)
+    let store = AuthorityStore(
+      client: client, namespace: configuration.namespace, trustDomain: configuration.trustDomain, logger: logger)
+    let opened = Opened()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      defer { group.cancelAll() }
+      group.addTask { try await self.answerProbes() }
+      group.addTask { await self.follow(client, opened) }
+      group.addTask {
+        opened.authority = await store.open()
+        self.beginIfComplete(opened)
+      }
+      guard try await begin(&group), let authority = opened.authority else { return }
+      try await serve(authority, client, store, &group)
+    }
+    await client.shutdown()
+  }
+
+  /// Serves, and writes what the leader writes, until `shutdown()`.
+  private func serve(
+    _ authority: CertificateAuthority, _ client: KubernetesClient, _ store: AuthorityStore,
+    _ group: inout ThrowingTaskGroup<Void, any Error>
+  ) async throws {
+    let (writing, mesh) = (writing, mesh)
+    let leadership = Leadership(
+      client: client, namespace: configuration.namespace, replica: configuration.replica, logger: logger,
+      onChange: { writing.leads(mesh) })
+    let recorder = EventRecorder(client: client, replica: configuration.replica, logger: logger)
+    let writer = StatusWriter(
+      client: client, mesh: mesh, isLeader: { leadership.isLeader }, logger: logger,
+      deliveries: { [cache] in cache.deliveries(of: Kind.statusTypes) })
+    writing.use(leadership, writer, recorder)
+    let namespace = configuration.namespace
+    let server = try serve(
+      authority, attestation(client),
+      onRefusal: { node, error in
+        // Only of nodes that there are: anybody may call.
+        if error.kind != .unavailable, mesh.hasNode(node) { recorder.record(EventText(node: node, error)) }
+      },
+      onNodeStatus: { node in
+        writer.touch()
+        for rejected in node.nacked { EventText(rejected, node: node.node).map(recorder.record) }
+      })
+    let election = Task { await leadership.run() }
+    group.addTask { await writer.run() }
+    group.addTask { await recorder.run() }
+    group.addTask {
+      await store.follow(
+        authority, isLeader: { leadership.isLeader },
+        report: { recorder.record(EventText(authority: $0, $1, namespace: namespace)) })
+    }
+    group.addTask { await self.announce(server) }
+    let ended: Result<Void, any Error>
+    do {
+      ended = .success(try await server.run())
+    } catch {
+      ended = .failure(error)
+    }
+    // Another replica leads at once, not after the Lease has run out.
+    election.cancel()
+    await election.value
+    await leadership.release()
+    try ended.get()
+  }
+
+  /// Follows the API server's objects until the task is cancelled.
+  private func follow(_ client: KubernetesClient, _ opened: Opened) async {
+    logger.info("reading the objects of \(client.server.url)")
+    await KubernetesSource(client: client, logger: logger).run { change, kind in
+      let outcome = self.mesh.take(change, of: kind)
+      self.report(outcome)
+      self.writing.took(outcome, self.mesh)
+      self.beginIfComplete(opened)
+    }
+  }
+
+  /// Nodes must never be served a part.
+  private func beginIfComplete(_ opened: Opened) {
+    if mesh.isComplete, opened.authority != nil { begins.yield(true) }
+  }
+
+  /// Waits until all has been told and the CA is open.
+  /// - Returns: false: it is to shut down.
+  private func begin(_ group: inout ThrowingTaskGroup<Void, any Error>) async throws -> Bool {
+    for await begins in beginnings { return begins && !Task.isCancelled }
+    return false
+  }
+
+  private func attestation(_ client: KubernetesClient) -> any NodeAttestation {
+    let mesh = mesh
+    let reviews = TokenReviewAttestation(
+      client: client, trustDomain: configuration.trustDomain, namespace: configuration.namespace,
+      standing: { mesh.standing(namespace: $0, pod: $1, uid: $2) })
+    guard let tokens else { return reviews }
+    return EitherAttestation(tokens: tokens, reviews: reviews)
+  }
+}
+
+/// Join tokens for what is outside of the cluster, and accounts' tokens for what is in it.
+private struct EitherAttestation: NodeAttestation {
+  let tokens: JoinTokenAttestation
+  let reviews: TokenReviewAttestation
+
+  func attest(token: String, node: String) async throws(AttestationError) -> CertificateSubject {
+    if TokenReview.isToken(token) { return try await reviews.attest(token: token, node: node) }
+    return try await tokens.attest(token: token, node: node)
+  }
+}

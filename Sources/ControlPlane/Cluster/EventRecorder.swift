@@ -1,0 +1,103 @@
+import Discovery
+import DiscoveryAPI
+import Foundation
+import KubernetesAPI
+import Logging
+import Synchronization
+
+/// Tells people by Events what they must know. One that can't be recorded is lost: the log has it too.
+final class EventRecorder: Sendable {
+  private static let queued = 256
+
+  private let client: KubernetesClient
+  private let replica: String
+  private let logger: Logger
+  private let limits = Mutex(EventLimits())
+  private let start = ContinuousClock.now
+  private let (events, continuation) = AsyncStream<EventText>.makeStream(bufferingPolicy: .bufferingOldest(queued))
+
+  init(client: KubernetesClient, replica: String, logger: Logger) {
+    self.client = client
+    self.replica = replica
+    self.logger = logger
+  }
+
+  func record(_ event: EventText) {
+    let now = (ContinuousClock.now - start) / .seconds(1)
+    if limits.withLock({ $0.admit(event, now: now) }) { continuation.yield(event) }
+  }
+
+  /// Until the task is cancelled.
+  func run() async {
+    for await event in events {
+      do throws(KubernetesError) {
+        try await send(event)
+      } catch {
+        logger.debug("an event isn't recorded: \(error)")
+      }
+    }
+  }
+
+  private func send(_ event: EventText) async throws(KubernetesError) {
+    // Events are found by their object's uid.
+    guard
+      let object = try await client.object(
+        event.resourceOfObject, namespace: event.namespace, name: event.name)
+    else { return }
+    let time = Date().formatted(.iso8601)
+    do throws(KubernetesError) {
+      try await client.create(
+        event.event(of: object, replica: replica, time: time), as: EventText.resource, namespace: event.eventNamespace)
+    } catch {
+      guard case .conflict = error else { throw error }
+      // Said before, by whichever replica: it still holds.
+      try await client.merge(
+        ["lastTimestamp": .text(time)], into: EventText.resource, namespace: event.eventNamespace,
+        name: event.eventName, manager: ClusterNames.manager)
+    }
+  }
+}
+
+extension EventText {
+  /// An object that is refused.
+  init?(refused key: ObjectKey, _ reason: String) {
+    guard let resource = key.kind.resources.first else { return nil }
+    self.init(
+      resourceOfObject: resource, kind: key.kind.rawValue, namespace: key.name.namespace, name: key.name.name,
+      reason: "Refused", message: reason)
+  }
+
+  /// What a node refuses of what was sent there; nil: it is of no object.
+  init?(_ rejected: RejectedResource, node: String) {
+    let parts = rejected.name.split(separator: "/").map(String.init)
+    var key: ObjectKey?
+    switch rejected.typeURL {
+    case Weft_Mesh_V1_Route.typeURL where parts.count == 3:
+      key = Kind(rawValue: parts[0]).map { ObjectKey(kind: $0, name: ObjectName(parts[1], parts[2])) }
+    case Weft_Mesh_V1_TrafficPolicy.typeURL where parts.count == 2:
+      key = ObjectKey(kind: .trafficPolicy, name: ObjectName(parts[0], parts[1]))
+    case Weft_Mesh_V1_Service.typeURL where parts.count == 2:
+      key = ObjectKey(kind: .service, name: ObjectName(parts[0], parts[1]))
+    case Weft_Mesh_V1_Workload.typeURL where parts.count == 2:
+      key = ObjectKey(kind: .pod, name: ObjectName(parts[0], parts[1]))
+    default: break
+    }
+    guard let key else { return nil }
+    self.init(refused: key, "node \(node): \(rejected.reason)")
+    reason = "RefusedByNode"
+  }
+
+  /// A caller that says that it is a node and isn't let in.
+  init(node: String, _ error: AttestationError) {
+    self.init(
+      resourceOfObject: KubernetesResource(version: "v1", plural: "nodes"), kind: "Node", namespace: "", name: node,
+      reason: "JoinRefused", message: "weft-agent may not join as this node: \(error)")
+  }
+
+  /// The CA needs a person.
+  init(authority reason: String, _ message: String, namespace: String) {
+    self.init(
+      resourceOfObject: AuthoritySecret.secrets, kind: "Secret", namespace: namespace, name: AuthoritySecret.name,
+      reason: reason, message: message)
+  }
+}

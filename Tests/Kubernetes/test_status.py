@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Statuses, Events and the Lease: two replicas of weft-control before a real API server.
+
+Usage: test_status.py PATH-TO-weft-control; the API server is build.sh's. Needs grpcio.
+"""
+import os, signal, sys, tempfile, time, unittest
+from agent import Agent, pem, request
+from cluster import Cluster
+from control import Control
+from faults import Faults
+from test_source import definition
+
+CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-control"
+GATEWAY = "gateway.networking.k8s.io"
+ROUTES, POLICIES = f"/apis/{GATEWAY}/v1/namespaces/shop/httproutes", "/apis/weft.dev/v1alpha1/namespaces/shop/trafficpolicies"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/weft-system/leases/weft-control"
+MERGE = "application/merge-patch+json"
+OTHER = {"parentRef": {"group": GATEWAY, "kind": "Gateway", "name": "edge"}, "controllerName": "other.example/gateway",
+    "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+SERVICE = {"group": "", "kind": "Service", "name": "web"}
+
+
+class Status(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__)
+        cls.cluster.allow_control()
+        cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"weft.dev/mesh": "enabled"}}})
+        for group, version, kind, plural in [(GATEWAY, "v1", "HTTPRoute", "httproutes"), ("weft.dev", "v1alpha1", "TrafficPolicy", "trafficpolicies")]:
+            cls.cluster.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(group, version, kind, plural))
+        cls.cluster.wait_until(lambda: all(cls.is_served(path) for path in (ROUTES, POLICIES)), "the definitions")
+        cls.cluster.call("POST", "/api/v1/namespaces/shop/services", {
+            "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]}})
+        cls.cluster.call("POST", "/api/v1/nodes", {"metadata": {"name": "one"}})
+        cls.cluster.call("POST", "/api/v1/namespaces/weft-system/serviceaccounts", {"metadata": {"name": "weft-agent"}})
+        cls.cluster.call("POST", "/api/v1/namespaces/shop/pods", {"metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {"nodeName": "one", "containers": [{"name": "c", "image": "i"}]}})
+        cls.cluster.call("PATCH", "/api/v1/namespaces/shop/pods/web/status", {"status": {"phase": "Running", "podIP": "10.1.0.1"}}, MERGE)
+        cls.faults = Faults(cls.cluster)
+        cls.addClassCleanup(cls.faults.stop)
+
+    @classmethod
+    def is_served(cls, path):
+        try:
+            return cls.cluster.exists(path) is not None
+        except OSError:
+            return False
+
+    def setUp(self):
+        self.faults.rules = []
+        for path in (ROUTES, POLICIES):
+            for item in self.cluster.call("GET", path)["items"]:
+                self.cluster.call("DELETE", f"{path}/{item['metadata']['name']}")
+
+    def start(self, name="one", ready=True):
+        tokens = f"{self.cluster.folder}/tokens-{name}"
+        with open(tokens, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("one secret-of-node-one\n")
+        control = Control(CONTROL, self.cluster, name, self.faults.url, ["--join-tokens", tokens, "--advertise", "weft-control"])
+        self.addCleanup(control.end)
+        return control.ready() if ready else control
+
+    def leader(self, *controls):
+        def found():
+            lease = self.cluster.exists(LEASE)
+            holder = lease and lease["spec"]["holderIdentity"].split("_")[0]
+            return next((control for control in controls if control.name == holder and "leads the replicas" in control.lines()), None)
+        return controls[0].wait("a leader", found)
+
+    def agent(self, control, refuse=lambda type_url, name: None):
+        identity = "spiffe://cluster.local/node/one"
+        key, wanted = request(identity)
+        status, message, certificate = control.join("secret-of-node-one", identity, "one", wanted)
+        self.assertEqual(status, 0, message)
+        roots = control.wait("the roots", lambda: self.cluster.exists("/api/v1/namespaces/weft-system/configmaps/weft-roots"))["data"]["ca.pem"]
+        agent = Agent("one", key, pem(certificate), roots.encode(), refuse=refuse).connect(control.ports["discovery"])
+        self.addCleanup(agent.close)
+        return agent
+
+    def route(self, name, parents=(SERVICE,), backend="web", **spec):
+        return self.cluster.call("POST", ROUTES, {"apiVersion": f"{GATEWAY}/v1", "kind": "HTTPRoute", "metadata": {"name": name},
+            "spec": {"parentRefs": list(parents), "rules": [{"backendRefs": [{"name": backend, "port": 80}]}], **spec}})
+
+    def get(self, name, path=ROUTES):
+        return self.cluster.call("GET", f"{path}/{name}")
+
+    def parents(self, name):
+        return self.get(name).get("status", {}).get("parents", [])
+
+    def own(self, name):
+        return [entry for entry in self.parents(name) if entry["controllerName"] == "weft.dev/mesh"]
+
+    def conditions(self, name, path=ROUTES):
+        found = self.own(name)[0]["conditions"] if path == ROUTES and self.own(name) else self.get(name, path).get("status", {}).get("conditions", [])
+        return {entry["type"]: entry for entry in found}
+
+    def verdicts(self, name, path=ROUTES):
+        return {kind: (entry["status"], entry["reason"]) for kind, entry in self.conditions(name, path).items()}
+
+    def events(self, reason, namespace="shop"):
+        return [event for event in self.cluster.call("GET", f"/api/v1/namespaces/{namespace}/events")["items"] if event["reason"] == reason]
+
+    def rest(self, name, seconds=4, path=ROUTES):
+        """Nothing is written for a while."""
+        before = self.get(name, path)["metadata"]["resourceVersion"]
+        time.sleep(seconds)
+        self.assertEqual(self.get(name, path)["metadata"]["resourceVersion"], before)
+
+    def test_a_routes_status_says_how_it_fares(self):
+        control = self.start()
+        self.agent(control)
+        self.route("good")
+        self.route("lost", backend="nowhere")
+        self.route("orphan", parents=[{**SERVICE, "name": "nobody"}])
+        good = {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs"), "Programmed": ("True", "Programmed")}
+        control.wait("the good one", lambda: self.verdicts("good") == good)
+        control.wait("the lost one", lambda: self.verdicts("lost").get("ResolvedRefs") == ("False", "BackendNotFound"))
+        control.wait("the orphan", lambda: self.verdicts("orphan").get("Accepted") == ("False", "NoMatchingParent"))
+        self.assertEqual(self.verdicts("orphan")["Programmed"], ("False", "NotAccepted"))
+        self.assertEqual(self.own("good")[0]["parentRef"], SERVICE)
+        self.assertEqual(self.conditions("good")["Accepted"]["observedGeneration"], 1)
+        self.rest("good")
+        # It follows, and what holds on has held since.
+        since = self.conditions("lost")["Accepted"]["lastTransitionTime"]
+        time.sleep(1.1)
+        self.cluster.call("PATCH", f"{ROUTES}/lost", {"spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}}, MERGE)
+        control.wait("its repair", lambda: self.verdicts("lost") == good)
+        self.assertEqual(self.conditions("lost")["Accepted"]["observedGeneration"], 2)
+        self.assertEqual(self.conditions("lost")["Accepted"]["lastTransitionTime"], since)
+        self.assertGreater(self.conditions("lost")["ResolvedRefs"]["lastTransitionTime"], since)
+
+    def test_what_the_schema_admits_and_the_mesh_cannot_serve_is_said(self):
+        control = self.start()
+        self.route("bad", rules=[{"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}])
+        control.wait("the refusal", lambda: self.verdicts("bad").get("Accepted") == ("False", "UnsupportedValue"))
+        self.assertIn("spec.rules[0].matches[0].path", self.conditions("bad")["Accepted"]["message"])
+        event = control.wait("the event", lambda: self.events("Refused"))[0]
+        self.assertEqual((event["involvedObject"]["name"], event["type"]), ("bad", "Warning"))
+        self.assertEqual(event["involvedObject"]["uid"], self.get("bad")["metadata"]["uid"])
+        self.rest("bad")
+
+    def test_other_controllers_entries_stay(self):
+        gateway = {"group": GATEWAY, "kind": "Gateway", "name": "edge"}
+        self.route("shared", parents=[gateway, SERVICE])
+        self.cluster.call("PATCH", f"{ROUTES}/shared/status", {"status": {"parents": [OTHER]}}, MERGE)
+        control = self.start()
+        control.wait("our entry", lambda: self.own("shared"))
+        self.assertEqual([entry for entry in self.parents("shared") if entry not in self.own("shared")], [OTHER])
+        # The other one writes too, and more than once; nobody loses.
+        for index in range(5):
+            other = {**OTHER, "conditions": [{**OTHER["conditions"][0], "message": str(index)}]}
+            self.cluster.call("PATCH", f"{ROUTES}/shared/status", {"status": {"parents": [other]}}, MERGE)
+            control.wait("our entry again", lambda: self.own("shared"))
+            self.assertIn(other, self.parents("shared"))
+        # Our parent goes, and so does our entry.
+        self.cluster.call("PATCH", f"{ROUTES}/shared", {"spec": {"parentRefs": [gateway]}}, MERGE)
+        control.wait("its end", lambda: not self.own("shared"))
+        self.assertEqual(len(self.parents("shared")), 1)
+        self.rest("shared")
+
+    def test_a_node_that_refuses_it_is_named(self):
+        control = self.start()
+        self.agent(control, refuse=lambda url, name: "no such thing here" if name == "HTTPRoute/shop/hard" else None)
+        self.route("hard")
+        control.wait("the word of the node", lambda: self.verdicts("hard").get("Programmed") == ("False", "RefusedByNode"))
+        self.assertIn("node one: no such thing here", self.conditions("hard")["Programmed"]["message"])
+        control.wait("the event", lambda: self.events("RefusedByNode"))
+        self.rest("hard")
+
+    def test_policies_have_conditions(self):
+        control = self.start()
+        self.agent(control)
+        for name, target in (("good", "web"), ("lost", "nobody")):
+            self.cluster.call("POST", POLICIES, {"apiVersion": "weft.dev/v1alpha1", "kind": "TrafficPolicy", "metadata": {"name": name},
+                "aFieldOfTomorrow": True, "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": target}], "timeouts": {"request": "1s"}}})
+        control.wait("the good one", lambda: self.verdicts("good", POLICIES) == {
+            "Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs"), "Programmed": ("True", "Programmed")})
+        control.wait("the lost one", lambda: self.verdicts("lost", POLICIES).get("ResolvedRefs") == ("False", "TargetNotFound"))
+        self.rest("good", path=POLICIES)
+
+    def test_the_lease_passes_on_and_statuses_do_not_flap(self):
+        one, two = self.start("one"), self.start("two")
+        self.route("steady")
+        leader = self.leader(one, two)
+        follower = two if leader is one else one
+        leader.wait("the status", lambda: self.own("steady"))
+        self.rest("steady")
+        # Given up at the end, not waited for.
+        began = time.monotonic()
+        leader.end()
+        self.assertIs(self.leader(follower), follower)
+        self.assertLess(time.monotonic() - began, 10)
+        self.rest("steady")
+        self.route("later")
+        follower.wait("its status", lambda: self.own("later"))
+
+    def test_a_leader_that_dies_is_followed(self):
+        one, two = self.start("one"), self.start("two")
+        leader = self.leader(one, two)
+        follower = two if leader is one else one
+        leader.end(signal.SIGKILL)
+        self.route("after")
+        follower.wait("the status by the next one", lambda: self.own("after"), 40)
+        self.assertIn("leads the replicas", follower.lines())
+
+    def test_two_leaders_for_an_instant_write_the_same(self):
+        one, two = self.start("one"), self.start("two")
+        leader = self.leader(one, two)
+        self.route("same")
+        leader.wait("its status", lambda: self.own("same"))
+        before = self.get("same")
+        # The Lease is torn away: the other one leads while the first one may still believe that it does.
+        lease = self.cluster.call("GET", LEASE)
+        lease["spec"]["holderIdentity"] = ""
+        self.cluster.call("PUT", LEASE, lease)
+        for index in range(10):
+            self.route(f"more-{index}")
+        leader.wait("all of them", lambda: all(len(self.own(f"more-{index}")) == 1 for index in range(10)))
+        time.sleep(3)
+        self.assertEqual(self.get("same"), before)
+        self.assertTrue(all(self.get(f"more-{index}")["metadata"]["generation"] == 1 for index in range(10)))
+
+    def test_writes_that_fail_are_made_later(self):
+        control = self.start()
+        self.leader(control)
+        for fault in (429, 500, "garbage", "nothing"):
+            self.faults.rules = [("PATCH", "/status", fault)]
+            name = f"late-{fault}"
+            self.route(name)
+            control.wait(f"the complaint of {fault}", lambda: control.lines().count("statuses can't be written") > 0)
+            self.assertEqual(self.own(name), [])
+            self.faults.rules = []
+            control.wait(f"the status after {fault}", lambda: self.own(name), 40)
+        self.assertLess(len([path for method, path in self.faults.seen if method == "PATCH" and "/status" in path]), 60)
+
+    def test_a_refused_node_is_told_of(self):
+        control = self.start()
+        # A ServiceAccount's token that proves nothing, by whoever says that it is node one.
+        self.assertEqual(control.join("a" * 20 + ".b.c", "spiffe://cluster.local/node/one", "one")[0], 16)
+        event = control.wait("the event", lambda: self.events("JoinRefused", "default"))[0]
+        self.assertEqual((event["involvedObject"]["kind"], event["involvedObject"]["name"]), ("Node", "one"))
+        # Of names that nobody has, none.
+        self.assertEqual(control.join("a" * 20 + ".b.c", "spiffe://cluster.local/node/nobody", "nobody")[0], 16)
+        time.sleep(1)
+        self.assertEqual(len(self.events("JoinRefused", "default")), 1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

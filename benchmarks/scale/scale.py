@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Measures weft-control in a large cluster: 10,000 Services, 100,000 Pods, 500 namespaces, 1,000 routes, told by a recorded
+stream (api.py), through the same list and watch decoder as an API server's; 100 agents connected.
+
+Usage: scale.py [--agents N] [--changes N]. Writes ../scale.json. Needs $BIN/weft-control and the Python package grpcio.
+"""
+import argparse, json, os, shutil, socket, subprocess, sys, tempfile, threading, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+from common import BenchError, program
+import api, world
+try:
+    import agents
+except ImportError:
+    sys.exit("scale.py: the Python package grpcio isn't installed: pip install grpcio")
+
+GOALS = {"resident_mb": 1024, "ready_s": 60, "change_p99_ms": 50}
+
+
+def memory(pid, name="VmRSS"):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(name)) // 1024
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        values = stat.read().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.folder = tempfile.mkdtemp(prefix="weft-scale-")
+        self.ports = (free_port(), free_port())
+        self.waiting, self.lock, self.done = None, threading.Lock(), threading.Event()
+        self.clients = []
+
+    def start(self):
+        self.api = api.RecordedAPI()
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.api.url}}], "users": [{"name": "u", "user": {}}]}
+        for name, text in (("kubeconfig", json.dumps(config)), ("tokens", "node-0000 a-token-of-sixteen-bytes\n")):
+            with open(f"{self.folder}/{name}", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(text)
+        self.control = subprocess.Popen([program("weft-control"), "--kubeconfig", f"{self.folder}/kubeconfig", "--state-dir", f"{self.folder}/state",
+            "--join-tokens", f"{self.folder}/tokens", "--listen", "127.0.0.1", "--advertise", "127.0.0.1", "--discovery-port", str(self.ports[0]),
+            "--join-port", str(self.ports[1]), "--log-level", "warning"], stdout=sys.stderr, stderr=sys.stderr)
+        began = time.monotonic()
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.ports[0])) == 0:
+                    return time.monotonic() - began
+            if self.control.poll() is not None or time.monotonic() > began + 600:
+                raise BenchError("weft-control doesn't serve: see its log above")
+            time.sleep(0.05)
+
+    def connect(self):
+        """Until every agent has everything: (seconds, resources of one, bytes of one)."""
+        began = time.monotonic()
+        for index in range(self.options.agents):
+            node = f"node-{index:04}"
+            folder = f"{self.folder}/{node}"
+            agents.certify(program("weft-control"), f"{self.folder}/state", node, folder)
+            client = agents.Agent(node, f"127.0.0.1:{self.ports[0]}", folder, self.seen)
+            self.clients.append(client)
+            # One after the other: reading it all in Python is what takes the time.
+            expected = world.PODS + world.SERVICES + world.ROUTES + 1
+            end = time.monotonic() + 60
+            while client.count < expected:
+                if time.monotonic() > end:
+                    raise BenchError(f"the agent of {node} has {client.count} of {expected} resources after 60 s")
+                time.sleep(0.02)
+        return time.monotonic() - began, self.clients[0].count, self.clients[0].bytes
+
+    def seen(self, client, message, arrived):
+        waiting = self.waiting
+        if waiting and waiting["name"] in message and client.node not in waiting["arrived"]:
+            with self.lock:
+                waiting["arrived"][client.node] = arrived
+                if len(waiting["arrived"]) == len(self.clients):
+                    self.done.set()
+
+    def change(self, turn):
+        """One endpoint becomes unready, or ready again: (milliseconds of each agent, bytes of all)."""
+        index = (turn // 2 * 7919) % world.PODS
+        is_ready = turn % 2 == 1
+        before = sum(client.bytes for client in self.clients)
+        self.done.clear()
+        self.waiting = {"name": world.pod_name(index).encode(), "arrived": {}}
+        told = time.monotonic()
+        self.api.tell("/api/v1/pods", world.pod(index, 2_000_000 + 2 * turn, is_ready))
+        self.api.tell("/apis/discovery.k8s.io/v1/endpointslices", world.slice_(index // world.PODS_OF_A_SERVICE, () if is_ready else (index,), 2_000_001 + 2 * turn))
+        if not self.done.wait(10):
+            raise BenchError(f"only {len(self.waiting['arrived'])} of {len(self.clients)} agents were told of a change within 10 s")
+        times = [1000 * (at - told) for at in self.waiting["arrived"].values()]
+        time.sleep(0.1)
+        self.waiting = None
+        return times, sum(client.bytes for client in self.clients) - before
+
+    def measure(self):
+        ready = self.start()
+        at_rest = memory(self.control.pid), memory(self.control.pid, "VmHWM"), cpu_seconds(self.control.pid)
+        print(f"ready after {ready:.1f} s; {at_rest[0]} MB resident, at most {at_rest[1]} MB; {at_rest[2]:.1f} s of CPU", flush=True)
+        seconds, count, size = self.connect()
+        connected = memory(self.control.pid), memory(self.control.pid, "VmHWM")
+        print(f"{len(self.clients)} agents have {count} resources ({size / 1e6:.1f} MB each) after {seconds:.1f} s; {connected[0]} MB resident", flush=True)
+        times, sizes = [], []
+        for turn in range(self.options.changes):
+            taken, sent = self.change(turn)
+            times += taken
+            sizes.append(sent / len(self.clients))
+        result = {"services": world.SERVICES, "pods": world.PODS, "namespaces": world.NAMESPACES, "routes": world.ROUTES,
+            "agents": len(self.clients), "listed_mb": round(self.api.bytes / 1e6, 1), "ready_s": round(ready, 2), "ready_cpu_s": round(at_rest[2], 2),
+            "resident_mb": max(connected[0], memory(self.control.pid)), "peak_mb": memory(self.control.pid, "VmHWM"), "resources_of_an_agent": count, "bytes_of_an_agent": size,
+            "all_agents_told_s": round(seconds, 2), "changes": self.options.changes, "change_p50_ms": round(percentile(times, 0.5), 2),
+            "change_p99_ms": round(percentile(times, 0.99), 2), "change_bytes_of_an_agent": round(sum(sizes) / len(sizes)), "goals": GOALS}
+        return result
+
+    def end(self):
+        for client in self.clients:
+            client.end()
+        self.api.stop()
+        self.control.terminate()
+        try:
+            self.control.wait(20)
+        except subprocess.TimeoutExpired:
+            self.control.kill()
+            self.control.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures weft-control in a large cluster.")
+    parser.add_argument("--agents", type=int, default=100, help="agents connected (default: 100)")
+    parser.add_argument("--changes", type=int, default=200, help="changes of one endpoint (default: 200)")
+    options = parser.parse_args()
+    if not 1 <= options.agents <= world.NODES or options.changes < 1:
+        parser.error(f"--agents takes 1 to {world.NODES}, --changes at least 1")
+    run = Run(options)
+    try:
+        result = run.measure()
+    finally:
+        run.end()
+    with open(os.path.join(HERE, "..", "scale.json"), "w") as file:
+        json.dump({"control_plane": result}, file, indent=2)
+        file.write("\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BenchError as error:
+        sys.exit(f"scale.py: {error}")
