@@ -319,6 +319,8 @@ void stub_release_clean_pages(void)
 void stub_keep_memory_small(void)
 {
   pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  // Else one touched page of the program may map 2 MiB of it.
+  prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 128 << 10);
   mallopt(M_TRIM_THRESHOLD, 128 << 10);
