@@ -13,7 +13,7 @@ SECONDS ?= 60
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
   make iproute2 procps util-linux tcpdump curl nginx-light haproxy wrk hey nghttp2-client nghttp2-server iperf3 \
-  openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev
+  openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev libssl-dev libnghttp2-dev nftables
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-kubernetes: deps deps-kubernetes bpf ## the programs against a real API ser
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)
 
+bench-stub: deps build ## measure the tunnel stub against Envoy as a sidecar; writes benchmarks/stub.json
+	@BIN=$(BIN) python3 benchmarks/stub.py
+
 bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
 	@BIN=$(BIN) python3 benchmarks/bench.py
 
@@ -73,4 +76,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps deps-kubernetes images manifests bpf build demo test test-kubernetes fuzz bench fmt lint clean
+.PHONY: help deps deps-kubernetes images manifests bpf build demo test test-kubernetes fuzz bench bench-stub fmt lint clean

@@ -9,15 +9,18 @@ has to be present.
 import os, re, resource, subprocess, sys, time
 
 MODULES = [
-    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests", "AgentCoreTests",
+    "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests", "StubCoreTests", "AgentCoreTests",
     "ProxyRuntimeTests", "DiscoveryTests", "CaptureTests", "LabTests", "EndToEndTests",
 ]
 # Pure: their tests share nothing.
 PARALLEL = {
     "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests",
+    "StubCoreTests",
 }
 # The step that is no module. Longer: `make fuzz`.
 FUZZ, FUZZ_SECONDS = "Fuzz", 5
+# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy.
+SCRIPTS = {"Stub": "Tests/Stub/test_stub.py", "StubInterop": "Tests/Interop/stub_interop.py"}
 SKIPPED = re.compile(r"^\S+ (Test|Suite) .* skipped")
 FAILED = re.compile(r"^\S+ Test .* (recorded an issue|failed after)")
 
@@ -50,10 +53,14 @@ def main():
     if swift("build", "--build-tests")[0] != 0:
         return 1
     summary, skipped, failures = [], [], []
-    for module in sys.argv[1:] or MODULES + [FUZZ]:
+    for module in sys.argv[1:] or MODULES + [*SCRIPTS, FUZZ]:
         started = time.monotonic()
         if module == FUZZ:
             status = subprocess.run([sys.executable, "Tests/Fuzz/run.py", str(FUZZ_SECONDS)]).returncode
+            summary.append((module, status, time.monotonic() - started))
+            continue
+        if module in SCRIPTS:
+            status = subprocess.run([sys.executable, SCRIPTS[module]]).returncode
             summary.append((module, status, time.monotonic() - started))
             continue
         parallel = "--parallel" if module in PARALLEL else "--no-parallel"

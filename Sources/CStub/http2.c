@@ -262,10 +262,11 @@ void stub_h2_reset(struct stub_h2 *h2, int32_t stream, uint32_t code)
 
 void stub_h2_goaway(struct stub_h2 *h2)
 {
+  // A server's names no last stream: those that are on their way are still served.
   if (h2->is_server)
     nghttp2_submit_shutdown_notice(h2->session);
-  nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2->session),
-                        NGHTTP2_NO_ERROR, NULL, 0);
+  else
+    nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
 }
 
 void stub_h2_ping(struct stub_h2 *h2)

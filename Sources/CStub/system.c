@@ -316,9 +316,30 @@ void stub_release_clean_pages(void)
   dl_iterate_phdr(release, NULL);
 }
 
+// With a touched page of a file the kernel maps those around it, 16 of a mapping; so the program's mappings are cut
+// into pieces of 4, every other one marked (as not to be dumped, which nothing of it is).
+static int cut(struct dl_phdr_info *info, size_t size, void *data)
+{
+  (void)size, (void)data;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), piece = 4 * page;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+    if (segment->p_type != PT_LOAD)
+      continue;
+    uintptr_t start = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);
+    uintptr_t end = info->dlpi_addr + segment->p_vaddr + segment->p_filesz;
+    for (uintptr_t at = start; at + piece <= end; at += 2 * piece)
+      madvise((void *)at, piece, MADV_DONTDUMP);
+  }
+  return 0;
+}
+
 void stub_keep_memory_small(void)
 {
+  dl_iterate_phdr(cut, NULL);
   pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  // Else one touched page of the program may map 2 MiB of it.
+  prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 128 << 10);
   mallopt(M_TRIM_THRESHOLD, 128 << 10);

@@ -1,5 +1,6 @@
 import Foundation
 import DiscoveryAPI
+import Foundation
 import Testing
 
 @testable import Discovery

@@ -23,7 +23,7 @@ public struct DeltaClient {
   public var isComplete: Bool { answered.count == Self.typeURLs.count }
 
   /// The first messages of a stream: it resumes from what is in force.
-  public mutating func start() -> [[UInt8]] {
+  public func start() -> [[UInt8]] {
     Self.typeURLs.map { DeltaMessages.subscribe(typeURL: $0, versions: versions[$0] ?? [:]) }
   }
 

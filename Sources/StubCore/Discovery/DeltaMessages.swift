@@ -118,7 +118,8 @@ struct DeltaResponse {
     }
     guard !resource.name.isEmpty else { throw WireError("a resource has no name") }
     guard resource.value.count <= DeltaMessages.resourceBytes else {
-      throw WireError("\(resource.name): \(resource.value.count) bytes; at most \(DeltaMessages.resourceBytes) are accepted")
+      throw WireError(
+        "\(resource.name): \(resource.value.count) bytes; at most \(DeltaMessages.resourceBytes) are accepted")
     }
     return resource
   }

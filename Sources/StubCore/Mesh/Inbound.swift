@@ -27,7 +27,8 @@ extension MeshTable {
   /// that discovery gives the workload at the peer's address, and known to discovery at all.
   public func judge(peerURI: String, at address: IPAddress) -> Verdict {
     guard let id = SPIFFEID(peerURI) else {
-      return .refused("\(peerURI.isEmpty ? "a certificate without one URI SAN" : peerURI) is not a workload's SPIFFE ID")
+      let shown = peerURI.isEmpty ? "a certificate without one URI SAN" : peerURI
+      return .refused("\(shown) is not a workload's SPIFFE ID")
     }
     guard id.trustDomain == config.trustDomain else {
       return .refused("\(id) is not of the trust domain \(config.trustDomain)")

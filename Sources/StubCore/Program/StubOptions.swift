@@ -62,10 +62,14 @@ struct ParsedOptions {
   func ports(_ name: String) throws(OptionError) -> [UInt16] {
     var ports: [UInt16] = []
     for text in list(name) {
-      guard let port = UInt16(text), port > 0 else { throw OptionError("--\(name) \(text) is not a port (1 to 65535)") }
+      guard let port = UInt16(text), port > 0 else {
+        throw OptionError("--\(name) \(text) is not a port (1 to 65535)")
+      }
       ports.append(port)
     }
-    guard ports.count <= 256 else { throw OptionError("--\(name) names \(ports.count) ports; at most 256 are accepted") }
+    guard ports.count <= 256 else {
+      throw OptionError("--\(name) names \(ports.count) ports; at most 256 are accepted")
+    }
     return ports
   }
 }
@@ -212,7 +216,9 @@ public struct InitOptions: Equatable {
     excludedInboundPorts = try options.ports("exclude-inbound-ports")
     var networks: [Network] = []
     for text in options.list("exclude-cidrs") {
-      guard let network = Network(text) else { throw OptionError("--exclude-cidrs \(text) is not a network such as 10.0.0.0/8") }
+      guard let network = Network(text) else {
+        throw OptionError("--exclude-cidrs \(text) is not a network such as 10.0.0.0/8")
+      }
       networks.append(network)
     }
     guard networks.count <= 256 else { throw OptionError("--exclude-cidrs names more than 256 networks") }

@@ -34,7 +34,9 @@ public struct ProtobufReader {
       return (tag >> 3, .skipped)
     case 2:
       let length = try varint()
-      guard length <= UInt64(bytes.count - index) else { throw WireError("a protobuf field is longer than its message") }
+      guard length <= UInt64(bytes.count - index) else {
+        throw WireError("a protobuf field is longer than its message")
+      }
       let start = index
       index += Int(length)
       return (tag >> 3, .bytes(UnsafeRawBufferPointer(rebasing: bytes[start..<index])))
@@ -86,7 +88,9 @@ extension ProtobufReader.Value {
 
   func text(_ field: String, upTo limit: Int = 1024) throws(WireError) -> String {
     let bytes = try data(field)
-    guard bytes.count <= limit else { throw WireError("\(field) has \(bytes.count) bytes; at most \(limit) are accepted") }
+    guard bytes.count <= limit else {
+      throw WireError("\(field) has \(bytes.count) bytes; at most \(limit) are accepted")
+    }
     guard let text = String(validating: bytes, as: UTF8.self) else { throw WireError("\(field) is not UTF-8") }
     return text
   }

@@ -44,7 +44,8 @@ final class CertificateSource {
   }
 
   private func join(_ control: ControlAddress, _ tokenFile: String) throws(CredentialsFailure) {
-    let token = String(decoding: try readFile(tokenFile), as: UTF8.self)
+    let token =
+      String(decoding: try readFile(tokenFile), as: UTF8.self)
       .split(whereSeparator: \.isWhitespace).first.map(String.init) ?? ""
     guard !token.isEmpty else { throw CredentialsFailure("\(tokenFile) is empty") }
     // The bundle that answers bring may be newer than the file's.

@@ -108,7 +108,8 @@ final class GRPCCall: HTTP2Delegate, HTTP2StreamDelegate {
 
   func judge(_ connection: HTTP2Connection, uri: String) -> String? {
     if uri == settings.expected || (uri.isEmpty && connection.isPeerNamed(settings.control.host)) { return nil }
-    return "\(settings.control) has the certificate of \(uri.isEmpty ? "another host" : uri), not of \(settings.expected)"
+    let shown = uri.isEmpty ? "another host" : uri
+    return "\(settings.control) has the certificate of \(shown), not of \(settings.expected)"
   }
 
   func opened(_ connection: HTTP2Connection) {

@@ -136,7 +136,7 @@ final class HTTP2Connection: EventSource {
     wantsFlush()
   }
 
-  /// Opens no more streams; the connection ends with its last one.
+  /// A client opens no more streams, and the connection ends with its last one; a server asks its client to do so.
   func drain() {
     guard state == .open else { return close("draining") }
     guard !isGoingAway else { return }
@@ -259,7 +259,9 @@ final class HTTP2Connection: EventSource {
       if sent < filled { left.append(UnsafeRawBufferPointer(rebasing: bytes[sent...])) }
     }
     guard state == .open else { return }
-    if stub_h2_is_alive(http2) == 0 || (isGoingAway && streams.isEmpty) { close("drained") }
+    if stub_h2_is_alive(http2) == 0 || (isGoingAway && role == .client && streams.isEmpty) {
+      close("drained")
+    }
   }
 
   /// Frames for one write; 0: none.
@@ -347,7 +349,8 @@ private enum HTTP2Callbacks {
     stub_h2_callbacks(
       request: { context, id, method, methodLength, authority, authorityLength, forwarded, forwardedLength in
         connectionOf(context).received(
-          request: id, textOf(method, methodLength), textOf(authority, authorityLength), textOf(forwarded, forwardedLength))
+          request: id, textOf(method, methodLength), textOf(authority, authorityLength),
+          textOf(forwarded, forwardedLength))
       },
       response: { context, id, status, grpcStatus, message, length in
         connectionOf(context).received(

@@ -43,7 +43,8 @@ extension Stub {
       return nil
     }
     do {
-      return keep(Session(direction, down: try TCPSide(fd: fd, loop: loop), now: loop.now) { [unowned self] in end($0) })
+      let side = try TCPSide(fd: fd, loop: loop)
+      return keep(Session(direction, down: side, now: loop.now) { [unowned self] in end($0) })
     } catch {
       log.write(.error, "\(error)")
       return nil

@@ -70,6 +70,8 @@ final class TunnelGroup: HTTP2Delegate, HTTP2StreamDelegate {
   private var tunnels: [HTTP2Connection] = []
   private var connecting: HTTP2Connection?
   private var waiting: [Opening] = []
+  /// What the latest asked with.
+  private var credentials: Credentials?
   /// Sent, and not answered yet.
   private var asked: [ObjectIdentifier: Opening] = [:]
 
@@ -90,6 +92,7 @@ final class TunnelGroup: HTTP2Delegate, HTTP2StreamDelegate {
       return completion(.failure(StreamFailure("\(Self.waitingBound) streams wait for a tunnel already")))
     }
     waiting.append(opening)
+    self.credentials = credentials
     if connecting == nil { connect(credentials) }
   }
 
@@ -151,7 +154,9 @@ final class TunnelGroup: HTTP2Delegate, HTTP2StreamDelegate {
     let due = waiting
     waiting = []
     for opening in due where !place(opening) { waiting.append(opening) }
-    if !waiting.isEmpty { fail("\(connection.peer) takes no more streams") }
+    guard !waiting.isEmpty else { return }
+    guard waiting.count < due.count, let credentials else { return fail("\(connection.peer) takes no streams") }
+    connect(credentials)
   }
 
   func request(
