@@ -174,7 +174,8 @@ extension AgentTests {
         _ = try await client.ask("start()")
         func count() async throws -> Int { Int(try await client.ask("sum(done.values())")) ?? 0 }
         let runs = try await eventually(seconds: 20) { try await count() > 100 }
-        try #require(runs, "\(await client.ask("(done, failures[:3])"))")
+        let told = try await client.ask("(done, failures[:3])")
+        try #require(runs, "\(told)")
         var proxies: Set<Int32> = [await node.agent.supervisor.pid]
         for round in 1...3 {
           let before = try await count()
