@@ -158,6 +158,7 @@ extension AgentTests {
         "web", Self.service, [port(80, "http", "http"), port(81, "http2", "http2"), port(82, "tcp", "tcp")])
       try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: { $0.replacesProxy = true }) {
         node in
+        try node.joinAgentCgroup()
         let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
         try node.announce("user", in: a, "10.9.12.1")
         try node.announce("web", in: b, "10.9.12.2")
