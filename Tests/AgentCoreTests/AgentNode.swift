@@ -36,6 +36,7 @@ final class AgentNode {
   private(set) var agent: Agent
   private var run: Task<Void, any Error>
   let cgroup: String
+  private var home: String?
   private let bpffs: String
   private let configuration: AgentConfiguration
   private let authority: CertificateAuthority
@@ -117,6 +118,13 @@ final class AgentNode {
     (agent, run) = try Self.start(configuration, folder, tree)
   }
 
+  /// This process, which opens the pods' sockets, joins the agent's cgroup as a real agent does: only there do sockets tell
+  /// their original destination. `close()` takes it back.
+  func joinAgentCgroup() throws {
+    home = try CgroupTree.find().own()
+    try OwnCgroup.join(cgroup + "/agent")
+  }
+
   /// A cgroup of processes that aren't the mesh's own.
   func cgroup(_ name: String) throws -> String {
     let path = "\(cgroup)/\(name)"
@@ -182,6 +190,7 @@ final class AgentNode {
     ProxyProcess.killAll(in: cgroup + "/proxy", uid: 61_337)
     CaptureEngine.detach(bpffsDirectory: bpffs)
     _ = await eventually { proxyProcesses.isEmpty }
+    if let home { try? OwnCgroup.join(home) }
     for path in ["/agent", "/proxy", "/apps", ""] { rmdir(cgroup + path) }
   }
 }

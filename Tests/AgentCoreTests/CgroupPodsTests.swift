@@ -86,7 +86,8 @@ import Testing
   }
 
   @Test func atTheFirstStartWhoRunsPassesAndAfterAnAgentNobodyDoes() {
-    for (records, verdict) in [([:], "passes"), ([5: CgroupVerdict.podsFolder], "held")] {
+    let cases: [(records: [UInt64: CgroupVerdict], verdict: String)] = [([:], "passes"), ([5: .podsFolder], "held")]
+    for (records, verdict) in cases {
       var pods = CgroupPods(policy: HoldPolicy(), records: records)
       _ = pods.found(podsFolders: [5])
       pods.appeared(folder(10, "u1", isRunning: true), now: 0)

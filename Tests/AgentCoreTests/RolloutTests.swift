@@ -158,6 +158,7 @@ extension AgentTests {
         "web", Self.service, [port(80, "http", "http"), port(81, "http2", "http2"), port(82, "tcp", "tcp")])
       try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: { $0.replacesProxy = true }) {
         node in
+        try node.joinAgentCgroup()
         let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
         try node.announce("user", in: a, "10.9.12.1")
         try node.announce("web", in: b, "10.9.12.2")
@@ -174,7 +175,8 @@ extension AgentTests {
         _ = try await client.ask("start()")
         func count() async throws -> Int { Int(try await client.ask("sum(done.values())")) ?? 0 }
         let runs = try await eventually(seconds: 20) { try await count() > 100 }
-        try #require(runs, "\(await client.ask("(done, failures[:3])"))")
+        let told = try await client.ask("(done, failures[:3])")
+        try #require(runs, "\(told)")
         var proxies: Set<Int32> = [await node.agent.supervisor.pid]
         for round in 1...3 {
           let before = try await count()

@@ -30,6 +30,24 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("uid: 8f6b1b2e-0c55", "8f6b1b2e-0c55", Workload.Mode.node), ("labels: {}", "", .node),
+    // A static pod: its cgroup carries its file's hash, and its mirror another UID.
+    ("uid: 8f6b1b2e-0c55, annotations: {kubernetes.io/config.hash: 0123456789abcdef}", "0123456789abcdef", .node),
+    ("annotations: {weft.dev/injected: tunnel}", "", .stubTunnel),
+    ("annotations: {weft.dev/injected: handoff}", "", .stubHandoff),
+  ])
+  func howANodeNamesAPodAndWhoCarriesIt(_ metadata: String, _ uid: String, _ mode: Workload.Mode) throws {
+    let object = try only(
+      "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: shop, \(metadata)}, spec: {containers: []}}")
+    guard case .pod(let pod) = object else {
+      Issue.record("no pod")
+      return
+    }
+    #expect(pod.uid == uid)
+    #expect(pod.mode == mode)
+  }
+
   @Test func podAsKubectlPrintsIt() throws {
     let pod = try only(
       """
