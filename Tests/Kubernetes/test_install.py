@@ -117,7 +117,10 @@ class Install(unittest.TestCase):
         text = self.weft("uninstall", "--crds", "--image", "registry.example/clean:none", "--timeout", "6", status=1)
         self.assertIn("one: weft-agent waits: ErrImagePull", text)
         self.kubectl("get", "configmap", "weft-installation", "-n", "weft-system")
+        # As weft-control writes it where stubs are.
+        self.kubectl("create", "configmap", "weft-roots", "-n", "default")
         self.weft("uninstall", "--crds")
+        self.kubectl("get", "configmap", "weft-roots", "-n", "default", status=1)
         self.assertEqual(self.names(), before)
 
     def test_what_can_not_be_done_says_why(self):

@@ -66,8 +66,20 @@ struct Remover {
     }
     let removed = others + (withDefinitions ? definitions : [])
     try await waitForEnd(of: removed)
-    if !removed.isEmpty { cluster.progress.done("\(removed.count) objects are deleted") }
-    return removed.count
+    let roots = try await deleteRoots()
+    let count = removed.count + roots
+    if count > 0 { cluster.progress.done("\(count) objects are deleted") }
+    return count
+  }
+
+  /// The roots that weft-control wrote into namespaces with stubs; after its end, or it would write them again.
+  private func deleteRoots() async throws -> Int {
+    let configMaps = try await cluster.list("/api/v1/configmaps?fieldSelector=metadata.name%3Dweft-roots&limit=500")
+    let namespaces = configMaps.compactMap { $0["metadata"]?["namespace"]?.text }
+    for namespace in namespaces {
+      try await delete(Manifest.Identity(kind: .configMap, namespace: namespace, name: "weft-roots"))
+    }
+    return namespaces.count
   }
 
   /// Everything that carries the label, in the cluster and in the namespace.
