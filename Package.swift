@@ -159,7 +159,7 @@ let package = Package(
     .testTarget(name: "KubernetesAPITests", dependencies: ["KubernetesAPI"]),
     .testTarget(name: "InjectionTests", dependencies: ["Injection", "KubernetesAPI"]),
     .testTarget(name: "CaptureTests", dependencies: ["Capture"]),
-    .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "PodNetworking", "weft-proxy", "weft-stub"]),
+    .testTarget(name: "AgentCoreTests", dependencies: ["AgentCore", "PodNetworking", "weft-proxy"]),
     .testTarget(name: "LabTests", dependencies: ["Lab", "weft-lab", "CLinux", "KubernetesAPI"]),
     .testTarget(
       name: "WeftCLITests",

@@ -26,15 +26,15 @@ final class AgentConnection {
         connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
       }
     }
-    guard connected == 0, greet() else {
-      let code = errno
-      close(descriptor)
-      errno = code
-      return nil
-    }
+    guard connected == 0, greet() else { return nil }
   }
 
-  deinit { close(descriptor) }
+  /// Also of one that couldn't connect: errno goes on to say why.
+  deinit {
+    let code = errno
+    if descriptor >= 0 { close(descriptor) }
+    errno = code
+  }
 
   /// Any socket of this namespace tells the agent which one it is.
   private func greet() -> Bool {

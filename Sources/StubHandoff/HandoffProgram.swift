@@ -66,7 +66,10 @@ public enum HandoffProgram {
       if entries[0].revents != 0 {
         switch agent.step() {
         case .none: break
-        case .state(let state): local.state = state
+        case .state(let state):
+          local.state = state
+          // What the start needed isn't needed any more.
+          stub_release_start_pages()
         case .ended(let reason): return reason
         }
       }
