@@ -109,7 +109,8 @@ extension AgentTests {
         try tree.make(pod: uid)
         _ = try tree.start(uid, in: namespace)
         let isHeld = await eventually {
-          await node.agent.verdict(uid) == .held && (try? await node.agent.known().map(\.held)) == [true]
+          guard await node.agent.verdict(uid) == .held else { return false }
+          return (try? await node.agent.known().map(\.held)) == [true]
         }
         #expect(isHeld)
         #expect(await node.agent.received(Sample.update([try Sample.workload("web", meshed: false, podUID: uid)])).isEmpty)
