@@ -9,7 +9,8 @@ import Testing
 
 /// The kubelet's server with real processes, asked by a real API server for kubectl and for weft's own client.
 @Suite(.serialized) struct KubeletServerTests {
-  static let cluster = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+  static let cluster =
+    URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().path + "/Kubernetes/exec_cluster.py"
   static let hasCluster = access("/var/cache/weft-kubernetes/bin/kube-apiserver", X_OK) == 0
 
