@@ -59,7 +59,8 @@ class Stub(unittest.TestCase):
             [STUB, "run", "--pod", f"shop/{pod}", "--pod-ip", POD_IP, "--service-account", "web",
                 "--control", f"127.0.0.1:{self.control.ports['discovery']}", "--join",
                 f"localhost:{self.control.ports['join']}", "--token-file", f"{folder}/token", "--ca-file", roots],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL, stderr=open(f"{folder}/stub.log", "a"))
+        self.stub = stub
 
         def end():
             stub.kill()
@@ -77,8 +78,13 @@ class Stub(unittest.TestCase):
         return self.control.wait("the published bundle", published, 30)
 
     def status(self):
+        self.assertIsNone(self.stub.poll(), f"the stub ended: {self.log()[-1500:]}")
         done = subprocess.run([STUB, "status"], capture_output=True, text=True)
         return json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def log(self):
+        with open(f"{self.cluster.folder}/stub.log") as file:
+            return file.read()
 
     def test_a_pods_token_brings_its_certificate_until_the_pod_has_gone(self):
         self.start("web-1", self.token("web-1"))
@@ -86,11 +92,11 @@ class Stub(unittest.TestCase):
             try:
                 return self.cluster.wait_until(condition, what, seconds)
             except AssertionError as error:
-                raise AssertionError(f"{error}; {self.status()}; {self.control.lines()[-1500:]}") from None
+                raise AssertionError(f"{error}; {self.status()}; {self.log()[-1500:]}; {self.control.lines()[-1500:]}") from None
         first = wait(lambda: self.status().get("certificate_expires"), "a certificate")
         wait(lambda: self.status()["ready"], f"the mesh: {self.status()}")
         self.assertEqual(self.status()["identity"], "spiffe://cluster.local/ns/shop/sa/web")
-        wait(lambda: self.status()["certificate_expires"] != first, "a renewed certificate at half of its life", 45)
+        wait(lambda: self.status().get("certificate_expires", first) != first, "a renewed certificate at half of its life", 45)
         wait(lambda: self.status()["control"]["connected"], "discovery with the renewed one")
         self.cluster.call("DELETE", f"{SHOP}/pods/web-1?gracePeriodSeconds=0")
         wait(lambda: self.status()["certificate_error"], "a refusal once the pod has gone", 45)

@@ -31,7 +31,7 @@ func workload(
     }
   }
   writer.number(15, draining ? 1 : 0)
-  if let weight { writer.number(16, weight) }
+  if let weight { writer.number(16, weight, isPresent: true) }
   return writer.bytes
 }
 

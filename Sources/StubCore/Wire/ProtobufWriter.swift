@@ -15,8 +15,9 @@ public struct ProtobufWriter {
     bytes += value
   }
 
-  public mutating func number(_ number: UInt64, _ value: UInt64) {
-    guard value != 0 else { return }
+  /// - Parameter isPresent: an `optional` field, which says 0 by standing there.
+  public mutating func number(_ number: UInt64, _ value: UInt64, isPresent: Bool = false) {
+    guard value != 0 || isPresent else { return }
     varint(number << 3)
     varint(value)
   }
