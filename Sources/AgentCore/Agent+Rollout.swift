@@ -60,7 +60,9 @@ extension Agent {
     let index = PodListener.dnsUpstream.rawValue
     for uid in Array(pods.keys) {
       guard let pod = pods[uid], pod.listeners.count > index, let namespace = pod.namespace,
-        let fd = try? await sockets(of: uid, in: namespace).open(.dnsUpstream)
+        // A stub opens no single listener: its pod's queries that are under way then are asked again by who sent them.
+        mesh.workloads[uid]?.mode != .stubHandoff,
+        let fd = try? await NamespaceSocketSource(thread: namespaces, namespace: namespace).open(.dnsUpstream)
       else { continue }
       if pods[uid]?.namespace === namespace, let old = pods[uid]?.listeners.dropFirst(index).first {
         pods[uid]?.listeners[index] = fd

@@ -69,7 +69,8 @@ public enum HandoffProgram {
         case .state(let state):
           local.state = state
           // What the start needed isn't needed any more.
-          stub_release_start_pages()
+          stub_trim_memory()
+          stub_release_clean_pages()
         case .ended(let reason): return reason
         }
       }

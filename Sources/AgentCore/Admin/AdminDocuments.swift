@@ -79,12 +79,11 @@ enum AdminDocument {
       let meshed: Bool
       let ready: Bool
       let local: Bool
-      /// Who carries it: node, handoff or tunnel; empty: nobody.
-      let mode: String
       let state: String
       let reason: String
       let identity: String
-      /// Who carries it: its node's proxy (`node`), that with the stub's sockets (`handoff`), its stub alone (`tunnel`).
+      /// Who carries it: its node's proxy (`node`), that with the stub's sockets (`handoff`), its stub alone (`tunnel`);
+      /// empty: nobody.
       let mode: String
       /// How its pod was found on this node: `file` or `cgroup`; empty where it wasn't.
       let found: String

@@ -6,7 +6,6 @@ protocol PodSocketSource: Sendable {
   func openListeners() async throws -> [Int32]
   /// - Parameter count: 1...128.
   func open(_ kind: PodSocketKind, count: Int) async throws -> [Int32]
-  func open(_ listener: PodListener) async throws -> Int32
 }
 
 /// The agent enters the namespace itself.
