@@ -80,9 +80,9 @@ extension CaptureEngine {
     } catch {
       return CaptureCheck("cgroup v2", ok: false, detail: error.description, repair: "mount a cgroup v2 hierarchy")
     }
-    let inside = (root + "/").hasPrefix(tree.mountPoint + "/")
+    // By a file that version 1 hasn't: in a container a part of the tree is mounted where it isn't on the machine.
     return CaptureCheck(
-      "cgroup v2", ok: inside && access(root + "/cgroup.procs", F_OK) == 0, detail: root,
+      "cgroup v2", ok: access(root + "/cgroup.controllers", F_OK) == 0, detail: root,
       repair: "choose a capture root under \(tree.mountPoint)")
   }
 

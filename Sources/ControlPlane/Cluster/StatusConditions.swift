@@ -16,10 +16,12 @@ struct StatusConditions {
   func merged(_ conditions: [ObjectCondition], _ old: [JSONNode]) -> [JSONNode] {
     conditions.map { condition in
       let before = old.first { $0["type"]?.text == condition.type }
+      // An API server of 1.20 that a newer Go has built takes an empty text for null.
+      let message = condition.message.isEmpty ? "\(condition.type) is \(condition.status)" : condition.message
       let since = before?["status"]?.text == condition.status ? before?["lastTransitionTime"]?.text : nil
       return [
         "type": .text(condition.type), "status": .text(condition.status), "reason": .text(condition.reason),
-        "message": .text(String(condition.message.prefix(Self.maximumMessage))),
+        "message": .text(String(message.prefix(Self.maximumMessage))),
         "observedGeneration": .number(String(generation)), "lastTransitionTime": .text(since ?? time),
       ]
     }

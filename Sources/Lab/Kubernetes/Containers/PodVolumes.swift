@@ -61,8 +61,9 @@ struct PodVolumes: Sendable {
         } else if let token = part["serviceAccountToken"] {
           let name = token["path"]?.text ?? "token"
           let bytes = Array(try await self.token(token, key: "\(volume.name)/\(name)", now: now).utf8)
-          // Readable for the pod's group, or its one user, and nobody else.
-          files[name] = AtomicVolume.File(bytes: bytes, mode: groupOwner == nil ? 0o600 : 0o640)
+          // Readable for the pod's group, or its one user; where it has neither, as a kubelet does it, for all of its users.
+          let mode: UInt32 = groupOwner != nil ? 0o640 : singleUser != nil ? 0o600 : 0o644
+          files[name] = AtomicVolume.File(bytes: bytes, mode: mode)
         }
       }
     } else {
