@@ -37,6 +37,9 @@ build: bpf ## build all programs, optimised, into .build-release/release
 demo: deps build ## two nodes, eight pods, and what the mesh does for them: every line checked
 	@BIN=$(BIN) python3 demo/demo.py
 
+demo-kubernetes: deps deps-kubernetes build ## install, enrol, canary, stub, rollout and uninstall on a real API server with two lab nodes
+	@BIN=$(BIN) python3 demo/kubernetes.py
+
 test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one that would skip is a failure
 	@python3 Tests/run.py
 
@@ -64,6 +67,10 @@ bench-stub: deps build ## measure the tunnel stub against Envoy as a sidecar; wr
 bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
 	@BIN=$(BIN) python3 benchmarks/bench.py
 
+bench-scale: deps build ## weft-control with 10,000 Services, 100,000 Pods and 100 agents; writes benchmarks/scale.json
+	@python3 -c 'import grpc' 2>/dev/null || pip install --quiet grpcio
+	@BIN=$(BIN) python3 benchmarks/scale/scale.py
+
 fmt: ## format Swift and C
 	@swift format --in-place --recursive --parallel $(SOURCES)
 	@clang-format-14 -i bpf/*.c bpf/include/weft*.h Sources/C*/*.c Sources/C*/include/*.h
@@ -76,4 +83,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps deps-kubernetes images manifests bpf build demo test test-kubernetes fuzz bench bench-stub fmt lint clean
+.PHONY: help deps deps-kubernetes images manifests bpf build demo demo-kubernetes bench-scale test test-kubernetes fuzz bench bench-stub fmt lint clean

@@ -85,7 +85,8 @@ extension Agent {
         ready: workload.isReady, local: isLocal,
         state: state(of: workload), reason: reason(of: workload),
         identity: workload.isMeshed ? mesh.identity(of: workload)?.description ?? "" : "",
-        mode: workload.isMeshed ? workload.mode.name : "", found: pod.map { $0.sandbox.open == nil ? "file" : "cgroup" } ?? "",
+        mode: workload.isMeshed ? workload.mode.name : "",
+        found: pod.map { $0.sandbox.open == nil ? "file" : "cgroup" } ?? "",
         podUid: workload.podUID,
         enrolmentMs: pod.flatMap { $0.enrolledAt > 0 ? Double($0.enrolledAt - $0.foundAt) / 1e6 : nil })
     }
