@@ -30,6 +30,13 @@ FAILED = re.compile(r"^\S+ Test .* (recorded an issue|failed after)")
 CRASHED = re.compile(r"exited with unexpected signal code")
 
 
+def remove_labs():
+    """Those that a crashed process of tests has left."""
+    for name in os.listdir("/run/weft-lab") if os.path.isdir("/run/weft-lab") else []:
+        if re.fullmatch(r"(e2e|ex)[a-z0-9]*", name):
+            subprocess.run([os.path.join(os.environ["BIN"], "weft-lab"), "down", "--name", name])
+
+
 def swift(*arguments, again=True):
     """Runs `swift …`, passing its output on; returns (status, lines of skipped tests, lines of failures)."""
     skipped, failed, crashed = [], [], False
@@ -45,6 +52,7 @@ def swift(*arguments, again=True):
     status = process.wait()
     if status and crashed and not failed and again:
         print("the tests' process has crashed: once more", flush=True)
+        remove_labs()
         return swift(*arguments, again=False)
     return status, skipped, failed
 
