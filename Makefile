@@ -56,6 +56,7 @@ manifests: ## render deploy/ into the CLI's sources
 test-kubernetes: deps deps-kubernetes bpf ## the programs against a real API server
 	@for product in weft weft-agent weft-control weft-lab weft-proxy weft-stub; do swift build --product $$product || exit 1; done
 	@python3 Tests/EndToEndTests/Programs/packages.py
+	@swift build --build-tests && swift test --skip-build --no-parallel --filter KubeletServerTests
 	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
