@@ -8,56 +8,37 @@ final class CgroupWatch: @unchecked Sendable {
   let ticks: AsyncStream<Void>
   private let continuation: AsyncStream<Void>.Continuation
   private let queue = DispatchQueue(label: "weft.cgroup-watch", qos: .userInteractive)
-  private let inotify: Int32
-  private let reader: (any DispatchSourceRead)?
+  private let inotify: Inotify
   private let timer: any DispatchSourceTimer
   private var watched: [String: Int32] = [:]
 
   init() {
     let (ticks, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     (self.ticks, self.continuation) = (ticks, continuation)
-    let inotify = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
-    self.inotify = inotify
+    inotify = Inotify(queue: queue) { continuation.yield() }
     timer = DispatchSource.makeTimerSource(queue: queue)
     timer.setEventHandler { continuation.yield() }
     timer.schedule(deadline: .now())
-    if inotify >= 0 {
-      let source = DispatchSource.makeReadSource(fileDescriptor: inotify, queue: queue)
-      source.setEventHandler {
-        // What changed is found by looking, also after an overflow: the events themselves are not needed.
-        var buffer = [UInt8](repeating: 0, count: 16 << 10)
-        while read(inotify, &buffer, buffer.count) > 0 {}
-        continuation.yield()
-      }
-      source.setCancelHandler { close(inotify) }
-      source.activate()
-      reader = source
-    } else {
-      reader = nil
-    }
     timer.activate()
   }
 
-  deinit {
-    timer.cancel()
-    reader?.cancel()
-  }
+  deinit { timer.cancel() }
 
   /// Watches exactly these folders from now on.
   /// - Returns: whether one is watched anew: what changed before that isn't told.
   func watch(_ folders: [String]) -> Bool {
     queue.sync {
-      guard inotify >= 0 else { return false }
+      guard inotify.descriptor >= 0 else { return false }
       var isNew = false
       let wanted = Set(folders)
       for (path, watch) in watched where !wanted.contains(path) {
         // Where the folder is gone the kernel has taken it away already.
-        inotify_rm_watch(inotify, watch)
+        inotify_rm_watch(inotify.descriptor, watch)
         watched[path] = nil
       }
       for path in wanted {
         // A folder made anew under its name gets another watch; the same one keeps its own.
-        let watch = inotify_add_watch(inotify, path, UInt32(IN_CREATE | IN_DELETE | IN_ONLYDIR))
+        let watch = inotify_add_watch(inotify.descriptor, path, UInt32(IN_CREATE | IN_DELETE | IN_ONLYDIR))
         guard watch >= 0 else { continue }
         if watched.updateValue(watch, forKey: path) != watch { isNew = true }
       }
