@@ -1,6 +1,5 @@
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 import Synchronization
 
 /// What the probes are told.
@@ -33,33 +32,12 @@ enum HealthServer {
 
   /// Until the task is cancelled; throws where the port can't be had.
   static func run(host: String, port: Int, health: Health) async throws {
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let count = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: group.next())
-    let channel: any Channel
-    do {
-      channel = try await ServerBootstrap(group: group)
-        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-        .childChannelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture {
-            guard count.value < maximumConnections else { throw ControlPlaneError("too many connections") }
-            count.value += 1
-            channel.closeFuture.whenComplete { _ in count.value -= 1 }
-            try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
-            try channel.pipeline.syncOperations.addHandlers(
-              IdleStateHandler(readTimeout: .seconds(10)), HealthHandler(health))
-          }
-        }
-        .bind(host: host, port: port).get()
-    } catch {
-      try? await group.shutdownGracefully()
-      throw ControlPlaneError("can't answer probes on \(host) port \(port): \(error)")
+    try await BoundedServer.run(
+      to: "answer probes", host: host, port: port, maximumConnections: maximumConnections
+    ) { pipeline in
+      try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+      try pipeline.addHandlers(IdleStateHandler(readTimeout: .seconds(10)), HealthHandler(health))
     }
-    await withTaskCancellationHandler {
-      try? await channel.closeFuture.get()
-    } onCancel: {
-      channel.close(promise: nil)
-    }
-    try? await group.shutdownGracefully()
   }
 }
 

@@ -3,7 +3,6 @@ import KubernetesAPI
 import Logging
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 import NIOSSL
 
 /// Answers the API server's admission reviews: POST /inject over HTTPS (HTTP/1.1, TLS 1.3), each connection with the
@@ -25,36 +24,15 @@ struct WebhookServer: Sendable {
 
   /// Until the task is cancelled; throws where the port can't be had.
   func run(host: String, port: Int) async throws {
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let count = NIOLoopBoundBox.makeBoxSendingValue(0, eventLoop: group.next())
-    let channel: any Channel
-    do {
-      channel = try await ServerBootstrap(group: group)
-        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-        .childChannelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture {
-            guard count.value < Self.maximumConnections else { throw ControlPlaneError("too many connections") }
-            count.value += 1
-            channel.closeFuture.whenComplete { _ in count.value -= 1 }
-            let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(NIOSSLServerHandler(context: try context()))
-            try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-            try pipeline.addHandlers(
-              IdleStateHandler(readTimeout: .seconds(60)), WebhookHandler(judge: judge, logger: logger))
-          }
-        }
-        .bind(host: host, port: port).get()
-    } catch {
-      try? await group.shutdownGracefully()
-      throw ControlPlaneError("can't serve the webhook on \(host) port \(port): \(error)")
-    }
-    logger.info("serving the webhook", metadata: ["port": "\(channel.localAddress?.port ?? port)"])
-    await withTaskCancellationHandler {
-      try? await channel.closeFuture.get()
-    } onCancel: {
-      channel.close(promise: nil)
-    }
-    try? await group.shutdownGracefully()
+    try await BoundedServer.run(
+      to: "serve the webhook", host: host, port: port, maximumConnections: Self.maximumConnections,
+      listens: { logger.info("serving the webhook", metadata: ["port": "\($0)"]) },
+      handlers: { pipeline in
+        try pipeline.addHandler(NIOSSLServerHandler(context: try context()))
+        try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+        try pipeline.addHandlers(
+          IdleStateHandler(readTimeout: .seconds(60)), WebhookHandler(judge: judge, logger: logger))
+      })
   }
 
   private func context() throws -> NIOSSLContext {
