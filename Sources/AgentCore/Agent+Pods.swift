@@ -197,11 +197,13 @@ extension Agent {
   }
 
   /// Gives the proxy the pod's listeners, and sockets ahead of need.
-  func hand(_ uid: String) {
+  /// - Parameter more: others follow at once.
+  func hand(_ uid: String, more: Bool = false) {
     guard let pod = pods[uid], let link, !pod.listeners.isEmpty else { return }
     link.send(
       .with {
         $0.addPod.uid = uid
+        $0.addPod.more = more
         $0.addPod.listeners = PodListener.allCases.map { Weft_Proxy_V1_Listener(rawValue: $0.rawValue) ?? .outbound }
       }, descriptors: pod.listeners.map { fcntl($0, F_DUPFD_CLOEXEC, 3) })
     let hasV6 = pod.sandbox.addresses.contains { $0.family == .v6 }

@@ -23,7 +23,8 @@ extension Agent {
     for entry in identities.entries.values { if let held = entry.held { push(held) } }
     // Of a mesh that isn't known yet nothing is gone: a living proxy serves on by what it has.
     for update in mesh.allUpdates(replacing: meshIsSettled) { push(update) }
-    for uid in pods.keys { hand(uid) }
+    let listening = pods.keys.filter { pods[$0]?.listeners.isEmpty == false }
+    for uid in listening { hand(uid, more: uid != listening.last) }
     logger.info("the proxy is connected", metadata: ["pods": "\(inventory.count)"])
   }
 

@@ -70,7 +70,7 @@ final class Worker {
     switch command {
     case .snapshot(let snapshot): use(snapshot)
     case .identity(let identity): identities[identity.id] = identity
-    case .addPod(let id, let listeners): addPod(id, listeners)
+    case .addPods(let added): addPods(added)
     case .removePod(let id, let runsOn): removePod(id, runsOn: runsOn)
     case .sockets(let id, let kind, let sockets):
       if let pod = pods[id] {
@@ -101,20 +101,24 @@ final class Worker {
     return snapshot.traffic(of: route.service, port: route.port)?.shapesBackends(ofRoute: route.id) == true
   }
 
-  private func addPod(_ id: String, _ listeners: [(ListenerKind, Int32)]) {
-    let pod =
-      pods[id]
-      ?? PodContext(id: id) { [events, index] kind, count in
-        events.post(.needsSockets(worker: index, id: id, kind: kind, count: count))
-      }
-    pod.stopListening()
-    pods[id] = pod
+  private func addPods(_ added: [AddedPod]) {
+    for pod in added where pods[pod.id] == nil { pods[pod.id] = makePod(pod.id) }
     podEpoch += 1
     epoch += 1
-    do {
-      try listen(pod, listeners)
-    } catch {
-      log(.error, "pod \(id): \(error)")
+    for added in added {
+      guard let pod = pods[added.id] else { continue }
+      pod.stopListening()
+      do {
+        try listen(pod, added.listeners)
+      } catch {
+        log(.error, "pod \(pod.id): \(error)")
+      }
+    }
+  }
+
+  private func makePod(_ id: String) -> PodContext {
+    PodContext(id: id) { [events, index] kind, count in
+      events.post(.needsSockets(worker: index, id: id, kind: kind, count: count))
     }
   }
 
@@ -138,7 +142,7 @@ final class Worker {
   private func drain(hasSuccessor: Bool) {
     isDraining = true
     for pod in pods.values { pod.stopAccepting() }
-    for server in servers() { server.tunnel?.drain() }
+    for server in servers() { hasSuccessor ? server.tunnel?.leave() : server.tunnel?.drain() }
     if !hasSuccessor { tunnels.drain() }
     for connection in Array(connections.values) where !hasSuccessor || connection.announcesItsEnd { connection.drain() }
     for probe in Array(probes.values) where !hasSuccessor { probe.drain() }
@@ -146,7 +150,8 @@ final class Worker {
   }
 
   func finishDraining() {
-    if isDraining, sessions.isEmpty, connections.isEmpty, probes.isEmpty { events.post(.drained(worker: index)) }
+    guard isDraining, sessions.isEmpty, connections.isEmpty, probes.isEmpty, servers().isEmpty else { return }
+    events.post(.drained(worker: index))
   }
 
   // MARK: Sessions
@@ -172,7 +177,10 @@ final class Worker {
 
   /// Keeps an object while its tunnels close, after whoever owned it let it go.
   func keepAlive(_ object: AnyObject) { kept[ObjectIdentifier(object)] = object }
-  func release(_ object: AnyObject) { kept[ObjectIdentifier(object)] = nil }
+  func release(_ object: AnyObject) {
+    kept[ObjectIdentifier(object)] = nil
+    finishDraining()
+  }
 
   /// Whose streams arrive at that pod, or at any.
   private func servers(of id: String? = nil) -> [TunnelServer] {

@@ -289,6 +289,45 @@ extension RuntimeTests {
       #expect(try eventually { try openDescriptors() == before })
     }
 
+    @Test func podsThatComeTogetherAreServedTogether() throws {
+      defer { proxy.stop() }
+      let agent = try TestAgent(proxy.path)
+      _ = try agent.hello()
+      let (a, b) = (try PodListeners(), try PodListeners())
+      defer {
+        a.close()
+        b.close()
+      }
+      func send(_ uid: String, _ listeners: PodListeners, more: Bool) throws {
+        try agent.send(listeners.descriptors) {
+          $0.addPod = .with { ($0.uid, $0.listeners, $0.more) = (uid, Self.kinds, more) }
+        }
+      }
+      func ready() throws -> String {
+        try agent.receive { if case .podReady(let ready) = $0.body { ready.uid } else { nil } }
+      }
+      try send("shop/a", a, more: true)
+      // Answered after everything before it.
+      #expect(try agent.query("dump").contains("\"pods\":[]"), "nothing is served before the last has come")
+      try send("shop/b", b, more: false)
+      #expect(try Set([ready(), ready()]) == ["shop/a", "shop/b"])
+      #expect(isServed(a.outbound) && isServed(b.outbound))
+    }
+
+    @Test func podsAreServedAlsoWhereTheAgentGoesBeforeTheLast() throws {
+      defer { proxy.stop() }
+      let listeners = try PodListeners()
+      defer { listeners.close() }
+      do {
+        let agent = try TestAgent(proxy.path)
+        _ = try agent.hello()
+        try agent.send(listeners.descriptors) {
+          $0.addPod = .with { ($0.uid, $0.listeners, $0.more) = ("shop/a", Self.kinds, true) }
+        }
+      }
+      #expect(isServed(listeners.outbound))
+    }
+
     @Test func listenersAndDescriptorsHaveToMatch() throws {
       defer { proxy.stop() }
       let agent = try TestAgent(proxy.path)

@@ -241,6 +241,41 @@ extension RuntimeTests {
       #expect(try eventually { try pair.tunnels == 0 })
     }
 
+    /// Connections come without a pause while another proxy takes the server's place, asked to leave or at once.
+    @Test(arguments: [true, false]) func aServerThatIsReplacedLosesNoConnection(hasSuccessor: Bool) throws {
+      defer { pair.stop() }
+      let successor = try pair.successor()
+      defer {
+        successor.post(.removePod(id: "shop/b", runsOn: false))
+        _ = try? successor.on { _ in }
+        successor.stop()
+      }
+      let application = pair.application
+      let count = 400
+      let echoing = inBackground {
+        for _ in 0..<count {
+          let connection = try application.accept()
+          try connection.write(try connection.read(1))
+          connection.close()
+        }
+      }
+      let entrance = pair.entrance
+      let asking = inBackground {
+        for index in 0..<count {
+          let client = try TestSocket.connected(to: entrance)
+          defer { client.close() }
+          try client.write([UInt8(index & 255)])
+          #expect(try client.read(1) == [UInt8(index & 255)], "connection \(index)")
+        }
+      }
+      #expect(try eventually { try pair.server.on { $0.statistics.established } > 20 })
+      pair.server.post(.drain(hasSuccessor: hasSuccessor))
+      try asking.get()
+      try echoing.get()
+      #expect(eventually { pair.server.isDrained })
+      #expect(try successor.on { $0.statistics.established } > 20)
+    }
+
     @Test func aDrainingClientFinishesWhatIsOpen() throws {
       defer { pair.stop() }
       let (client, application) = try pair.joined()

@@ -326,6 +326,9 @@ public nonisolated struct Weft_Proxy_V1_AddPod: Sendable {
 
   public var listeners: [Weft_Proxy_V1_Listener] = []
 
+  /// Others follow: none is served before the last has come, so that none takes another for a pod of elsewhere.
+  public var more: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -942,7 +945,7 @@ nonisolated extension Weft_Proxy_V1_Inventory: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Weft_Proxy_V1_AddPod: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".AddPod"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}listeners\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}listeners\0\u{1}more\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -952,6 +955,7 @@ nonisolated extension Weft_Proxy_V1_AddPod: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.uid) }()
       case 2: try { try decoder.decodeRepeatedEnumField(value: &self.listeners) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.more) }()
       default: break
       }
     }
@@ -964,12 +968,16 @@ nonisolated extension Weft_Proxy_V1_AddPod: SwiftProtobuf.Message, SwiftProtobuf
     if !self.listeners.isEmpty {
       try visitor.visitPackedEnumField(value: self.listeners, fieldNumber: 2)
     }
+    if self.more != false {
+      try visitor.visitSingularBoolField(value: self.more, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Proxy_V1_AddPod, rhs: Weft_Proxy_V1_AddPod) -> Bool {
     if lhs.uid != rhs.uid {return false}
     if lhs.listeners != rhs.listeners {return false}
+    if lhs.more != rhs.more {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -69,7 +69,7 @@ public struct HBONEConnection {
   var lateFrames = 0
   var nextStream: UInt32 = 1
   var highestPeerStream: UInt32 = 0
-  var isDraining = false
+  public internal(set) var isDraining = false
   var hasSettings = false
 
   /// Writes the preface and the settings.
@@ -173,6 +173,12 @@ public struct HBONEConnection {
     streams.values[index].unacknowledged = 0
     streams.values[index].receiveWindow += credit
     HTTP2.write(.windowUpdate, stream: id, words: UInt32(credit), into: &out)
+  }
+
+  /// Server: asks the peer to open no more streams; those under way are still taken (RFC 9113 §6.8). Call `goAway` a round
+  /// trip later.
+  public func announceGoAway(into out: inout ByteBuffer) {
+    HTTP2.write(.goAway, stream: 0, words: 0x7fff_ffff, HTTP2ErrorCode.noError.rawValue, into: &out)
   }
 
   /// Tells the peer to open no more streams (RFC 9113 §6.8).

@@ -13,6 +13,8 @@ final class ControlThread: Timed {
   private var agent: FrameSocket?
   private var acceptor: AgentAcceptor?
   private var mailboxSource: MailboxSource<WorkerEvent>?
+  /// Pods whose listeners have come, with more to follow.
+  private var arrived: Set<String> = []
   private var requests: [SocketRequest: [Int]] = [:]
   private var queries: [UInt64: PendingQuery] = [:]
   private var drainDeadline: NanoTime?
@@ -69,6 +71,7 @@ final class ControlThread: Timed {
         fd: fd, loop: loop, received: { [unowned self] in received($0, $1) },
         closed: { [unowned self] reason in
           agent = nil
+          serveArrived()
           // Answers to these went with it.
           requests = [:]
           queries = [:]
@@ -141,23 +144,34 @@ final class ControlThread: Timed {
 
   private func add(_ pod: Weft_Proxy_V1_AddPod, _ descriptors: [Int32]) {
     let kinds = pod.listeners.compactMap { ListenerKind($0) }
-    guard kinds.count == pod.listeners.count, kinds.count == descriptors.count else {
+    if kinds.count == pod.listeners.count, kinds.count == descriptors.count {
+      state.add(pod: pod.uid, listeners: Array(zip(kinds, descriptors)))
+      arrived.insert(pod.uid)
+    } else {
       for fd in descriptors { close(fd) }
-      return log(.error, "pod \(pod.uid): \(pod.listeners.count) listeners and \(descriptors.count) descriptors")
+      log(.error, "pod \(pod.uid): \(pod.listeners.count) listeners and \(descriptors.count) descriptors")
     }
-    let listeners = Array(zip(kinds, descriptors))
-    state.add(pod: pod.uid, listeners: listeners)
-    // One worker answers a pod's datagrams, since it alone knows what it asked upstream.
-    let resolver = Int(pod.uid.utf8.reduce(5381 as UInt32) { $0 &* 33 &+ UInt32($1) }) % workers.count
+    if !pod.more { serveArrived() }
+  }
+
+  /// Hands those pods to the workers whose listeners have come.
+  private func serveArrived() {
+    let pods = arrived.compactMap { id in state.pods[id].map { (id: id, listeners: $0.listeners) } }
+    arrived = []
+    guard !pods.isEmpty else { return }
     var isServed = true
     for (index, worker) in workers.enumerated() {
-      let own = listeners.filter { index == resolver || ($0.0 != .dns && $0.0 != .dnsUpstream) }
-        .map { ($0.0, fcntl($0.1, F_DUPFD_CLOEXEC, 3)) }
-      if !post(.addPod(id: pod.uid, listeners: own), to: worker, descriptors: own.map(\.1)) { isServed = false }
+      let added = pods.map { pod in
+        // One worker answers a pod's datagrams, since it alone knows what it asked upstream.
+        let resolver = Int(pod.id.utf8.reduce(5381 as UInt32) { $0 &* 33 &+ UInt32($1) }) % workers.count
+        let own = pod.listeners.filter { index == resolver || ($0.kind != .dns && $0.kind != .dnsUpstream) }
+        return AddedPod(id: pod.id, listeners: own.map { ($0.kind, fcntl($0.fd, F_DUPFD_CLOEXEC, 3)) })
+      }
+      if !post(.addPods(added), to: worker, descriptors: added.flatMap { $0.listeners.map(\.1) }) { isServed = false }
     }
     // The agent must not lead connections to where nobody accepts them.
     guard isServed else { return }
-    agent?.send(Weft_Proxy_V1_FromProxy.with { $0.podReady.uid = pod.uid })
+    for pod in pods { agent?.send(Weft_Proxy_V1_FromProxy.with { $0.podReady.uid = pod.id }) }
   }
 
   /// To the worker that asked first; a batch that nobody asked for is spread.

@@ -5,13 +5,20 @@ import ProxyCore
 enum WorkerCommand: Sendable {
   case snapshot(MeshSnapshot)
   case identity(TLSIdentity)
-  case addPod(id: String, listeners: [(ListenerKind, Int32)])
+  /// All are known before the first is served.
+  case addPods([AddedPod])
   case removePod(id: String, runsOn: Bool)
   case sockets(id: String, kind: SocketKind, [Int32])
   case report(query: UInt64, ReportScope)
   /// - Parameter hasSuccessor: another proxy accepts on the same sockets.
   case drain(hasSuccessor: Bool = false)
   case stop
+}
+
+/// A pod with the listeners that a worker is to serve.
+struct AddedPod: Sendable {
+  let id: String
+  let listeners: [(ListenerKind, Int32)]
 }
 
 /// What a worker tells the control thread.

@@ -41,6 +41,7 @@ final class HTTP1Upstream: Upstream, StreamOwner {
   }
 
   var isBlocked: Bool { stream.isBlocked }
+  var isLeaving: Bool { stream.isLeaving }
   var version: HTTPVersion { reader.minorVersion == 0 ? .http10 : .http11 }
 
   // MARK: The request

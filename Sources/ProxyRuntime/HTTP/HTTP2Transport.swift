@@ -55,6 +55,9 @@ final class HTTP2Transport: StreamOwner, TickParticipant {
     return congested
   }
 
+  /// What carries it ends.
+  var isLeaving: Bool { stream.isLeaving }
+
   func start() { stream.resume() }
 
   // MARK: Sending

@@ -31,7 +31,9 @@ final class HTTP2Upstream: HTTP2TransportOwner {
   }
 
   var isIdle: Bool { streams.isEmpty && promised == 0 }
-  var hasRoom: Bool { !transport.isClosed && promised == 0 && transport.http2.acceptsStreams }
+  var hasRoom: Bool {
+    !transport.isClosed && promised == 0 && transport.http2.acceptsStreams && !transport.isLeaving
+  }
 
   /// A stream is given out.
   func promise() {

@@ -131,6 +131,7 @@ final class HTTP2UpstreamGroup {
 
   /// true where nothing is left of it.
   func sweep(now: NanoTime) -> Bool {
+    for connection in connections where connection.transport.isLeaving { connection.leave() }
     for connection in connections where connection.isIdle && now > connection.idleSince + UpstreamPool.idleTimeout {
       connection.close()
     }

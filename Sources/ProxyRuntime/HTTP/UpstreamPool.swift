@@ -35,10 +35,16 @@ final class UpstreamPool {
   /// What is there already: an idle connection, or room on one of HTTP/2.
   func take(_ key: Key, isHTTP2: Bool) -> (any Upstream)? {
     if isHTTP2 { return groups[key]?.stream() }
-    guard let index = idle.index(forKey: key), let upstream = idle.values[index].popLast() else { return nil }
-    idleCount -= 1
-    upstream.slot?.becameBusy()
-    return upstream
+    while let index = idle.index(forKey: key), let upstream = idle.values[index].popLast() {
+      idleCount -= 1
+      guard !upstream.isLeaving else {
+        upstream.close()
+        continue
+      }
+      upstream.slot?.becameBusy()
+      return upstream
+    }
+    return nil
   }
 
   /// Opens a connection, or waits for one of HTTP/2 that others are opening. `completion` is called once, perhaps before
@@ -70,7 +76,9 @@ final class UpstreamPool {
 
   /// The last used is used first: what isn't needed grows old.
   func keep(_ upstream: HTTP1Upstream) {
-    guard idleCount < Self.idleBound, upstream.slot?.mayIdle != false else { return upstream.close() }
+    guard idleCount < Self.idleBound, upstream.slot?.mayIdle != false, !upstream.isLeaving else {
+      return upstream.close()
+    }
     idleCount += 1
     idle[upstream.target, default: []].append(upstream)
     upstream.slot?.becameIdle()
@@ -113,7 +121,7 @@ final class UpstreamPool {
 
   func sweep(now: NanoTime) {
     for (key, list) in idle {
-      for upstream in list where now > upstream.idleSince + Self.idleTimeout { upstream.close() }
+      for upstream in list where upstream.isLeaving || now > upstream.idleSince + Self.idleTimeout { upstream.close() }
       if idle[key]?.isEmpty == true { idle[key] = nil }
     }
     for (key, group) in groups where group.sweep(now: now) { groups[key] = nil }

@@ -59,7 +59,13 @@ final class TCPListener: EventSource, PodListener, Timed {
     do { try watch() } catch { report("\(error)") }
   }
 
-  func stopAccepting() { stop() }
+  /// What the kernel has woken this worker for is nobody else's to accept (EPOLLEXCLUSIVE).
+  func stopAccepting() {
+    guard !isStopped else { return }
+    loop.remove(self)
+    handle(EPOLLIN.rawValue)
+    stop()
+  }
 
   func stop() {
     guard !isStopped else { return }

@@ -10,6 +10,8 @@ protocol ByteStream: AnyObject {
   var side: RelayState.Side { get set }
   /// Bytes written could not leave yet: whoever feeds this stream has to stop until `unblocked`.
   var isBlocked: Bool { get }
+  /// The peer ends what carries it: it shouldn't be kept for later use.
+  var isLeaving: Bool { get }
 
   /// Takes all bytes, keeping what can't leave now. Bounded by the feeder's obeying `isBlocked`.
   func write(_ bytes: UnsafeRawBufferPointer)
@@ -39,6 +41,8 @@ enum StreamFailure: Error, Hashable {
   case system(Int32)
   case timeout
   case tunnel(String)
+  /// The tunnel has gone, or has refused the stream unseen: no byte has reached an application, and it may be opened again.
+  case unanswered(String)
   case noSockets
 
   var description: String {
@@ -46,7 +50,7 @@ enum StreamFailure: Error, Hashable {
     case .reset: "reset by peer"
     case .system(let code): String(cString: strerror(code))
     case .timeout: "timed out"
-    case .tunnel(let reason): reason
+    case .tunnel(let reason), .unanswered(let reason): reason
     case .noSockets: "no socket inside the pod's namespace"
     }
   }

@@ -48,6 +48,7 @@ final class TCPStream: EventSource, ByteStream, TickParticipant {
   }
 
   var isBlocked: Bool { pending.readableBytes > 0 }
+  var isLeaving: Bool { false }
 
   override func handle(_ events: UInt32) {
     if connected != nil {

@@ -15,6 +15,8 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   /// Without traffic for so long, a tunnel gives its buffers back.
   private static let bufferTimeout: NanoTime = .seconds(2)
   private static let readsPerTurn = 8
+  /// How long streams are taken that were on their way when the peer was asked for no more.
+  private static let crossingTime: NanoTime = .milliseconds(500)
 
   private enum State { case connecting, handshaking, open, closed }
 
@@ -27,6 +29,8 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   var isOpen: Bool { state == .open }
   var streamCount: Int { streams.count }
   var acceptsStreams: Bool { state == .open && http2.acceptsStreams }
+  /// The peer goes, or is to: what lives here shouldn't be used for anything new.
+  var takesNothingNew: Bool { http2.isDraining }
 
   private let loop: EventLoop
   private let role: HBONEConnection.Role
@@ -37,6 +41,10 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
   /// Bytes that the protocol itself has put out since ciphertext left last.
   private var owed = 0
   private var isDraining = false
+  /// The peer is to be asked for no more streams, as soon as it can be.
+  private var isLeaving = false
+  /// When the peer, which has been asked, is refused.
+  private var refusesAt: NanoTime?
   private var streams: [UInt32: TunnelStream] = [:]
   private var openings: [UInt32: (Result<TunnelStream, StreamFailure>) -> Void] = [:]
   private var state: State
@@ -166,6 +174,10 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
 
   func timerFired(now: NanoTime) {
     if state == .open {
+      if let refusesAt {
+        if now >= refusesAt { drain() }
+        return
+      }
       guard now > lastActive + Self.bufferTimeout, out.readableBytes == 0, tls.output.isEmpty else { return }
       out = ByteBuffer()
       tls.trim()
@@ -253,6 +265,7 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
     state = .open
     loop.stopTimer(self)
     delegate?.tunnelOpened(self)
+    if isLeaving { leave() }
     wantsFlush()
   }
 
@@ -298,16 +311,19 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
         completion(.failure(.tunnel("the peer answered \(status)")))
       }
     case .reset(let id, let code):
-      breakStream(id, .tunnel("stream reset, code \(code)"))
+      let reason = "stream reset, code \(code)"
+      // RFC 9113 §8.7: it was not processed.
+      breakStream(id, code == HTTP2ErrorCode.refusedStream.rawValue ? .unanswered(reason) : .tunnel(reason))
       delegate?.tunnelChanged(self)
     case .writable(let id): streams[id]?.mayWrite()
     case .connectionWritable: wakeStreams()
     case .goAway(let last, _):
-      for id in streams.keys where role == .client && id > last { breakStream(id, .tunnel("refused by GOAWAY")) }
+      for id in streams.keys where role == .client && id > last { breakStream(id, .unanswered("refused by GOAWAY")) }
       delegate?.tunnelChanged(self)
     }
   }
 
+  /// - Parameter failure: `unanswered` holds for those only that the peer hasn't answered.
   private func breakStream(_ id: UInt32, _ failure: StreamFailure) {
     let stream = streams.removeValue(forKey: id)
     if let completion = openings.removeValue(forKey: id) {
@@ -372,10 +388,21 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
 
   // MARK: Closing
 
+  /// Server: another proxy takes the peer's next connection. Nothing that is on its way here is refused.
+  func leave() {
+    isLeaving = true
+    guard state == .open, !isDraining, refusesAt == nil else { return }
+    refusesAt = loop.now + Self.crossingTime
+    loop.startTimer(self)
+    http2.announceGoAway(into: &out)
+    wantsFlush()
+  }
+
   /// Opens no more streams; the ones that are there finish.
   func drain() {
     guard state == .open else { return close("drained") }
     isDraining = true
+    refusesAt = nil
     http2.goAway(.noError, into: &out)
     wantsFlush()
   }
@@ -397,7 +424,7 @@ final class TunnelConnection: EventSource, TickParticipant, Timed {
     loop.remove(self, closing: role == .server)
     Glibc.close(fd)
     let broken = Array(streams.keys)
-    for id in broken { breakStream(id, .tunnel(reason)) }
+    for id in broken { breakStream(id, .unanswered(reason)) }
     delegate?.tunnelClosed(self, reason: reason)
   }
 }

@@ -59,11 +59,14 @@ final class TunnelPool {
 final class TunnelGroup: TunnelDelegate {
   private static let tunnelsBound = 16
   private static let waitingBound = 4096
+  /// How often a stream is opened that no peer answers.
+  private static let attemptsBound = 3
 
   private final class Opening {
     let request: HBONERequest
     let completion: (Result<TunnelStream, StreamFailure>) -> Void
     var isCancelled = false
+    var attempts = 0
     /// Where it was sent.
     var placed: (tunnel: TunnelConnection, stream: UInt32)?
 
@@ -113,11 +116,26 @@ final class TunnelGroup: TunnelDelegate {
 
   private func place(_ opening: Opening) -> Bool {
     for tunnel in tunnels where tunnel.acceptsStreams {
-      guard let stream = tunnel.open(opening.request, completion: opening.completion) else { continue }
+      let stream = tunnel.open(opening.request) { [weak self] result in
+        guard let self else { return opening.completion(result) }
+        answered(opening, result)
+      }
+      guard let stream else { continue }
       opening.placed = (tunnel, stream)
+      opening.attempts += 1
       return true
     }
     return false
+  }
+
+  /// What no peer has looked at is opened elsewhere: a proxy that is replaced loses nobody's connection.
+  private func answered(_ opening: Opening, _ result: Result<TunnelStream, StreamFailure>) {
+    guard case .failure(.unanswered) = result, !isDraining, opening.attempts < Self.attemptsBound,
+      waiting.count < Self.waitingBound
+    else { return opening.completion(result) }
+    opening.placed = nil
+    waiting.append(opening)
+    connect()
   }
 
   private func placeWaiting() {

@@ -33,6 +33,8 @@ final class TunnelStream: ByteStream {
     return blocked
   }
 
+  var isLeaving: Bool { tunnel.takesNothingNew }
+
   func write(_ bytes: UnsafeRawBufferPointer) {
     guard !isClosed else { return }
     var sent = 0

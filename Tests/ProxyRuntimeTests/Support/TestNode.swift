@@ -83,7 +83,7 @@ final class TestNode: Sendable {
   /// A pod whose sockets leave from `source`.
   func addPod(_ id: String, source: String = "127.0.0.1", listeners: [(ListenerKind, Int32)] = []) {
     sources.withLock { $0[id] = source }
-    commands.post(.addPod(id: id, listeners: listeners))
+    commands.post(.addPods([AddedPod(id: id, listeners: listeners)]))
   }
 
   func apply(_ update: MeshSnapshotUpdate) throws {

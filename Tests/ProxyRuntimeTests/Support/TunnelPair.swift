@@ -11,6 +11,9 @@ struct TunnelPair: Sendable {
 
   let client: TestNode
   let server: TestNode
+  private let workloads: [Workload]
+  /// What the agent holds; each proxy has a descriptor of its own.
+  private let listener: TestSocket
   /// Where the application of `shop/b` listens.
   let application: TestSocket
   /// Dialled by the application of `shop/a`.
@@ -18,14 +21,11 @@ struct TunnelPair: Sendable {
 
   init(client clientIdentity: TLSIdentity? = nil, server serverIdentity: TLSIdentity? = nil) throws {
     let mesh = try TestAuthority.mesh.get()
-    let workloads = [
+    workloads = [
       Workload.at("shop/a", Self.clientAddress), .at("shop/b", Self.serverAddress), .at("shop/c", "127.77.0.3"),
     ]
-    server = try TestNode()
-    try server.apply(snapshotUpdate(workloads))
-    server.post(.identity(try serverIdentity ?? mesh.identity("b")))
-    let listener = try TestSocket.listening(Self.serverAddress, MeshPort.hbone, isBlocking: false)
-    server.addPod("shop/b", source: Self.serverAddress, listeners: [(.hbone, listener.fd)])
+    listener = try TestSocket.listening(Self.serverAddress, MeshPort.hbone, isBlocking: false)
+    server = try Self.server(workloads, try serverIdentity ?? mesh.identity("b"), listener)
 
     client = try TestNode()
     try client.apply(snapshotUpdate(workloads))
@@ -33,6 +33,22 @@ struct TunnelPair: Sendable {
     client.addPod("shop/a", source: Self.clientAddress)
     application = try TestSocket.listening(Self.serverAddress)
     entrance = try Self.entrance(of: client, to: application.address)
+  }
+
+  private static func server(
+    _ workloads: [Workload], _ identity: TLSIdentity, _ listener: TestSocket
+  ) throws -> TestNode {
+    let server = try TestNode()
+    try server.apply(snapshotUpdate(workloads))
+    server.post(.identity(identity))
+    server.addPod(
+      "shop/b", source: Self.serverAddress, listeners: [(.hbone, fcntl(listener.fd, F_DUPFD_CLOEXEC, 3))])
+    return server
+  }
+
+  /// Another proxy beside `server`, on the same listener.
+  func successor() throws -> TestNode {
+    try Self.server(workloads, try TestAuthority.mesh.get().identity("b"), listener)
   }
 
   /// A listener whose connections are dialled as captured ones to a remote workload are.
@@ -89,6 +105,7 @@ struct TunnelPair: Sendable {
     // Commands are taken in order: when this answers, the listeners are closed and the address is free.
     _ = try? client.on { _ in }
     _ = try? server.on { _ in }
+    listener.close()
     client.stop()
     server.stop()
   }
