@@ -68,9 +68,10 @@ bench-stub: deps build ## measure the tunnel stub against Envoy as a sidecar; wr
 bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
 	@BIN=$(BIN) python3 benchmarks/bench.py
 
-bench-scale: deps build ## weft-control with 10,000 Services, 100,000 Pods and 100 agents; writes benchmarks/scale.json
+bench-scale: deps build ## weft-control with 10,000 Services, 100,000 Pods and 100 agents, and 50 pods that start at once; writes benchmarks/scale.json
 	@python3 -c 'import grpc' 2>/dev/null || pip install --quiet grpcio
 	@BIN=$(BIN) python3 benchmarks/scale/scale.py
+	@BIN=$(BIN) python3 benchmarks/scale/enrolment.py
 
 fmt: ## format Swift and C
 	@swift format --in-place --recursive --parallel $(SOURCES)

@@ -74,7 +74,7 @@ extension Agent {
   }
 
   /// Holds the pod until the step that failed is tried again.
-  private func failed(_ uid: String, _ error: any Error) {
+  func failed(_ uid: String, _ error: any Error) {
     logger.error("pod not enrolled", metadata: ["pod": "\(uid)", "error": "\(error)"])
     for action in pods[uid]?.lifecycle.failed("\(error)", now: DispatchTime.now().uptimeNanoseconds) ?? [] {
       do {
@@ -196,6 +196,10 @@ extension Agent {
     perform(pods[uid]?.lifecycle.listenersOpened() ?? [], uid)
   }
 
+  /// Of each kind, for a pod that nobody has talked to: the proxy asks for more while it has some. More of them keep the
+  /// next pods waiting where many start at once.
+  private static let firstSockets = 16
+
   /// Gives the proxy the pod's listeners, and sockets ahead of need.
   /// - Parameter more: others follow at once.
   func hand(_ uid: String, more: Bool = false) {
@@ -208,7 +212,7 @@ extension Agent {
       }, descriptors: pod.listeners.map { fcntl($0, F_DUPFD_CLOEXEC, 3) })
     let hasV6 = pod.sandbox.addresses.contains { $0.family == .v6 }
     for kind in PodSocketKind.allCases where hasV6 || kind == .egressV4 || kind == .deliveryV4 {
-      sendSockets(uid, kind, count: kind == .deliveryV4 ? 128 : 16)
+      sendSockets(uid, kind, count: Self.firstSockets)
     }
   }
 

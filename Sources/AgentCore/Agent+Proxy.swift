@@ -75,6 +75,7 @@ extension Agent {
     case .podReady(let pod):
       perform(pods[pod.uid]?.lifecycle.proxyReady() ?? [], pod.uid)
       isServed(pod.uid)
+    case .podRefused(let pod): refused(pod.uid, "the proxy doesn't serve it: \(pod.reason)")
     case .needSockets(let need):
       if let kind = PodSocketKind(rawValue: need.kind.rawValue) { sendSockets(need.uid, kind, count: Int(need.count)) }
     case .meshAck(let ack):

@@ -79,6 +79,14 @@ extension Agent {
     connected(link, [])
   }
 
+  /// By a proxy that is to replace another, which serves the pod: then that one goes on.
+  func refused(_ uid: String, _ reason: String) {
+    guard case .replacing = rollout else { return failed(uid, AgentError(reason)) }
+    rollout = .done
+    problems["replacement of the proxy"] = "\(uid): \(reason)"
+    Task { await supervisor.abandon() }
+  }
+
   func isServed(_ uid: String) {
     guard case .replacing(var awaited, let since) = rollout else { return }
     awaited.remove(uid)

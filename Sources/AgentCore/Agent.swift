@@ -1,3 +1,4 @@
+import CLinux
 import Capture
 import Discovery
 import DiscoveryAPI
@@ -79,6 +80,7 @@ public actor Agent {
   private(set) var podsAreKnown = false
   var rollout = Rollout.undecided
   private var leftoversAreGone = false
+  private var hasStarted = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
   private let lock: RunLock
@@ -245,6 +247,10 @@ public actor Agent {
       tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
+      if leftoversAreGone, !hasStarted {
+        hasStarted = true
+        weft_release_startup_code()
+      }
       // A part of the mesh would be taken for the whole of it by the next agent.
       if meshIsSettled, snapshot.isDue(now) { await saveSnapshot() }
       count += 1

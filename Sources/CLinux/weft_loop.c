@@ -5,10 +5,13 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <link.h>
 #include <malloc.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -138,6 +141,28 @@ ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_
   }
   ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent < 0 ? -errno : sent;
+}
+
+// The first object that is told is the program itself. Only segments that are never written to: their pages are the file's.
+static int release_code(struct dl_phdr_info *info, size_t size, void *unused)
+{
+  (void)size, (void)unused;
+  uintptr_t page = sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+    if (segment->p_type != PT_LOAD || segment->p_flags != (PF_R | PF_X))
+      continue;
+    uintptr_t begin = (info->dlpi_addr + segment->p_vaddr + page - 1) / page * page;
+    uintptr_t end = (info->dlpi_addr + segment->p_vaddr + segment->p_memsz) / page * page;
+    if (end > begin)
+      madvise((void *)begin, end - begin, MADV_DONTNEED);
+  }
+  return 1;
+}
+
+void weft_release_startup_code(void)
+{
+  dl_iterate_phdr(release_code, NULL);
 }
 
 void weft_keep_freed_memory(void)

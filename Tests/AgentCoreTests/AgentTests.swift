@@ -342,6 +342,22 @@ struct AgentTests {
     }
   }
 
+  @Test func aPodThatTheProxyCannotServeIsHeldWithTheReasonAndTriedAgain() async throws {
+    try await withAgent([try Sample.workload("web")]) { node in
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      await node.agent.received(
+        .with {
+          $0.podRefused.uid = "shop/web"
+          $0.podRefused.reason = "too many open files"
+        })
+      let reason = await node.agent.pods["shop/web"]?.lifecycle.reason ?? ""
+      #expect(reason.contains("too many open files"))
+      #expect(try await node.agent.check("pods")?.ok == false)
+      #expect(await node.becomes("enrolled", "web"), "the next time it has room")
+    }
+  }
+
   @Test func aSecondAgentOnTheSameRunDirectoryIsRefused() async throws {
     try await withAgent([]) { node in
       #expect(throws: AgentError.self) { try node.startAgain() }

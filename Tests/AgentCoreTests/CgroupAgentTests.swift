@@ -210,7 +210,7 @@ extension AgentTests {
       }
     }
 
-    @Test(arguments: [50]) func manyPodsAtOnceAreEnrolledInTime(_ count: Int) async throws {
+    @Test(arguments: [50, 250]) func manyPodsAtOnceAreEnrolledInTime(_ count: Int) async throws {
       let uids = (0..<count).map { KubeTree.uid(1000 + $0) }
       let workloads = try uids.enumerated().map { try Sample.workload("p\($0)", podUID: $1) }
       try await withAgent(workloads, inCgroups: true) { node in

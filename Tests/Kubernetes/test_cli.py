@@ -97,7 +97,7 @@ class CLI(unittest.TestCase):
             self.weft(command)
         text = self.weft("workloads")
         for node in NODES:
-            self.assertRegex(text, rf"(?m)^shop +till-{node} +{node} +enrolled")
+            self.assertRegex(text, rf"(?m)^shop +till-{node} +{node} +node +enrolled")
         self.assertEqual(len(text.splitlines()), 3, text)
         self.assertRegex(self.weft("services"), r"(?m)^NODE +NAMESPACE.*\neast +shop +till .*\nwest +shop +till ")
 

@@ -338,6 +338,10 @@ extension RuntimeTests {
       try agent.send([listener.fd]) { $0.addPod = .with { ($0.uid, $0.listeners) = ("shop/b", [.UNRECOGNIZED(9)]) } }
       try agent.send { $0.addPod = .with { ($0.uid, $0.listeners) = ("shop/c", [.hbone]) } }
       listener.close()
+      for uid in ["shop/a", "shop/b", "shop/c"] {
+        let refused = try agent.receive { if case .podRefused(let refused) = $0.body { refused } else { nil } }
+        #expect(refused.uid == uid && refused.reason.contains("descriptors"))
+      }
       #expect(try agent.query("dump").contains("\"pods\":[]"))
       #expect(try eventually { try openDescriptors() == before })
     }

@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from common import BenchError, program
 import api, world
+from figures import free_port, memory, percentile, write
 try:
     import agents
 except ImportError:
@@ -18,25 +19,10 @@ except ImportError:
 GOALS = {"resident_mb": 1024, "ready_s": 60, "change_p99_ms": 50}
 
 
-def memory(pid, name="VmRSS"):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(name)) // 1024
-
-
 def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat") as stat:
         values = stat.read().rpartition(")")[2].split()
     return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def percentile(values, share):
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 class Run:
@@ -158,10 +144,7 @@ def main():
         result = run.measure()
     finally:
         run.end()
-    with open(os.path.join(HERE, "..", "scale.json"), "w") as file:
-        json.dump({"control_plane": result}, file, indent=2)
-        file.write("\n")
-    print(json.dumps(result, indent=2))
+    write("control_plane", result)
 
 
 if __name__ == "__main__":

@@ -268,6 +268,14 @@ public nonisolated struct Weft_Proxy_V1_FromProxy: Sendable {
     set {body = .drained(newValue)}
   }
 
+  public var podRefused: Weft_Proxy_V1_PodRefused {
+    get {
+      if case .podRefused(let v)? = body {return v}
+      return Weft_Proxy_V1_PodRefused()
+    }
+    set {body = .podRefused(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -277,6 +285,7 @@ public nonisolated struct Weft_Proxy_V1_FromProxy: Sendable {
     case meshAck(Weft_Proxy_V1_MeshAck)
     case queryReply(Weft_Proxy_V1_QueryReply)
     case drained(Weft_Proxy_V1_Drained)
+    case podRefused(Weft_Proxy_V1_PodRefused)
 
   }
 
@@ -388,6 +397,21 @@ public nonisolated struct Weft_Proxy_V1_PodReady: Sendable {
   // methods supported on all messages.
 
   public var uid: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// The pod can't be served: what was sent of it is let go. The agent holds it, and tries again later.
+public nonisolated struct Weft_Proxy_V1_PodRefused: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var uid: String = String()
+
+  public var reason: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -735,7 +759,7 @@ nonisolated extension Weft_Proxy_V1_ToProxy: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Weft_Proxy_V1_FromProxy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FromProxy"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pod_ready\0\u{3}need_sockets\0\u{3}mesh_ack\0\u{3}query_reply\0\u{1}drained\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}hello\0\u{3}pod_ready\0\u{3}need_sockets\0\u{3}mesh_ack\0\u{3}query_reply\0\u{1}drained\0\u{3}pod_refused\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -821,6 +845,19 @@ nonisolated extension Weft_Proxy_V1_FromProxy: SwiftProtobuf.Message, SwiftProto
           self.body = .drained(v)
         }
       }()
+      case 7: try {
+        var v: Weft_Proxy_V1_PodRefused?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .podRefused(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .podRefused(v)
+        }
+      }()
       default: break
       }
     }
@@ -855,6 +892,10 @@ nonisolated extension Weft_Proxy_V1_FromProxy: SwiftProtobuf.Message, SwiftProto
     case .drained?: try {
       guard case .drained(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    }()
+    case .podRefused?: try {
+      guard case .podRefused(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
     }()
     case nil: break
     }
@@ -1118,6 +1159,41 @@ nonisolated extension Weft_Proxy_V1_PodReady: SwiftProtobuf.Message, SwiftProtob
 
   public static func ==(lhs: Weft_Proxy_V1_PodReady, rhs: Weft_Proxy_V1_PodReady) -> Bool {
     if lhs.uid != rhs.uid {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Weft_Proxy_V1_PodRefused: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PodRefused"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}uid\0\u{1}reason\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.uid) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.uid.isEmpty {
+      try visitor.visitSingularStringField(value: self.uid, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Weft_Proxy_V1_PodRefused, rhs: Weft_Proxy_V1_PodRefused) -> Bool {
+    if lhs.uid != rhs.uid {return false}
+    if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

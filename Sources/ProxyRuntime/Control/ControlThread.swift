@@ -149,7 +149,9 @@ final class ControlThread: Timed {
       arrived.insert(pod.uid)
     } else {
       for fd in descriptors { close(fd) }
-      log(.error, "pod \(pod.uid): \(pod.listeners.count) listeners and \(descriptors.count) descriptors")
+      refuse(
+        pod.uid,
+        "\(pod.listeners.count) listeners came with \(descriptors.count) descriptors: the proxy's limit of open files is too low")
     }
     if !pod.more { serveArrived() }
   }
@@ -170,8 +172,20 @@ final class ControlThread: Timed {
       if !post(.addPods(added), to: worker, descriptors: added.flatMap { $0.listeners.map(\.1) }) { isServed = false }
     }
     // The agent must not lead connections to where nobody accepts them.
-    guard isServed else { return }
+    guard isServed else {
+      for pod in pods { refuse(pod.id, "a worker of the proxy is stuck") }
+      return
+    }
     for pod in pods { agent?.send(Weft_Proxy_V1_FromProxy.with { $0.podReady.uid = pod.id }) }
+  }
+
+  private func refuse(_ pod: String, _ reason: String) {
+    log(.error, "pod \(pod) isn't served: \(reason)")
+    agent?.send(
+      Weft_Proxy_V1_FromProxy.with {
+        $0.podRefused.uid = pod
+        $0.podRefused.reason = reason
+      })
   }
 
   /// To the worker that asked first; a batch that nobody asked for is spread.
