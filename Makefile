@@ -40,7 +40,7 @@ demo: deps build ## two nodes, eight pods, and what the mesh does for them: ever
 demo-kubernetes: deps deps-kubernetes build ## install, enrol, canary, stub, rollout and uninstall on a real API server with two lab nodes
 	@BIN=$(BIN) python3 demo/kubernetes.py
 
-test: deps bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one that would skip is a failure
+test: deps deps-kubernetes bpf ## all tests, and 5 s of fuzzing each parser; under CI=true one that would skip is a failure
 	@python3 Tests/run.py
 
 deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources, once, into /var/cache/weft-kubernetes
@@ -53,11 +53,8 @@ images: build ## OCI images of all programs, from scratch, into .build-release/i
 manifests: ## render deploy/ into the CLI's sources
 	@deploy/embed.py
 
-test-kubernetes: deps deps-kubernetes bpf ## the programs against a real API server
-	@for product in weft weft-agent weft-control weft-lab weft-proxy weft-stub; do swift build --product $$product || exit 1; done
-	@python3 Tests/EndToEndTests/Programs/packages.py
-	@swift build --build-tests && swift test --skip-build --no-parallel --filter KubeletServerTests
-	@for test in Tests/Kubernetes/test_*.py; do echo $$test; python3 $$test $(DEBUG)/debug/weft-control || exit 1; done
+test-kubernetes: deps deps-kubernetes bpf ## of `make test` only what runs against a real API server
+	@python3 Tests/run.py Kubernetes
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)

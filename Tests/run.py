@@ -6,7 +6,7 @@ Kernel tests count descriptors and move their process between cgroups: modules m
 time, so each runs after the other. Under CI=true a test that skips counts as a failure: there, everything that it needs
 has to be present.
 """
-import os, re, resource, subprocess, sys, time
+import glob, os, re, resource, subprocess, sys, time
 
 MODULES = [
     "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests", "StubCoreTests", "AgentCoreTests",
@@ -19,10 +19,16 @@ PARALLEL = {
 }
 # The step that is no module. Longer: `make fuzz`.
 FUZZ, FUZZ_SECONDS = "Fuzz", 5
-# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy.
-SCRIPTS = {"Stub": "Tests/Stub/test_stub.py", "StubInterop": "Tests/Interop/stub_interop.py"}
-# What needs the API server that `make deps-kubernetes` builds: `make test-kubernetes` runs it.
-ELSEWHERE = ("execAndLogsThroughTheAPIServer",)
+# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy; then all that needs the API server
+# that `make deps-kubernetes` builds, last README's own walk.
+SCRIPTS = {"Stub": ["Tests/Stub/test_stub.py"], "StubInterop": ["Tests/Interop/stub_interop.py"]}
+KUBERNETES = {
+    **{os.path.basename(path)[:-3].replace("test_", "Kubernetes."): [path, ".build/debug/weft-control"]
+       for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "Kubernetes/test_*.py")))},
+    "DemoKubernetes": ["demo/kubernetes.py"],
+}
+# Who speaks gRPC from Python.
+PACKAGES = "Tests/EndToEndTests/Programs/packages.py"
 SKIPPED = re.compile(r"^\S+ (Test|Suite) .* skipped")
 FAILED = re.compile(r"^\S+ Test .* (recorded an issue|failed after)")
 
@@ -46,7 +52,7 @@ def swift(*arguments, again=True):
     for line in process.stdout:
         sys.stdout.write(line)
         sys.stdout.flush()
-        if SKIPPED.match(line) and not any(name in line for name in ELSEWHERE):
+        if SKIPPED.match(line):
             skipped.append(line.strip())
         elif FAILED.match(line):
             failed.append(line.strip())
@@ -73,15 +79,21 @@ def main():
     if swift("build", "--build-tests")[0] != 0:
         return 1
     summary, skipped, failures = [], [], []
-    for module in sys.argv[1:] or MODULES + [*SCRIPTS, FUZZ]:
+    steps = sys.argv[1:] or MODULES + [*SCRIPTS, "Kubernetes", FUZZ]
+    for module in [step for name in steps for step in (KUBERNETES if name == "Kubernetes" else [name])]:
         started = time.monotonic()
         if module == FUZZ:
             status = subprocess.run([sys.executable, "Tests/Fuzz/run.py", str(FUZZ_SECONDS)]).returncode
             summary.append((module, status, time.monotonic() - started))
             continue
-        if module in SCRIPTS:
-            status = subprocess.run([sys.executable, SCRIPTS[module]]).returncode
+        script = SCRIPTS.get(module) or KUBERNETES.get(module)
+        if script:
+            if module in KUBERNETES and subprocess.run([sys.executable, PACKAGES]).returncode != 0:
+                return 1
+            print(f"\n{module}", flush=True)
+            status = subprocess.run([sys.executable, *script]).returncode
             summary.append((module, status, time.monotonic() - started))
+            failures += [f"{module}: {' '.join(script)}"] if status else []
             continue
         parallel = "--parallel" if module in PARALLEL else "--no-parallel"
         status, skips, failed = swift("test", "--skip-build", parallel, "--filter", rf"^{module}\.")
@@ -90,7 +102,7 @@ def main():
         failures += failed
     print()
     for module, status, seconds in summary:
-        print(f"{'ok  ' if status == 0 else 'FAIL'}  {module:18}  {seconds:5.1f} s")
+        print(f"{'ok  ' if status == 0 else 'FAIL'}  {module:22}  {seconds:5.1f} s")
     for title, lines in (("failed", failures), ("skipped", skipped)):
         if lines:
             print(f"\n{len(lines)} {title}:")
