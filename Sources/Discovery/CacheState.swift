@@ -8,6 +8,12 @@ struct World: DeltaWorld {
   /// Pods that subscribe by themselves: to them everything is sent that meshed nodes get.
   var workloads: Set<String> = []
   var generation: UInt64 = 0
+  /// Of each type since its names changed last.
+  private let sorted = SortedNames()
+
+  func names(_ typeURL: String) -> [String] {
+    sorted.names(typeURL, generation) { resources[typeURL, default: [:]].keys.sorted() }
+  }
 
   func resource(_ key: ResourceKey, for node: String) -> DiscoveryResource? {
     guard let resource = resources[key.typeURL]?[key.name],
@@ -26,6 +32,18 @@ struct World: DeltaWorld {
 
   func includes(_ audience: Audience, _ node: String, meshedNodes: Set<String>) -> Bool {
     audience.includes(node, meshedNodes: meshedNodes) || workloads.contains(node)
+  }
+}
+
+/// Sorted names by type, made when first asked for in a generation. Confined to the cache's lock.
+private final class SortedNames: @unchecked Sendable {
+  private var lists: [String: (generation: UInt64, names: [String])] = [:]
+
+  func names(_ typeURL: String, _ generation: UInt64, _ make: () -> [String]) -> [String] {
+    if let list = lists[typeURL], list.generation == generation { return list.names }
+    let names = make()
+    lists[typeURL] = (generation, names)
+    return names
   }
 }
 

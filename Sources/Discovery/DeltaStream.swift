@@ -5,11 +5,14 @@ import DiscoveryAPI
 protocol DeltaWorld {
   func resource(_ key: ResourceKey, for node: String) -> DiscoveryResource?
   func forEachResource(_ typeURL: String, for node: String, _ body: (DiscoveryResource) -> Void)
+  /// The names of all resources of a type, also of those that a node may not see, sorted: shared by whoever asks.
+  func names(_ typeURL: String) -> [String]
 }
 
 /// The server's side of one incremental xDS stream: requests and changes in, responses out. Pure: it holds what is
 /// due to be sent, by name, and reads the latest value when it is sent; so a burst of changes to one resource costs
-/// one sending, and a stream in rest holds nothing.
+/// one sending, and a stream in rest holds nothing. A node that knows nothing yet is told everything from a list of names
+/// that all such streams share.
 struct DeltaStream {
   enum Refusal: Error, Hashable {
     /// The request names another node than the certificate.
@@ -31,6 +34,10 @@ struct DeltaStream {
   private struct Subscription {
     var isWildcard = false
     var names: Set<String> = []
+    /// What there was when the stream began, as far as it is still to be sent; in it names that the node may not see.
+    var initial: ArraySlice<String> = []
+    /// Of `initial`, those that have changed meanwhile, and were told so.
+    var toldAhead: Set<String> = []
     var due = Deque<String>()
     var isDue: Set<String> = []
     /// The first request is answered even if there is nothing, so that the client knows that it is up to date.
@@ -41,8 +48,30 @@ struct DeltaStream {
 
     func covers(_ name: String) -> Bool { isWildcard || names.contains(name) }
 
+    var isIdle: Bool { due.isEmpty && initial.isEmpty }
+
     mutating func enqueue(_ name: String) {
       if isDue.insert(name).inserted { due.append(name) }
+    }
+
+    /// The next name to be sent: what has changed comes before what is only new to the node.
+    var first: String? { due.first ?? initial.first }
+
+    mutating func removeFirst() {
+      guard let name = due.popFirst() else { return removeInitial() }
+      isDue.remove(name)
+      if !initial.isEmpty { toldAhead.insert(name) }
+      guard due.isEmpty else { return }
+      // Gives the memory of a burst back.
+      due = []
+      isDue = []
+    }
+
+    private mutating func removeInitial() {
+      initial.removeFirst()
+      guard initial.isEmpty else { return }
+      initial = []
+      toldAhead = []
     }
   }
 
@@ -83,7 +112,7 @@ struct DeltaStream {
     for step in 0..<order.count {
       let index = (turn + step) % order.count
       let url = order[index]
-      guard var subscription = types[url], subscription.owesAnswer || !subscription.due.isEmpty,
+      guard var subscription = types[url], subscription.owesAnswer || !subscription.isIdle,
         subscription.unanswered.count < DiscoveryLimits.unansweredResponses
       else { continue }
       // Taken out, so that it is not copied while it changes.
@@ -115,7 +144,9 @@ struct DeltaStream {
   /// The names that are to be sent, or sent and not answered; nil: the type isn't subscribed to.
   func pending(_ typeURL: String) -> Set<String>? {
     guard let subscription = types[typeURL] else { return nil }
-    return subscription.unanswered.values.reduce(into: subscription.isDue) { $0.formUnion($1) }
+    return subscription.unanswered.values.reduce(into: subscription.isDue.union(subscription.initial)) {
+      $0.formUnion($1)
+    }
   }
 
   private func check(_ request: Envoy_Service_Discovery_V3_DeltaDiscoveryRequest) throws(Refusal) {
@@ -164,7 +195,9 @@ struct DeltaStream {
     subscription.isWildcard =
       request.resourceNamesSubscribe.isEmpty || request.resourceNamesSubscribe.contains("*")
     var due: [String] = []
-    if subscription.isWildcard {
+    if subscription.isWildcard, known.isEmpty {
+      subscription.initial = world.names(request.typeURL)[...]
+    } else if subscription.isWildcard {
       world.forEachResource(request.typeURL, for: node) { resource in
         if known[resource.name] != resource.version { due.append(resource.name) }
       }
@@ -173,6 +206,8 @@ struct DeltaStream {
     }
     for name in subscription.names {
       let resource = world.resource(ResourceKey(typeURL: request.typeURL, name: name), for: node)
+      // Told with everything else.
+      guard resource == nil || subscription.initial.isEmpty else { continue }
       if resource == nil || known[name] != resource?.version { due.append(name) }
     }
     for name in due.sorted() { subscription.enqueue(name) }
@@ -214,17 +249,20 @@ struct DeltaStream {
     var sent: [String] = []
     // Room for the response's own fields.
     var room = DiscoveryLimits.responseBytes - 4096
-    while let name = subscription.due.first {
-      guard subscription.covers(name) else {
-        subscription.isDue.remove(subscription.due.removeFirst())
+    while let name = subscription.first {
+      let isInitial = subscription.due.isEmpty
+      let wasTold = isInitial && subscription.toldAhead.contains(name)
+      let found = world.resource(ResourceKey(typeURL: typeURL, name: name), for: node)
+      // Of what the node has never seen only what is there is told.
+      guard subscription.covers(name), !wasTold, found != nil || !isInitial else {
+        subscription.removeFirst()
         continue
       }
-      let found = world.resource(ResourceKey(typeURL: typeURL, name: name), for: node)
       // The fields' tags and lengths and the type URL in each Any.
       let size = (found.map { $0.value.count + $0.version.utf8.count + typeURL.utf8.count } ?? 0) + name.utf8.count + 64
       if size > room, !sent.isEmpty { break }
       room -= size
-      subscription.isDue.remove(subscription.due.removeFirst())
+      subscription.removeFirst()
       sent.append(name)
       guard let found else {
         response.removedResources.append(name)

@@ -45,6 +45,23 @@ private struct Harness {
     #expect(stream.next() == nil)
   }
 
+  /// While it is being told everything, in several responses.
+  @Test func changesDuringTheFirstTelling() throws {
+    let big = (0..<6).map { "r\($0)" }
+    let stream = Harness(try big.map { try resource($0, bytes: 1_000_000) })
+    try stream.send(.subscribe())
+    let first = try #require(stream.next())
+    #expect(first.names.first == "r0" && first.names.count < 6)
+    stream.apply([try resource("r5", "small"), try resource("s")], removing: ["r4"])
+    // What has changed comes first, and what has gone unseen is told once at most.
+    let second = try #require(stream.next())
+    #expect(second.names.prefix(2) == ["r5", "s"])
+    var names = first.names + second.names
+    while let more = stream.next() { names += more.names }
+    #expect(Set(names) == Set(big).subtracting(["r4"]).union(["s"]))
+    #expect(stream.cache.deliveries(of: [workloadType]).pending.count == 7, "sent and not answered, r4's end too")
+  }
+
   @Test func anEmptyWorldIsAnsweredOnce() throws {
     let stream = Harness()
     try stream.send(.subscribe())

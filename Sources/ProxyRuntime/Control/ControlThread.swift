@@ -149,9 +149,8 @@ final class ControlThread: Timed {
       arrived.insert(pod.uid)
     } else {
       for fd in descriptors { close(fd) }
-      refuse(
-        pod.uid,
-        "\(pod.listeners.count) listeners came with \(descriptors.count) descriptors: the proxy's limit of open files is too low")
+      let numbers = "\(pod.listeners.count) listeners, \(descriptors.count) descriptors"
+      refuse(pod.uid, numbers + ": the proxy's limit of open files is too low")
     }
     if !pod.more { serveArrived() }
   }
