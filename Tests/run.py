@@ -19,9 +19,11 @@ PARALLEL = {
 }
 # The step that is no module. Longer: `make fuzz`.
 FUZZ, FUZZ_SECONDS = "Fuzz", 5
-# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy; then all that needs the API server
+# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy; wrong clocks; then all that needs the API server
 # that `make deps-kubernetes` builds, last README's own walk.
-SCRIPTS = {"Stub": ["Tests/Stub/test_stub.py"], "StubInterop": ["Tests/Interop/stub_interop.py"]}
+SCRIPTS = {
+    "Stub": ["Tests/Stub/test_stub.py"], "StubInterop": ["Tests/Interop/stub_interop.py"], "Clock": ["Tests/Faults/test_clock.py"],
+}
 KUBERNETES = {
     **{os.path.basename(path)[:-3].replace("test_", "Kubernetes."): [path, ".build/debug/weft-control"]
        for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "Kubernetes/test_*.py")))},

@@ -162,6 +162,9 @@ extension Agent {
       trustBundle: trustBundle.descriptions.map { .init(subject: $0.subject, notAfter: $0.notAfter) })
   }
 
+  /// Seconds.
+  private static let clockTolerance = 30
+
   private func checks() async -> [CaptureCheck] {
     var checks = CaptureEngine.check(
       cgroupRoot: configuration.cgroupRoot, bpffs: configuration.bpffsDirectory, objectPath: configuration.bpfObject)
@@ -177,6 +180,13 @@ extension Agent {
       status?.connected == true ? nil : "not connected: \(status?.lastError ?? problems["join"] ?? "not joined yet")",
       "connected to \(configuration.control)",
       "start weft-control, or see that \(configuration.control) can be reached from this node")
+    if let lag = status?.clockLag {
+      let seconds = Int(abs(lag).rounded())
+      let problem = "this node's clock is \(seconds) s \(lag > 0 ? "behind" : "ahead of") the control plane's"
+      add(
+        "clock", seconds > Self.clockTolerance ? problem : nil, "within \(Self.clockTolerance) s of the control plane's",
+        "set it: `timedatectl set-ntp true` or `chronyc makestep`; certificates bear up to an hour")
+    }
     let now = Date()
     let bad = identities.entries.filter { ![.valid, .renewing].contains($0.value.schedule.state(now: now)) }
     add(

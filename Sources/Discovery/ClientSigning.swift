@@ -35,7 +35,12 @@ extension DiscoveryClient {
       }
     }
     let (identity, trust) = try Self.accept(response, key: key, subject: subject, bundle: bundle, endpoint)
-    shared.withLock { $0.bundle = trust }
+    shared.withLock {
+      $0.bundle = trust
+      // A control plane of before says nothing.
+      guard response.issuedAt > 0 else { return }
+      $0.status.clockLag = Double(response.issuedAt) - Date().timeIntervalSince1970
+    }
     return identity
   }
 

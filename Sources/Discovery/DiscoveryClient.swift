@@ -40,6 +40,9 @@ public final class DiscoveryClient: Sendable {
     public var lastError: String?
     /// When `connected` last changed.
     public var since: Date
+    /// By how many seconds this machine's clock was behind the CA's when a certificate came last: to a second or two. nil: not
+    /// known yet.
+    public var clockLag: Double?
   }
 
   let configuration: Configuration

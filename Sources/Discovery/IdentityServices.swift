@@ -74,6 +74,7 @@ extension Weft_Identity_V1_CertificateResponse {
     self.init()
     chain = issued.chain.map { Data($0) }
     trustBundle = bundle.roots.map { Data($0) }
+    issuedAt = Int64(Date().timeIntervalSince1970)
   }
 }
 

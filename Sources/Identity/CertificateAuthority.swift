@@ -10,8 +10,9 @@ public final class CertificateAuthority: Sendable {
   /// What a certificate may live: 1 minute to 90 days, in seconds.
   public static let lifetimes: ClosedRange<TimeInterval> = 60...(90 * 86400)
   public static let defaultLifetime: TimeInterval = 24 * 3600
-  /// A certificate starts this many seconds before it is made, for clocks that lag.
-  public static let backdating: TimeInterval = 60
+  /// A certificate starts this many seconds before it is made, for nodes whose clock lags: by an hour, and what is lost of
+  /// accuracy on the way.
+  public static let backdating: TimeInterval = 3900
 
   private struct Current {
     var material: AuthorityMaterial

@@ -40,7 +40,7 @@ enum CertificateTemplate {
       SubjectAlternativeNames([.uniformResourceIdentifier("spiffe://\(trustDomain.name)")])
     }
     return try Certificate(
-      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now.addingTimeInterval(-300),
+      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now.addingTimeInterval(-2 * CertificateAuthority.backdating),
       notValidAfter: now.addingTimeInterval(10 * 365.25 * 86400), issuer: name, subject: name,
       signatureAlgorithm: .ecdsaWithSHA256, extensions: extensions, issuerPrivateKey: key)
   }

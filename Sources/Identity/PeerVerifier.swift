@@ -48,10 +48,12 @@ public enum PeerVerifier {
     let names = SubjectNames(leaf)
     let who = names.uris.first ?? names.dnsNames.first ?? leaf.subject.description
     guard now >= leaf.notValidBefore else {
-      throw IdentityError(.expired, "the peer's certificate (\(who)) is not valid before \(iso(leaf.notValidBefore))")
+      throw IdentityError(
+        .expired, "the peer's certificate (\(who)) is not valid before \(iso(leaf.notValidBefore)); \(clock(now))")
     }
     guard now < leaf.notValidAfter else {
-      throw IdentityError(.expired, "the peer's certificate (\(who)) expired at \(iso(leaf.notValidAfter))")
+      throw IdentityError(
+        .expired, "the peer's certificate (\(who)) expired at \(iso(leaf.notValidAfter)); \(clock(now))")
     }
     var verifier = Verifier(rootCertificates: CertificateStore(bundle.certificates)) {
       RFC5280Policy(fixedExpiryValidationTime: now)
@@ -80,6 +82,9 @@ public enum PeerVerifier {
   }
 
   private static func iso(_ date: Date) -> String { date.formatted(.iso8601) }
+
+  /// Which of the two is wrong only its reader knows.
+  private static func clock(_ now: Date) -> String { "the clock here says \(iso(now))" }
 }
 
 /// What RFC5280Policy leaves to its user: the usages of the leaf, and the critical SAN of a certificate without subject.

@@ -121,8 +121,8 @@ class Node:
             "--bpffs", f"/sys/fs/bpf/{os.path.basename(self.folder)}", "--pod-logs", "")
 
     def run(self, name, *arguments):
-        log = open(f"{self.folder}/{name}.log", "w")
-        process = subprocess.Popen([program(name), *arguments], stdout=log, stderr=log)
+        with open(f"{self.folder}/{name}.log", "w") as log:
+            process = subprocess.Popen([program(name), *arguments], stdout=log, stderr=log)
         self.programs.append(process)
         return process
 
@@ -141,14 +141,15 @@ class Node:
                 raise BenchError(f"{name} isn't there after {seconds} s: {self.log(name)[-3000:]}")
             time.sleep(0.02)
 
-    def workloads(self):
+    def ask(self, path):
+        """The agent's answer on its admin socket."""
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{self.folder}/run/agent.sock")
-            client.sendall(b"GET /v1/workloads HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n")
+            client.sendall(f"GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n".encode())
             answer = b""
             while more := client.recv(65536):
                 answer += more
-        return json.loads(answer.partition(b"\r\n\r\n")[2])["workloads"]
+        return json.loads(answer.partition(b"\r\n\r\n")[2])
 
     def enrolled(self):
         """Pod's name -> when its connections were captured: seconds of the wall clock."""
@@ -161,7 +162,7 @@ class Node:
 
     def measure(self):
         """(milliseconds of each pod, the agent's megabytes)."""
-        self.wait("weft-agent", lambda: os.path.exists(f"{self.folder}/run/agent.sock") and len(self.workloads()) == self.count)
+        self.wait("weft-agent", lambda: os.path.exists(f"{self.folder}/run/agent.sock") and len(self.ask("/v1/workloads")["workloads"]) == self.count)
         # Its certificates are there before its pods are: time for them, as between scheduling and the sandbox.
         time.sleep(3)
         gate, opening = os.pipe()
@@ -221,11 +222,15 @@ def main():
     write("enrolment", result)
 
 
-if __name__ == "__main__":
-    # Nothing of it is seen outside, and nothing of outside is in its way.
-    if os.environ.get("WEFT_ENROLMENT_INSIDE") != "1":
-        os.environ["WEFT_ENROLMENT_INSIDE"] = "1"
+def alone():
+    """Starts this program anew in namespaces of its own: nothing of it is seen outside, and nothing is in its way."""
+    if os.environ.get("WEFT_ALONE") != "1":
+        os.environ["WEFT_ALONE"] = "1"
         os.execvp("unshare", ["unshare", "--net", "--mount", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv])
+
+
+if __name__ == "__main__":
+    alone()
     try:
         main()
     except BenchError as error:

@@ -71,6 +71,9 @@ public nonisolated struct Weft_Identity_V1_CertificateResponse: Sendable {
   /// DER of every root that peers may chain to.
   public var trustBundle: [Data] = []
 
+  /// By the CA's clock, in seconds since 1970: tells a node that its own is wrong.
+  public var issuedAt: Int64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -152,7 +155,7 @@ nonisolated extension Weft_Identity_V1_SignRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Weft_Identity_V1_CertificateResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".CertificateResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}chain\0\u{3}trust_bundle\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}chain\0\u{3}trust_bundle\0\u{3}issued_at\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -162,6 +165,7 @@ nonisolated extension Weft_Identity_V1_CertificateResponse: SwiftProtobuf.Messag
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedBytesField(value: &self.chain) }()
       case 2: try { try decoder.decodeRepeatedBytesField(value: &self.trustBundle) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.issuedAt) }()
       default: break
       }
     }
@@ -174,12 +178,16 @@ nonisolated extension Weft_Identity_V1_CertificateResponse: SwiftProtobuf.Messag
     if !self.trustBundle.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.trustBundle, fieldNumber: 2)
     }
+    if self.issuedAt != 0 {
+      try visitor.visitSingularInt64Field(value: self.issuedAt, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Weft_Identity_V1_CertificateResponse, rhs: Weft_Identity_V1_CertificateResponse) -> Bool {
     if lhs.chain != rhs.chain {return false}
     if lhs.trustBundle != rhs.trustBundle {return false}
+    if lhs.issuedAt != rhs.issuedAt {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,7 +1,7 @@
 /// When the certificate is renewed. Pure: times are seconds since 1970 and passed in.
 public struct Renewal: Equatable {
   /// A certificate's start is put back by so much for slow clocks; its life is counted without.
-  static let backdating: Int64 = 60
+  static let backdating: Int64 = 3900
 
   public private(set) var nextAttempt: Int64
   public private(set) var notAfter: Int64?
