@@ -40,7 +40,7 @@ extension Agent {
   func use(node identity: HeldIdentity) {
     nodeIdentity = identity
     var random = SystemRandomNumberGenerator()
-    nodeSchedule.succeeded(identity.certificate, using: &random)
+    nodeSchedule.succeeded(identity.certificate, now: Date(), using: &random)
     client?.use(identity)
   }
 

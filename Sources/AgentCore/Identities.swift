@@ -33,7 +33,7 @@ struct Identities {
       var entry = Entry(held: nil, schedule: RotationSchedule(now: now))
       if let known = stored[id], known.certificate.notAfter > now {
         entry.held = known
-        entry.schedule.succeeded(known.certificate, using: &random)
+        entry.schedule.succeeded(known.certificate, now: now, using: &random)
         restored.append(known)
       }
       entries[id] = entry
@@ -50,7 +50,7 @@ struct Identities {
 
   mutating func succeeded(_ identity: HeldIdentity, for id: SPIFFEID) {
     entries[id]?.held = identity
-    entries[id]?.schedule.succeeded(identity.certificate, using: &random)
+    entries[id]?.schedule.succeeded(identity.certificate, now: Date(), using: &random)
     stored[id] = identity
   }
 

@@ -29,7 +29,7 @@ public final class ServerCertificate: CertificateReloader {
     let identity = try authority.issueServerCertificate(names: names, lifetime: lifetime)
     var schedule = RotationSchedule(now: Date())
     var random = SystemRandomNumberGenerator()
-    schedule.succeeded(identity.certificate, using: &random)
+    schedule.succeeded(identity.certificate, now: Date(), using: &random)
     held = Mutex((identity, signer, schedule))
   }
 
@@ -44,7 +44,7 @@ public final class ServerCertificate: CertificateReloader {
         let signer = authority.signer
         held.identity = try authority.issueServerCertificate(names: names, lifetime: lifetime, now: now)
         held.signer = signer
-        held.schedule.succeeded(held.identity.certificate, using: &random)
+        held.schedule.succeeded(held.identity.certificate, now: now, using: &random)
       } catch {
         held.schedule.failed(error.description, now: now, using: &random)
         logger.error("can't renew the control plane's own certificate: \(error)")

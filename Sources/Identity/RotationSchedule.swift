@@ -31,18 +31,21 @@ public struct RotationSchedule: Hashable, Sendable {
 
   /// A certificate has come (or was loaded): due again at half of its life, give or take 10 %.
   public mutating func succeeded(
-    _ certificate: IssuedIdentity, using random: inout some RandomNumberGenerator
+    _ certificate: IssuedIdentity, now: Date, using random: inout some RandomNumberGenerator
   ) {
-    succeeded(notBefore: certificate.notBefore, notAfter: certificate.notAfter, using: &random)
+    succeeded(notBefore: certificate.notBefore, notAfter: certificate.notAfter, now: now, using: &random)
   }
 
-  mutating func succeeded(notBefore: Date, notAfter: Date, using random: inout some RandomNumberGenerator) {
+  mutating func succeeded(
+    notBefore: Date, notAfter: Date, now: Date, using random: inout some RandomNumberGenerator
+  ) {
     inFlight = false
     lastError = nil
     backoff.reset()
     self.notAfter = notAfter
-    // Its life begins when it was made, not at the start that was put back for slow clocks.
-    let made = min(notBefore.addingTimeInterval(CertificateAuthority.backdating), notAfter)
+    // Its life begins when it was made, not at the start that was put back for slow clocks; less far back where its CA is
+    // young. By a clock that lags it comes before that.
+    let made = min(notBefore.addingTimeInterval(CertificateAuthority.backdating), now)
     let half = notAfter.timeIntervalSince(made) / 2
     nextAttempt = made.addingTimeInterval(half * Double.random(in: 0.9...1.1, using: &random))
   }

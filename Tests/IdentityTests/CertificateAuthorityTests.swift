@@ -41,7 +41,7 @@ import X509
     let usages = try #require(try leaf.extensions.extendedKeyUsage)
     #expect(usages.count == 2 && usages.contains(.serverAuth) && usages.contains(.clientAuth))
     #expect(try leaf.extensions.basicConstraints == .notCertificateAuthority)
-    #expect(leaf.notValidBefore == max(now.addingTimeInterval(-60), authority.root.notValidBefore))
+    #expect(leaf.notValidBefore == max(now.addingTimeInterval(-CertificateAuthority.backdating), authority.root.notValidBefore))
     #expect(leaf.notValidAfter == now.addingTimeInterval(24 * 3600))
     #expect(authority.root.publicKey.isValidSignature(leaf.signature, for: leaf))
     #expect(key.matches(certificateDER: issued.chain[0]) && !WorkloadKey().matches(certificateDER: issued.chain[0]))

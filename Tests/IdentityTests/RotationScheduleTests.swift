@@ -13,7 +13,8 @@ import Testing
       var schedule = RotationSchedule(now: start)
       #expect(schedule.state(now: start) == .missing && schedule.isDue(now: start))
       schedule.succeeded(
-        notBefore: start.addingTimeInterval(-60), notAfter: start.addingTimeInterval(1000), using: &random)
+        notBefore: start.addingTimeInterval(-CertificateAuthority.backdating),
+        notAfter: start.addingTimeInterval(1000), now: start, using: &random)
       let after = schedule.nextAttempt.timeIntervalSince(start)
       #expect((450...550).contains(after))
       attempts.insert(schedule.nextAttempt)
@@ -29,8 +30,28 @@ import Testing
   @Test func aMinutesCertificateIsNotDueAtOnce() {
     var random = SeededGenerator()
     var schedule = RotationSchedule(now: start)
-    schedule.succeeded(notBefore: start.addingTimeInterval(-60), notAfter: start.addingTimeInterval(60), using: &random)
+    schedule.succeeded(
+      notBefore: start.addingTimeInterval(-CertificateAuthority.backdating), notAfter: start.addingTimeInterval(60),
+      now: start, using: &random)
     #expect((27...33).contains(schedule.nextAttempt.timeIntervalSince(start)))
+  }
+
+  /// A young CA can't put its certificates' start back, and a clock that lags thinks that they come from the future.
+  @Test(arguments: [0.0, 3000, -3000]) func aLifeBeginsAtTheLatestWhenItIsSeen(start back: TimeInterval) {
+    var random = SeededGenerator()
+    var schedule = RotationSchedule(now: start)
+    schedule.succeeded(
+      notBefore: start.addingTimeInterval(-back), notAfter: start.addingTimeInterval(1000), now: start, using: &random)
+    #expect((450...550).contains(schedule.nextAttempt.timeIntervalSince(start)))
+  }
+
+  @Test func whatWasMadeLongAgoIsDue() {
+    var random = SeededGenerator()
+    var schedule = RotationSchedule(now: start)
+    schedule.succeeded(
+      notBefore: start.addingTimeInterval(-CertificateAuthority.backdating - 900),
+      notAfter: start.addingTimeInterval(100), now: start, using: &random)
+    #expect(schedule.isDue(now: start))
   }
 
   @Test func backsOffAndRecovers() {
@@ -53,7 +74,8 @@ import Testing
       #expect((step / 2 - 0.001...step + 0.001).contains(wait))
     }
     schedule.began()
-    schedule.succeeded(notBefore: now.addingTimeInterval(-60), notAfter: now.addingTimeInterval(600), using: &random)
+    schedule.succeeded(
+      notBefore: now.addingTimeInterval(-60), notAfter: now.addingTimeInterval(600), now: now, using: &random)
     #expect(schedule.state(now: now) == .valid && schedule.lastError == nil)
     schedule.failed("again", now: now, using: &random)
     #expect(schedule.state(now: now) == .renewing)

@@ -54,8 +54,8 @@ struct ProgramTests {
     #expect(renewal.isDue(now: 1000) && !renewal.isValid(now: 1000))
     renewal.began(now: 1000)
     #expect(!renewal.isDue(now: 1010))
-    // Made at 1000 and put back by 60 s.
-    renewal.succeeded(notBefore: 940, notAfter: 11_000, using: &random)
+    // Put back by less than usual, as a young CA does.
+    renewal.succeeded(notBefore: 940, notAfter: 11_000, now: 1000, using: &random)
     #expect(5500...6500 ~= renewal.nextAttempt && renewal.isValid(now: 10_999) && !renewal.isValid(now: 11_000))
     var waits: [Int64] = []
     var now: Int64 = 6000

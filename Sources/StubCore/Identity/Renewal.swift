@@ -13,9 +13,9 @@ public struct Renewal: Equatable {
 
   /// Due again at half of its life, give or take 10 %.
   public mutating func succeeded(
-    notBefore: Int64, notAfter: Int64, using random: inout some RandomNumberGenerator
+    notBefore: Int64, notAfter: Int64, now: Int64, using random: inout some RandomNumberGenerator
   ) {
-    let made = min(notBefore + Self.backdating, notAfter)
+    let made = min(notBefore + Self.backdating, now)
     let half = Double(notAfter - made) / 2
     nextAttempt = made + Int64(half * Double.random(in: 0.9...1.1, using: &random))
     self.notAfter = notAfter

@@ -87,7 +87,8 @@ final class CertificateSource {
     guard credentials.notAfter > Loop.wallClock() else {
       return fail("the certificate expired at \(utcText(credentials.notAfter))")
     }
-    renewal.succeeded(notBefore: credentials.notBefore, notAfter: credentials.notAfter, using: &stub.loop.random)
+    renewal.succeeded(
+      notBefore: credentials.notBefore, notAfter: credentials.notAfter, now: Loop.wallClock(), using: &stub.loop.random)
     stub.log.write(.info, "certificate of \(expected) until \(utcText(credentials.notAfter))")
     stub.use(credentials)
   }

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Rollouts on a real API server with the lab's nodes: nothing is lost while a Deployment, or every agent and proxy, is
+replaced, and an upgrade that dies in the middle can be uninstalled.
+
+Usage: test_rollout.py PATH-TO-weft-control, with the other programs beside it.
+"""
+import os, subprocess, sys, unittest
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+os.environ["BIN"] = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.join(ROOT, ".build/debug")
+sys.path[:0] = [os.path.join(ROOT, "benchmarks/scale"), os.path.join(ROOT, "demo")]
+import kubernetes, rollouts
+from lab import BIN, wait_for
+
+REQUESTS = int(os.environ.get("WEFT_ROLLOUT_REQUESTS", "10000"))
+
+
+class Rollout(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = kubernetes.Cluster("rollout")
+        cls.cluster.down()
+        cls.addClassCleanup(cls.cluster.down)
+        cls.cluster.start()
+        kubernetes.install(cls.cluster)
+        kubernetes.enrol(cls.cluster)
+
+    def nothing_is_lost(self, result):
+        self.assertGreaterEqual(result["requests"], REQUESTS)
+        self.assertEqual(result["failed"], 0, result)
+
+    def test_1_no_request_is_lost_while_a_deployment_is_replaced(self):
+        self.nothing_is_lost(rollouts.of_a_deployment(self.cluster, REQUESTS))
+
+    def test_2_no_request_is_lost_while_agents_and_proxies_are_replaced(self):
+        result = rollouts.of_the_agents(self.cluster, REQUESTS)
+        self.assertGreaterEqual(result["proxies_replaced"], 4)
+        self.nothing_is_lost(result)
+
+    def test_3_an_upgrade_that_dies_in_the_middle_is_uninstalled(self):
+        agents = lambda: self.cluster.kubectl("get", "pods", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft-agent", "-o", "jsonpath={.items[*].metadata.uid}").split()
+        before = set(agents())
+        upgrade = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/weft-{self.cluster.name}", f"{BIN}/weft", "upgrade", "--overlay", "small", "--set", "log.level=debug",
+             "--kubeconfig", f"{self.cluster.folder}/kubeconfig"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for("the first agent to be replaced", lambda: set(agents()) - before, 60)
+        upgrade.kill()
+        upgrade.wait()
+        kubernetes.uninstall(self.cluster)
+        # What the mesh carried goes on without it.
+        names, good = self.cluster.names(self.cluster.pod("client"), 20)
+        self.assertEqual(good, 20, names)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
