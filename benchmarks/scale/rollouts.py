@@ -62,8 +62,14 @@ def of_a_deployment(cluster, requests):
 
 
 def proxies(cluster):
-    """Of each node the pid that serves."""
-    return {node: cluster.weft(node, "status")["proxy"]["pid"] for node in ("a", "b")}
+    """Of each node whose agent answers the pid that serves."""
+    said = cluster.weft_cli("status", "-A", "-o", "json", check=False).stdout
+    answers = json.loads(said) if said.strip() else []
+    return {answer["answer"]["node"]: answer["answer"]["proxy"]["pid"] for answer in answers if answer.get("answer")}
+
+
+def are_new(before, now):
+    return all(now.get(node, 0) not in (0, pid) for node, pid in before.items())
 
 
 def of_the_agents(cluster, requests):
@@ -71,6 +77,8 @@ def of_the_agents(cluster, requests):
     patch = [{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--replace-proxy"}]
     load = Load(cluster, requests)
     turn, before = 0, proxies(cluster)
+    if len(before) != 2:
+        raise BenchError(f"of two agents these answer: {before}")
     replaced = 0
     while turn < 2 or load.requests < requests and not load.error:
         turn += 1
@@ -79,7 +87,7 @@ def of_the_agents(cluster, requests):
         else:
             cluster.kubectl("rollout", "restart", "-n", "weft-system", "daemonset/weft-agent")
         cluster.kubectl("rollout", "status", "-n", "weft-system", "daemonset/weft-agent", "--timeout=120s", timeout=130)
-        kubernetes.wait_for("both proxies to be new ones", lambda: all(proxies(cluster)[node] not in (0, pid) for node, pid in before.items()), 60)
+        kubernetes.wait_for("both proxies to be new ones", lambda: are_new(before, proxies(cluster)), 60)
         now = proxies(cluster)
         replaced += len(now)
         before = now
