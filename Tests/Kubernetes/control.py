@@ -1,5 +1,5 @@
 """A real weft-control process, and what an agent says to it."""
-import os, signal, struct, subprocess, tempfile, urllib.error, urllib.request
+import os, shutil, signal, struct, subprocess, tempfile, urllib.error, urllib.request
 from cluster import free_port
 
 
@@ -107,12 +107,10 @@ def signing_request(identity):
 
 def call(port, method, message, folder):
     """A unary gRPC call: curl speaks the HTTP/2. Who serves is not what these tests are about."""
+    folder = tempfile.mkdtemp(prefix="call-", dir=folder)
     body, answer, fields = (f"{folder}/{name}" for name in ("request", "answer", "fields"))
     with open(body, "wb") as file:
         file.write(b"\0" + struct.pack(">I", len(message)) + message)
-    for stale in (answer, fields):
-        if os.path.exists(stale):
-            os.remove(stale)
     subprocess.run(
         ["curl", "--silent", "--show-error", "--insecure", "--http2", "--max-time", "40", "--data-binary", f"@{body}",
             "--header", "content-type: application/grpc", "--header", "te: trailers", "--dump-header", fields,
@@ -126,4 +124,5 @@ def call(port, method, message, folder):
     if os.path.exists(answer):
         with open(answer, "rb") as file:
             content = file.read()[5:]
+    shutil.rmtree(folder)
     return int(values["grpc-status"]), values.get("grpc-message", ""), first_field(content, 1) if content else None

@@ -1,14 +1,32 @@
 """Stands before the real API server and spoils the answers that a test names."""
-import http.client, http.server, re, ssl, threading, time
+import http.client, http.server, re, socket, ssl, threading, time
+
+EVENT = b'{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"ghost","namespace":"shop","resourceVersion":"1"'
+# Bytes; more than any object that etcd takes.
+ENDLESS = 64 << 20
+
+
+def endless():
+    yield EVENT + b',"annotations":{"a":"'
+    for _ in range(ENDLESS >> 16):
+        yield b"x" * (1 << 16)
+
+
+STREAMS = {
+    "cut": lambda: [EVENT], "endless": endless,
+    "gone": lambda: [b'{"type":"ERROR","object":{"kind":"Status","status":"Failure","reason":"Expired","code":410}}\n'],
+}
 
 
 class Faults:
-    """`rules` are (method, pattern of the path, what happens): a status, "garbage", "nothing" or "silence"."""
+    """`rules` are (method, pattern of the path, what happens): a status, "garbage", "nothing", "silence", or of a watch "cut" (in
+    the middle of an event), "endless" (an event without an end) or "gone" (410 as an event)."""
 
     def __init__(self, cluster):
         self.cluster = cluster
         self.rules = []
         self.seen = []
+        self.streams = set()
         faults = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +50,8 @@ class Faults:
                     return
                 if fault == "silence":
                     return time.sleep(60)
+                if fault in STREAMS:
+                    return self.stream(STREAMS[fault])
                 status, content = (200, b"<html>a proxy's page</html>") if fault == "garbage" else (fault, b"{}")
                 self.send_response(status)
                 if status == 429:
@@ -40,6 +60,17 @@ class Faults:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def stream(self, pieces):
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.end_headers()
+                try:
+                    for piece in pieces():
+                        self.wfile.write(piece)
+                except OSError:
+                    # It has read enough.
+                    pass
+
             def forward(self, body):
                 context = ssl.create_default_context(cafile=f"{faults.cluster.folder}/certificates/apiserver.crt")
                 upstream = http.client.HTTPSConnection("127.0.0.1", faults.cluster.ports["api"], context=context)
@@ -47,6 +78,7 @@ class Faults:
                     fields = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
                     upstream.request(self.command, self.path, body, fields)
                     answer = upstream.getresponse()
+                    faults.streams.add(upstream.sock)
                     self.send_response(answer.status)
                     for name in ("content-type", "retry-after"):
                         if answer.getheader(name):
@@ -57,9 +89,10 @@ class Faults:
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                         self.wfile.flush()
                     self.wfile.write(b"0\r\n\r\n")
-                except (OSError, http.client.HTTPException):
+                except (OSError, http.client.HTTPException, ValueError):
                     self.close_connection = True
                 finally:
+                    faults.streams.discard(upstream.sock)
                     upstream.close()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
@@ -68,6 +101,14 @@ class Faults:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def drop(self):
+        """Ends every answer that is under way: watches have to be asked for again."""
+        for stream in list(self.streams):
+            try:
+                stream.shutdown(socket.SHUT_RDWR)
+            except (OSError, AttributeError):
+                pass
 
     def stop(self):
         self.server.shutdown()

@@ -155,16 +155,17 @@ class Install(unittest.TestCase):
         for verb, what, namespace in [
             ("watch", "pods", "shop"), ("list", "endpointslices.discovery.k8s.io", "shop"), ("list", "nodes", ""),
             ("watch", "httproutes.gateway.networking.k8s.io", "shop"), ("list", "trafficpolicies.weft.dev", "shop"),
-            ("patch", "httproutes.gateway.networking.k8s.io/status", "shop"), ("update", "trafficpolicies.weft.dev/status", "shop"),
+            ("patch", "httproutes.gateway.networking.k8s.io/status", "shop"), ("patch", "trafficpolicies.weft.dev/status", "shop"),
             ("create", "tokenreviews.authentication.k8s.io", ""), ("create", "events", "shop"),
-            ("create", "secrets", "weft-system"), ("update", "secrets/weft-ca", "weft-system"),
+            ("create", "secrets", "weft-system"), ("get", "secrets/weft-ca", "weft-system"),
             ("patch", "configmaps/weft-roots", "weft-system"), ("update", "leases.coordination.k8s.io/weft-control", "weft-system"),
             ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io/weft-injector", ""),
         ]:
             self.assertTrue(self.may(control, verb, what, namespace), (verb, what, namespace))
         for verb, what, namespace in [
             ("get", "secrets", "shop"), ("list", "secrets", "weft-system"), ("get", "secrets/other", "weft-system"),
-            ("delete", "secrets/weft-ca", "weft-system"), ("get", "configmaps", "shop"), ("create", "pods", "weft-system"),
+            ("delete", "secrets/weft-ca", "weft-system"), ("update", "secrets/weft-ca", "weft-system"), ("update", "httproutes.gateway.networking.k8s.io/status", "shop"),
+            ("patch", "leases.coordination.k8s.io/weft-control", "weft-system"), ("update", "configmaps/weft-roots", "weft-system"), ("get", "configmaps", "shop"), ("create", "pods", "weft-system"),
             ("patch", "pods", "shop"), ("create", "pods/exec", "shop"), ("update", "httproutes.gateway.networking.k8s.io", "shop"),
             ("patch", "trafficpolicies.weft.dev", "shop"), ("patch", "nodes", ""), ("impersonate", "users", ""),
             ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io/other", ""), ("create", "serviceaccounts/token", "shop"),

@@ -3,7 +3,7 @@
 
 Usage: test_join.py PATH-TO-weft-control; the API server is build.sh's.
 """
-import base64, json, os, signal, subprocess, sys, time, unittest
+import base64, json, os, signal, subprocess, sys, threading, time, unittest
 from cluster import Cluster
 from control import Control
 from faults import Faults
@@ -140,6 +140,24 @@ class Join(unittest.TestCase):
                 self.assertEqual((status, certificate), (UNAVAILABLE, None), f"{fault} of {path}: {message}")
             # And the next try passes.
             self.assertEqual(self.join(token, "two")[0], 0)
+
+    def test_a_token_review_that_hangs_keeps_no_other_agent_out(self):
+        slow, fresh, known = self.token("agent-two"), self.token("agent-one"), self.token("agent-one")
+        self.assertEqual(self.join(known, "one")[0], 0)
+        self.faults.rules = [("POST", "tokenreviews", "silence")]
+        answers = []
+        waiting = [threading.Thread(target=lambda token=token, node=node: answers.append(self.join(token, node))) for token, node in ((slow, "two"), (fresh, "one"))]
+        try:
+            for thread in waiting:
+                thread.start()
+            # Whose token was reviewed a moment ago needs no review.
+            self.assertEqual(self.join(known, "one")[:2], (0, ""))
+            for thread in waiting:
+                thread.join(45)
+        finally:
+            self.faults.rules = []
+        self.assertEqual([(status, certificate) for status, _, certificate in answers], [(UNAVAILABLE, None)] * 2, answers)
+        self.assertEqual(self.join(slow, "two")[0], 0)
 
     def test_an_api_server_that_is_away_lets_nobody_in(self):
         token = self.token("agent-two")

@@ -5,6 +5,7 @@ Usage: test_source.py PATH-TO-weft-control; the API server is build.sh's.
 """
 import json, os, shutil, signal, subprocess, sys, tempfile, unittest
 from cluster import Cluster, free_port
+from faults import Faults
 
 CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 and __name__ == "__main__" else "weft-control"
 GATEWAY = "gateway.networking.k8s.io"
@@ -53,13 +54,15 @@ class Source(unittest.TestCase):
             "conditions": [{"type": "Ready", "status": "True"}]}}, "application/merge-patch+json")
 
     def setUp(self):
+        self.faults = Faults(self.cluster)
+        self.addCleanup(self.faults.stop)
         self.state = tempfile.mkdtemp(prefix="weft-control-")
         tokens = f"{self.state}/tokens"
         with open(tokens, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write("one secret-of-node-one\n")
         self.log = open(f"{self.state}/log", "wb+")
         self.control = subprocess.Popen(
-            [CONTROL, "--kubeconfig", self.cluster.kubeconfig(), "--state-dir", self.state, "--join-tokens", tokens,
+            [CONTROL, "--kubeconfig", self.cluster.kubeconfig(server=self.faults.url), "--state-dir", self.state, "--join-tokens", tokens,
                 "--listen", "127.0.0.1", "--discovery-port", str(free_port()), "--join-port", str(free_port()), "--webhook-port", str(free_port()),
                 "--health-port", str(free_port())],
             stdout=self.log, stderr=self.log)
@@ -147,6 +150,26 @@ class Source(unittest.TestCase):
         objects = self.wait_for("what came meanwhile", lambda objects: objects if ("Pod", "after") in objects else None, 60)
         self.assertLessEqual(before, set(objects))
         self.cluster.call("DELETE", "/api/v1/namespaces/shop/pods/after?gracePeriodSeconds=0")
+
+    def test_a_watch_that_is_spoilt_changes_nothing_and_goes_on(self):
+        self.wait_for("the first state", lambda objects: ("Pod", "web-2") in objects)
+        before = {key for key in self.objects() if key[0] in ("Pod", "Service")}
+        for index, fault in enumerate(("cut", "endless", "gone", "garbage", "nothing", 410, 429, 500)):
+            with self.subTest(fault):
+                self.faults.rules = [("GET", "/pods.*watch=", fault)]
+                self.faults.seen.clear()
+                self.faults.drop()
+                # Not in a hot loop either: what fails is asked for again after a pause.
+                self.cluster.wait_until(lambda: sum("/pods" in path and "watch=" in path for _, path in self.faults.seen) > 1, f"watches that meet {fault}", 60)
+                self.add_pod(f"meanwhile-{index}", f"10.1.1.{index + 1}")
+                self.assertLessEqual(before, set(self.objects()))
+                self.assertNotIn(("Pod", "ghost"), self.objects())
+                self.assertLess(len(self.faults.seen), 200, "a hot loop")
+                self.faults.rules = []
+                self.wait_for(f"what came meanwhile ({fault})", lambda objects: ("Pod", f"meanwhile-{index}") in objects, 60)
+                self.cluster.call("DELETE", f"/api/v1/namespaces/shop/pods/meanwhile-{index}?gracePeriodSeconds=0")
+                self.wait_for("its end", lambda objects: ("Pod", f"meanwhile-{index}") not in objects)
+        self.assertIn("pods: the API server's answer can't be read: an event of more than 8 MiB", self.read("log"))
 
     def test_without_rights_nothing_is_served_and_the_log_says_what_is_missing(self):
         base = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"

@@ -65,6 +65,22 @@ import Testing
         == .init(objects: [try object("b", "1")], isFirst: true, isLast: true))
   }
 
+  /// A list that succeeds in between says nothing of the watch; an event does.
+  @Test func watchesThatAreGoneInALoopPause() throws {
+    var state = try listed()
+    var pauses: [Int] = []
+    for _ in 0..<12 {
+      #expect(throws: KubernetesError.gone) { try state.received(.failed(.gone)) }
+      pauses.append(state.failed(.gone, random: 0))
+      _ = try state.received(try page(["a"], version: "20"))
+    }
+    #expect(pauses[0] == 0 && pauses[1] > 0 && pauses == pauses.sorted(), "\(pauses)")
+    #expect(pauses.last == ReflectorState.longestPause / 2)
+    _ = try state.received(.bookmark("30"))
+    #expect(throws: KubernetesError.gone) { try state.received(.failed(.gone)) }
+    #expect(state.failed(.gone, random: 0) == 0)
+  }
+
   @Test func garbageIsListedAgain() throws {
     var state = try listed()
     _ = state.failed(.malformed("x"), random: 0)

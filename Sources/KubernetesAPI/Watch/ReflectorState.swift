@@ -41,6 +41,8 @@ public struct ReflectorState: Sendable {
   /// Empty: everything has to be listed.
   private var version = ""
   private var failures = 0
+  /// Times that a version was gone before a watch from it told anything.
+  private var timesGone = 0
   /// Whether the last failure was that the kind is unknown: a missing CRD is no error.
   public private(set) var isMissing = false
 
@@ -67,19 +69,22 @@ public struct ReflectorState: Sendable {
 
   /// - Throws: what ends the watch.
   public mutating func received(_ event: WatchEvent) throws(KubernetesError) -> Change? {
-    failures = 0
+    let change: Change?
     switch event {
     case .changed(let object):
       version = object.resourceVersion
-      return .changed(object)
+      change = .changed(object)
     case .deleted(let object):
       version = object.resourceVersion
-      return .deleted(object)
+      change = .deleted(object)
     case .bookmark(let version):
       self.version = version
-      return nil
+      change = nil
     case .failed(let error): throw error
     }
+    failures = 0
+    timesGone = 0
+    return change
   }
 
   /// - Parameter random: 0..<1
@@ -97,10 +102,12 @@ public struct ReflectorState: Sendable {
     }
     failures = min(failures + 1, 16)
     if case .throttled(let seconds) = error { return seconds * 1000 + Int(random * 1000) }
-    // The first list after a 410 comes at once, the next ones no quicker than after other failures.
-    if error == .gone, failures == 1 { return 0 }
+    if error == .gone { timesGone = min(timesGone + 1, 16) }
+    // The first list after a 410 comes at once, the next ones no quicker than after other failures: that a list succeeds
+    // says nothing of the watch after it.
+    if error == .gone, timesGone == 1, failures == 1 { return 0 }
     // Full jitter over a doubling time, half of it at least, so that many don't come together.
-    let bound = min(100 << failures, Self.longestPause)
+    let bound = min(100 << max(failures, timesGone), Self.longestPause)
     return bound / 2 + Int(random * Double(bound / 2))
   }
 
