@@ -74,6 +74,9 @@ def stub(cluster):
     cluster.kubectl("wait", "-n", "shop", "pod/tunnel", "--for=condition=Ready", "--timeout=60s", timeout=70)
     names, good = cluster.names("tunnel", 20)
     expect(good == 20, f"of 20 requests {names} were answered")
+    node = cluster.kubectl("get", "pod", "-n", "shop", "tunnel", "-o", "jsonpath={.spec.nodeName}")
+    said = cluster.weft_cli("status", "--node", node).stdout
+    expect("shop/tunnel, tunnel: " in said, f"weft status of node {node} doesn't tell of the stub: {said}")
     return f"the pod with its own proxy reaches the mesh: {names}"
 
 

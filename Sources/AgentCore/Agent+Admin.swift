@@ -71,8 +71,13 @@ extension Agent {
         rejected: rejected.map { .init(type: $0.typeURL, name: $0.name, reason: $0.reason) }),
       pods: .init(
         enrolled: phases.count { $0 == "enrolled" }, pending: phases.count { $0 == "pending" },
-        failed: phases.count { $0 == "failed" }),
+        failed: phases.count { $0 == "failed" }, stubs: stubDocuments()),
       config: .init(mutualTls: "\(mesh.config.mutualTLS)", trustDomain: mesh.config.trustDomain.name))
+  }
+
+  private func stubDocuments() -> [AdminDocument.Status.Stub] {
+    mesh.localPods.filter { $0.isMeshed && $0.mode != .node }.sorted { $0.id < $1.id }
+      .map { .init(uid: $0.id, mode: $0.mode.name, reason: reason(of: $0)) }
   }
 
   private func workloadsDocument() -> AdminDocument.Workloads {

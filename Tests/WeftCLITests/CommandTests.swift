@@ -34,6 +34,14 @@ import Testing
         """)
   }
 
+  @Test func statusOfPodsWithStubs() throws {
+    let stub = #"{"uid":"shop/cart","mode":"handoff","reason":"its stub opens its sockets"}"#
+    let result = try Self.render(
+      "status", json: Samples.status.replacing(#""failed":0"#, with: #""failed":0,"stubs":[\#(stub)]"#))
+    #expect(result.status == .fine)
+    #expect(result.text.contains("\nStub           shop/cart, handoff: its stub opens its sockets\n"))
+  }
+
   @Test func brokenStatus() throws {
     let result = try Self.render("status", json: Samples.brokenStatus)
     #expect(result.status == .unhealthy)

@@ -51,6 +51,16 @@ enum AdminDocument {
       let enrolled: Int
       let pending: Int
       let failed: Int
+      /// Those of this node that have a stub, sorted by name.
+      let stubs: [Stub]
+    }
+
+    struct Stub: Encodable {
+      /// Of its workload.
+      let uid: String
+      /// `handoff` or `tunnel`.
+      let mode: String
+      let reason: String
     }
 
     struct Config: Encodable {

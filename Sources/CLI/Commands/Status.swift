@@ -36,6 +36,7 @@ struct Status: AgentCommand {
       ("Pods", "\(status.pods.enrolled) enrolled, \(status.pods.pending) pending, \(status.pods.failed) failed"),
       ("Mesh", "trust domain \(status.config.trustDomain), mutual TLS \(status.config.mutualTls)"),
     ]
+    for stub in status.pods.stubs ?? [] { lines.append(("Stub", "\(stub.uid), \(stub.mode): \(stub.reason)")) }
     for rejected in status.snapshot.rejected {
       lines.append(("Rejected", "\(Self.shortType(rejected.type)) \(rejected.name): \(rejected.reason)"))
     }

@@ -53,6 +53,14 @@ struct StatusAnswer: Decodable, Sendable {
     var enrolled: Int
     var pending: Int
     var failed: Int
+    /// nil: the agent is an older one.
+    var stubs: [Stub]?
+  }
+
+  struct Stub: Decodable, Sendable {
+    var uid: String
+    var mode: String
+    var reason: String
   }
 
   struct Config: Decodable, Sendable {
