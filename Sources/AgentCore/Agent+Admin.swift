@@ -169,6 +169,8 @@ extension Agent {
 
   /// Seconds.
   private static let clockTolerance = 30
+  /// Seconds.
+  private static let signerNotice: TimeInterval = 14 * 86400
 
   private func checks() async -> [CaptureCheck] {
     var checks = CaptureEngine.check(
@@ -198,6 +200,12 @@ extension Agent {
       "certificates",
       bad.isEmpty ? nil : "none valid for \(bad.keys.map(\.description).sorted().joined(separator: ", "))",
       "\(identities.entries.count) valid", "see `weft identity` for the CA's last answer")
+    if let end = nodeIdentity?.certificate.signerNotAfter {
+      let isNear = end < now.addingTimeInterval(Self.signerNotice)
+      add(
+        "signing CA", isNear ? "the intermediate that signs ends at \(end.formatted(.iso8601))" : nil,
+        "until \(end.formatted(.iso8601))", "exchange ca.key and ca.pem of the Secret weft-ca")
+    }
     let failed = pods.filter { $0.value.lifecycle.name == "failed" }
     add(
       "pods",

@@ -53,6 +53,11 @@ public struct IssuedIdentity: Hashable, Sendable {
     }.joined()
   }
 
+  /// The end of the intermediate that signed it; nil: a root did.
+  public var signerNotAfter: Date? {
+    chain.count > 1 ? (try? Certificate(derEncoded: chain[1]))?.notValidAfter : nil
+  }
+
   /// The chain in PEM, leaf first.
   public var pem: String {
     chain.map { PEMDocument(type: "CERTIFICATE", derBytes: $0).pemString + "\n" }.joined()

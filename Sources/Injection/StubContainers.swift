@@ -56,7 +56,7 @@ struct StubContainers {
       .init(
         key: "resources",
         value: [
-          "requests": ["cpu": "5m", "memory": "8Mi"], "limits": ["memory": kind == .tunnel ? "64Mi" : "16Mi"],
+          "requests": ["cpu": "5m", "memory": "8Mi"], "limits": ["memory": kind == .tunnel ? "128Mi" : "16Mi"],
         ]),
     ]
     return .object(members)
@@ -76,7 +76,10 @@ struct StubContainers {
         "--service-account", "$(SERVICE_ACCOUNT)", "--trust-domain", settings.trustDomain, "--control", "\(host):15010",
         "--join", "\(host):15012", "--token-file", "/var/run/secrets/weft/token", "--ca-file",
         "/etc/weft/roots/ca.pem",
-      ] + (stays ? [] : ["--end-with-application"])
+      ]
+        // A native sidecar is asked to stop once the application has ended, any other container together with it.
+        + (settings.hasNativeSidecars ? [] : ["--linger-seconds", "5"])
+        + (stays ? [] : ["--end-with-application"])
     }
   }
 

@@ -17,7 +17,8 @@ public enum InjectionNames {
   /// Annotation that the injector writes: the kind of the stub that is in the pod.
   public static let injected = "weft.dev/injected"
 
-  static let stub = "weft-stub"
+  /// The stub's container.
+  public static let stub = "weft-stub"
   static let setup = "weft-init"
   static let tokenVolume = "weft-token"
   static let rootsVolume = "weft-roots"

@@ -86,6 +86,9 @@ class Install(unittest.TestCase):
         self.assertEqual(container["resources"]["requests"]["cpu"], "150m")
         self.assertIn("--log-level=debug", container["args"])
         self.assertEqual(self.get("deployment", "weft-control")["status"]["availableReplicas"], 3)
+        # Three replicas that must not share a node, on three nodes.
+        self.weft("upgrade", "--set", "control.cpu=150m", "--timeout", "60")
+        self.assertEqual(self.get("deployment", "weft-control")["status"]["updatedReplicas"], 3)
         text = self.weft("uninstall", "--crds")
         self.assertIn("3 nodes are clean", text)
         self.assertEqual(self.names(), before)
@@ -109,6 +112,20 @@ class Install(unittest.TestCase):
         # The image that can't be had isn't what cleans.
         self.assertIn("3 nodes are clean", self.weft("uninstall", "--crds"))
         self.assertEqual(self.names(), before)
+
+    def test_an_overlay_without_agents_cleans_the_nodes_first(self):
+        self.weft("install", "--overlay", "small")
+        self.assertIn("weft upgrade --overlay stub-only changes it", self.weft("install", "--overlay", "stub-only", status=1))
+        text = self.weft("upgrade", "--overlay", "stub-only")
+        self.assertIn("3 nodes are clean", text)
+        self.assertLess(text.index("3 nodes are clean"), text.index("objects are applied"), text)
+        self.kubectl("get", "daemonset", "weft-agent", "-n", "weft-system", status=1)
+        webhooks = self.get("mutatingwebhookconfiguration", "weft-injector")["webhooks"]
+        self.assertEqual([webhook["failurePolicy"] for webhook in webhooks], ["Fail", "Fail", "Fail", "Ignore"])
+        self.weft("upgrade", "--overlay", "small")
+        # As where an upgrade to that ended before the agents went.
+        self.kubectl("patch", "configmap", "weft-installation", "-n", "weft-system", "-p", '{"data":{"overlay":"stub-only"}}')
+        self.assertIn("3 nodes are clean", self.weft("uninstall", "--crds"))
 
     def test_an_uninstall_that_can_not_clean_a_node_keeps_the_rest_for_another_try(self):
         before = self.names()

@@ -53,6 +53,19 @@ struct DeltaClientTests {
     #expect(client.rejected.count == 2)
   }
 
+  @Test func whereNoMoreFitsWhatIsKnownStillChanges() throws {
+    var client = DeltaClient(trustDomain: .clusterLocal, bound: 2)
+    let url = DeltaClient.workloadURL
+    func told(_ name: String, _ address: String) throws -> String? {
+      let message = response(url, nonce: address, [("shop/\(name)", workload(name, address))])
+      return try fields(reading(message) { try client.receive($0) })[7]?.first
+    }
+    #expect(try told("a", "10.0.0.1") == nil && told("b", "10.0.0.2") == nil)
+    #expect(try told("c", "10.0.0.3")?.contains("more than 2 resources") == true)
+    #expect(try told("a", "10.0.0.4") == nil)
+    #expect(client.table.workload(id: "shop/a")?.addresses == [IPAddress("10.0.0.4")!])
+  }
+
   @Test func aTypeThatWasNotAskedForIsRefused() throws {
     var client = DeltaClient(trustDomain: .clusterLocal)
     let answer = try fields(reading(response("type.googleapis.com/x.Y", nonce: "1")) { try client.receive($0) })

@@ -210,8 +210,12 @@ import Testing
     #"{"metadata":{"name":"\#(name)","namespace":"shop"\#(metadata)},"spec":{"nodeName":"n1"\#(spec)},"status":{"phase":"\#(phase)"}}"#
   }
 
-  private static func podFindings(_ pods: [String], agents: [ClusterFacts.Agent]) throws -> [Finding] {
+  private static func podFindings(
+    _ pods: [String], agents: [ClusterFacts.Agent], accounts: [String] = [], node: String? = nil
+  ) throws -> [Finding] {
     var facts = Self.facts
+    facts.node = node
+    facts.accounts = .found(try accounts.map(json))
     facts.namespaces = try list(
       #"{"metadata":{"name":"shop","labels":{"weft.dev/mesh":"enabled"}}}"#, #"{"metadata":{"name":"street"}}"#)
     facts.pods = .found(try pods.map(json))
@@ -228,6 +232,31 @@ import Testing
         Self.pod("g", phase: "Pending"),
       ], agents: [Self.agent(pods: [Self.workload("a", "enrolled"), Self.workload("g", "pending")])])
     #expect(findings == [.ok("pods", "3 in the mesh, all captured")])
+  }
+
+  @Test func podsWithStubs() throws {
+    func status(_ ready: Bool) -> String {
+      #""status":{"containerStatuses":[{"name":"weft-stub","ready":\#(ready)}],"#
+    }
+    let injected = #","annotations":{"weft.dev/injected":"tunnel"}"#
+    let findings = try Self.podFindings(
+      [
+        Self.pod("up", injected).replacing(#""status":{"#, with: status(true)),
+        Self.pod("down", injected).replacing(#""status":{"#, with: status(false)),
+        Self.pod("before", "", #","serviceAccountName":"s""#).replacing("shop", with: "street"),
+        Self.pod("no", #","labels":{"weft.dev/mode":"node"}"#, #","serviceAccountName":"s""#)
+          .replacing("shop", with: "street"),
+      ], agents: [],
+      accounts: [#"{"metadata":{"name":"s","namespace":"street","labels":{"weft.dev/mode":"stub"}}}"#])
+    #expect(findings.map(\.place) == ["pod shop/down", "pod street/before"])
+    #expect(findings[0].repair == "kubectl -n shop logs down -c weft-stub")
+    #expect(findings[1].reason.contains("made before its label"))
+  }
+
+  @Test func podsOfOneNode() throws {
+    let agent = try Self.agent(pods: [Self.workload("a", "enrolled")])
+    let pods = [Self.pod("a"), Self.pod("far").replacing("n1", with: "n9")]
+    #expect(try Self.podFindings(pods, agents: [agent], node: "n1") == [.ok("pods", "1 in the mesh, all captured")])
   }
 
   @Test func podsThatAreNot() throws {

@@ -38,6 +38,7 @@ import Testing
     let arguments = control["args"]?.elements.compactMap(\.text) ?? []
     for argument in [
       "--trust-domain=corp", "--cluster-domain=corp.example", "--certificate-lifetime=90m", "--log-level=debug",
+      "--stub-image=registry.example:5000/mesh/weft-stub:9.9",
     ] {
       #expect(arguments.contains(argument))
     }
@@ -51,7 +52,7 @@ import Testing
     let deployment = manifests.first { $0.identity.kind == .deployment }
     #expect(deployment?.content[["spec", "replicas"]]?.integer == 5)
     let webhooks = manifests.last?.content["webhooks"]?.elements ?? []
-    #expect(webhooks.count == 3)
+    #expect(webhooks.count == 4)
     #expect(webhooks.allSatisfy { $0["failurePolicy"]?.text == "Ignore" })
   }
 
@@ -60,7 +61,7 @@ import Testing
     ("control.replicas", "give NAME=VALUE"), ("control.replicas=0", "a whole number from 1 to 9"),
     ("control.replicas=-1", "a whole number from 1 to 9"), ("image.tag=a b", "a tag of"),
     ("image.registry=HTTPS://x", "a registry"), ("image.registry=", "a registry"), ("agent.memory=lots", "a quantity"),
-    ("mesh.certificateLifetime=1s", "10m to 2160h"), ("log.level=loud", "one of trace"),
+    ("mesh.certificateLifetime=1s", "10m to 2160h"), ("log.level=loud", "one of debug"),
     ("mesh.trustDomain=", "a trust domain"), ("webhook.failurePolicy=fail", "one of Fail, Ignore"),
   ])
   func aSettingThatCanNotHoldIsRefused(text: String, reason: String) {

@@ -41,6 +41,10 @@ struct ClusterFacts: Sendable {
   var definitions = Fact<[JSONNode]>.absent
   var nodes = Fact<[JSONNode]>.absent
   var namespaces = Fact<[JSONNode]>.absent
+  /// ServiceAccounts with the label weft.dev/mode.
+  var accounts = Fact<[JSONNode]>.absent
+  /// Only what concerns this node is asked about; nil: every node.
+  var node: String?
   /// Of all namespaces.
   var pods = Fact<[JSONNode]>.absent
   /// Routes and weft.dev's objects, each with its kind.

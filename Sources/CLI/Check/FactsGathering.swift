@@ -23,6 +23,8 @@ struct FactsGathering: Sendable {
     facts.definitions = await list("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     facts.nodes = await list("", "v1", "nodes")
     facts.namespaces = await list("", "v1", "namespaces")
+    facts.node = options.node
+    facts.accounts = await list("", "v1", "serviceaccounts", namespace: options.namespace, labelled: "weft.dev/mode")
     facts.pods = await list("", "v1", "pods", namespace: options.namespace)
     if let namespace = options.namespace, namespace != system {
       let own = await list("", "v1", "pods", namespace: system)
@@ -100,16 +102,19 @@ struct FactsGathering: Sendable {
     return .found(wide + narrow)
   }
 
-  /// - Parameter namespace: nil: of all.
+  /// - Parameters:
+  ///   - namespace: nil: of all.
+  ///   - labelled: only those that have this label.
   private func list(
-    _ group: String, _ version: String, _ plural: String, namespace: String? = nil
+    _ group: String, _ version: String, _ plural: String, namespace: String? = nil, labelled: String? = nil
   ) async -> Fact<[JSONNode]> {
     let resource = KubernetesResource(group: group, version: version, plural: plural)
     var objects: [JSONNode] = []
     var next = ""
+    let selector = labelled.map { "&labelSelector=" + $0.replacing("/", with: "%2F") } ?? ""
     repeat {
       let path =
-        resource.path(namespace: namespace ?? "") + "?limit=500" + (next.isEmpty ? "" : "&continue=\(next)")
+        resource.path(namespace: namespace ?? "") + "?limit=500" + selector + (next.isEmpty ? "" : "&continue=\(next)")
       do throws(KubernetesError) {
         let page = try await client.document(path)
         objects += page["items"]?.elements ?? []

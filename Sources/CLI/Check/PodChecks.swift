@@ -1,3 +1,4 @@
+import Injection
 import KubernetesAPI
 
 /// Pods that are to be in the mesh and aren't captured, and why.
@@ -6,22 +7,20 @@ enum PodChecks {
     let check = "pods"
     guard let pods = facts.pods.value else { return facts.pods.ignorance(of: check) }
     guard let namespaces = facts.namespaces.value else { return facts.namespaces.ignorance(of: check) }
-    let byName = Dictionary(namespaces.map { ($0.name, $0) }) { first, _ in first }
+    let modes = StubModes(namespaces: namespaces, accounts: facts.accounts.value ?? [])
     let meshed = pods.filter { pod in
-      guard pod.namespace != Rendering.namespace, let phase = pod["status"]?["phase"]?.text else { return false }
-      return isMeshed(pod, byName[pod.namespace]) && (phase == "Running" || phase == "Pending")
+      guard pod.namespace != Rendering.namespace, let phase = pod["status"]?["phase"]?.text,
+        facts.node == nil || pod["spec"]?["nodeName"]?.text == facts.node
+      else { return false }
+      return modes.isMeshed(pod) && (phase == "Running" || phase == "Pending")
         && pod["metadata"]?["deletionTimestamp"] == nil
     }
-    let findings = meshed.compactMap { finding($0, namespace: byName[$0.namespace], facts) }
+    let findings = meshed.compactMap { finding($0, hasStubMode: modes.isStub($0), facts) }
     let captured = meshed.count - findings.count
     return findings.isEmpty ? [.ok(check, "\(captured) in the mesh, all captured")] : findings.cut()
   }
 
-  static func isMeshed(_ pod: JSONNode, _ namespace: JSONNode?) -> Bool {
-    (pod.label("weft.dev/mesh") ?? namespace?.label("weft.dev/mesh")) == "enabled"
-  }
-
-  private static func finding(_ pod: JSONNode, namespace: JSONNode?, _ facts: ClusterFacts) -> Finding? {
+  private static func finding(_ pod: JSONNode, hasStubMode: Bool, _ facts: ClusterFacts) -> Finding? {
     let name = "\(pod.namespace)/\(pod.name)"
     func finding(_ severity: Finding.Severity, _ reason: String, _ repair: String = "") -> Finding {
       Finding(severity: severity, check: "pods", place: "pod \(name)", reason: reason, repair: repair)
@@ -34,10 +33,14 @@ enum PodChecks {
     }
     // A tunnel stub captures its pod by itself; a handoff stub's pod is enrolled by the agent.
     let stub = pod.annotation("weft.dev/injected")
-    if stub == "tunnel" { return nil }
-    let mode = pod.label("weft.dev/mode") ?? namespace?.label("weft.dev/mode")
-    if mode == "stub", stub == nil {
+    if stub == nil, hasStubMode {
       return finding(.error, "is to have a stub and has none: it was made before its label", restart(pod))
+    }
+    if stub == "tunnel" {
+      guard pod["status"]?["phase"]?.text == "Running", !hasReadyStub(pod) else { return nil }
+      return finding(
+        .error, "its stub isn't ready, and carries nothing",
+        "kubectl -n \(pod.namespace) logs \(pod.name) -c \(InjectionNames.stub)")
     }
     guard let node = pod["spec"]?["nodeName"]?.text else { return nil }
     guard let agent = facts.agents.first(where: { $0.node == node }) else {
@@ -64,6 +67,13 @@ enum PodChecks {
     }
   }
 
+  /// In either list, as a native sidecar or not; a status that tells nothing of it says nothing against it.
+  private static func hasReadyStub(_ pod: JSONNode) -> Bool {
+    let statuses = ["containerStatuses", "initContainerStatuses"].flatMap { pod["status"]?[$0]?.elements ?? [] }
+    let stub = statuses.first { $0["name"]?.text == InjectionNames.stub }
+    return stub.map { $0["ready"] == .truth(true) } ?? true
+  }
+
   private static func restart(_ pod: JSONNode) -> String {
     let owner = pod["metadata"]?["ownerReferences"]?.elements.first
     let name = owner?["name"]?.text ?? ""
@@ -76,5 +86,32 @@ enum PodChecks {
       return "kubectl -n \(pod.namespace) rollout restart \(owner?["kind"]?.text?.lowercased() ?? "")/\(name)"
     default: return "make the pod again"
     }
+  }
+}
+
+/// Which pods are to have a stub: the label of the Pod, else of its ServiceAccount, else of its Namespace.
+private struct StubModes {
+  private let namespaces: [String: JSONNode]
+  private let accounts: [String: String]
+
+  init(namespaces: [JSONNode], accounts: [JSONNode]) {
+    self.namespaces = Dictionary(namespaces.map { ($0.name, $0) }) { first, _ in first }
+    let modes = accounts.compactMap { account in
+      account.label("weft.dev/mode").map { ("\(account.namespace)/\(account.name)", $0) }
+    }
+    self.accounts = Dictionary(modes) { first, _ in first }
+  }
+
+  func isStub(_ pod: JSONNode) -> Bool {
+    let account = pod["spec"]?["serviceAccountName"]?.text ?? "default"
+    let mode =
+      pod.label("weft.dev/mode") ?? accounts["\(pod.namespace)/\(account)"]
+      ?? namespaces[pod.namespace]?.label("weft.dev/mode")
+    return mode == "stub" && pod.label("weft.dev/mesh") != "disabled"
+  }
+
+  func isMeshed(_ pod: JSONNode) -> Bool {
+    let isLabelled = (pod.label("weft.dev/mesh") ?? namespaces[pod.namespace]?.label("weft.dev/mesh")) == "enabled"
+    return isLabelled || isStub(pod) || pod.annotation("weft.dev/injected") != nil
   }
 }

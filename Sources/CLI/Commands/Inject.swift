@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Injection
 import KubernetesAPI
+import MeshModel
 
 struct Inject: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -33,6 +34,12 @@ struct Inject: ParsableCommand {
   @Option(help: "The namespace of weft-control.")
   var meshNamespace = "weft-system"
 
+  @Option(help: "The mesh's trust domain, as weft install --set mesh.trustDomain has it.")
+  var trustDomain = "cluster.local"
+
+  @Option(help: "The suffix of Services' names in the cluster.")
+  var clusterDomain = "cluster.local"
+
   @Option(
     help: """
       Whether the cluster runs init containers with restartPolicy Always as sidecars (Kubernetes 1.29 and later): true, \
@@ -46,6 +53,8 @@ struct Inject: ParsableCommand {
     guard !image.isEmpty, image.utf8.count <= 1024, !image.contains(where: \.isWhitespace) else {
       throw ValidationError("--image is no image's name.")
     }
+    guard TrustDomain(trustDomain) != nil else { throw ValidationError("--trust-domain \(trustDomain): is none") }
+    guard DNSName.isSubdomain(clusterDomain) else { throw ValidationError("--cluster-domain \(clusterDomain): is no name") }
   }
 
   func run() throws {
@@ -82,6 +91,8 @@ struct Inject: ParsableCommand {
     var settings = InjectionSettings()
     settings.image = image
     settings.meshNamespace = meshNamespace
+    settings.trustDomain = trustDomain
+    settings.clusterDomain = clusterDomain
     settings.hasNativeSidecars = nativeSidecar != .false
     settings.renewsEarlier = true
     let injector = StubInjector(settings)

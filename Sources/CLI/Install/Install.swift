@@ -55,6 +55,12 @@ struct Install: ResultCommand {
         message: "Weft \(Text.printable(record.version)) is installed here: weft upgrade changes it.",
         status: .unhealthy)
     }
+    if let record = try await InstallRecord.read(cluster), record.overlay != rendering.overlay {
+      let overlay = rendering.overlay.rawValue
+      throw Failure(
+        message: "Weft is installed here as \(record.overlay.rawValue): weft upgrade --overlay \(overlay) changes it.",
+        status: .unhealthy)
+    }
     cluster.progress.note(
       "weft \(WeftVersion.current), \(rendering.overlay.rawValue), on Kubernetes \(rendering.server) "
         + "at \(cluster.client.server.url)")

@@ -65,15 +65,18 @@ struct InstallSetting: Sendable {
       "mesh.certificateLifetime", "of workloads and nodes, 10m to 2160h; 24h", flag: "--certificate-lifetime",
       expecting("a time of 10m to 2160h, such as 90m or 24h", lifetime)),
     argument(
-      "log.level", "trace, debug, info, notice, warning, error or critical; info", flag: "--log-level",
-      oneOf(["trace", "debug", "info", "notice", "warning", "error", "critical"])),
+      "log.level", "debug, info, warning or error; info", flag: "--log-level",
+      oneOf(["debug", "info", "warning", "error"])),
     InstallSetting(
       name: "webhook.failurePolicy",
       meaning: "of pods while no weft-control answers, Fail or Ignore; Fail for those that ask for a stub",
       problem: oneOf(["Fail", "Ignore"]),
       change: { value, manifest in
         guard manifest.identity.kind == .mutatingWebhookConfiguration else { return }
-        manifest.content.editElements(["webhooks"]) { $0.set(["failurePolicy"], to: .text(value)) }
+        manifest.content.editElements(["webhooks"]) { webhook in
+          // It is asked of pods that have nothing to do with the mesh.
+          if webhook["name"]?.text != "account.injector.weft.dev" { webhook.set(["failurePolicy"], to: .text(value)) }
+        }
       }),
   ]
 
@@ -135,6 +138,8 @@ extension Manifest {
       guard let image = container["image"]?.text else { return }
       container.set(["image"], to: .text(change(image)))
     }
+    let stub = "--stub-image="
+    editArguments { $0.hasPrefix(stub) ? stub + change(String($0.dropFirst(stub.count))) : $0 }
   }
 
   fileprivate mutating func editArguments(_ change: (String) -> String) {

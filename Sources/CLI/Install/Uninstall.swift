@@ -56,7 +56,8 @@ struct Remover {
     let others = found.filter { $0.kind != .customResourceDefinition }
     // First: without weft-control a webhook would refuse pods.
     for identity in others where identity.kind == .mutatingWebhookConfiguration { try await delete(identity) }
-    if !skippingNodes, others.contains(where: { $0.kind == .namespace }), let rendering = try await rendering() {
+    if !skippingNodes, others.contains(where: { $0.kind == .namespace }), let rendering = try await rendering(found)
+    {
       try await NodeCleaner(cluster: cluster, image: image).clean(rendering)
     }
     let rest = others.filter { $0.kind != .mutatingWebhookConfiguration }.sorted { $1 < $0 }
@@ -95,10 +96,10 @@ struct Remover {
     return found.sorted()
   }
 
-  /// nil: it has no agents, as the record says; where that is gone or unreadable, it may have had.
-  private func rendering() async throws -> Rendering? {
+  /// nil: it has no agents, as the record says, and none are there; where the record is gone or unreadable, it may have had.
+  private func rendering(_ found: [Manifest.Identity]) async throws -> Rendering? {
     let record = try? await InstallRecord.read(cluster)
-    guard record?.overlay.hasAgents != false else { return nil }
+    guard record?.overlay.hasAgents != false || found.contains(where: { $0.kind == .daemonSet }) else { return nil }
     return Rendering(values: record?.values ?? InstallValues(), server: server)
   }
 

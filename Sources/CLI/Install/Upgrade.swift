@@ -72,6 +72,11 @@ struct Upgrader {
 
   /// - Parameter timeout: of each stage, and of each agent.
   func carryOut(_ plan: Plan, timeout: Duration) async throws {
+    if plan.surplus.contains(where: { $0.kind == .daemonSet && $0.name == "weft-agent" }) {
+      // Before anything else: what the new installation allows in its namespace may not be what cleaning needs, and its
+      // record says that no node has to be cleaned.
+      try await NodeCleaner(cluster: cluster.again(timeout)).clean(rendering)
+    }
     var applier = Applier(cluster: cluster.again(timeout), rendering: rendering)
     let agents = plan.manifests.filter { $0.identity.kind == .daemonSet }
     try await applier.apply(plan.manifests.filter { $0.identity.kind != .daemonSet })
@@ -79,9 +84,6 @@ struct Upgrader {
     if !agents.isEmpty {
       applier.cluster = cluster.again(timeout)
       try await applier.replaceAgents(agents, timeout: timeout)
-    }
-    if plan.surplus.contains(where: { $0.kind == .daemonSet && $0.name == "weft-agent" }) {
-      try await NodeCleaner(cluster: cluster.again(timeout)).clean(rendering)
     }
     for identity in plan.surplus {
       try await cluster.delete(identity.kind.resource(on: rendering.server), identity)

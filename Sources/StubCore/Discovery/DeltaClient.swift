@@ -17,7 +17,13 @@ public struct DeltaClient {
   /// Names that are refused now, with reasons.
   public private(set) var rejected: [String: String] = [:]
 
-  public init(trustDomain: TrustDomain) { table = MeshTable(trustDomain: trustDomain) }
+  private let bound: Int
+
+  /// - Parameter bound: resources of one type; more are refused.
+  public init(trustDomain: TrustDomain, bound: Int = DeltaClient.resourcesPerType) {
+    table = MeshTable(trustDomain: trustDomain)
+    self.bound = bound
+  }
 
   /// Every type has been answered once: what is known is the mesh, and not a part of it.
   public var isComplete: Bool { answered.count == Self.typeURLs.count }
@@ -44,7 +50,7 @@ public struct DeltaClient {
       switch result {
       case .failure(let error): problems.append(("", error.reason))
       case .success(let resource):
-        guard let problem = take(resource, url, held: held.count) else {
+        guard let problem = take(resource, url, isFull: held[resource.name] == nil && held.count >= bound) else {
           held[resource.name] = ResourceVersion(resource.version)
           rejected[resource.name] = nil
           return
@@ -62,9 +68,9 @@ public struct DeltaClient {
   }
 
   /// nil where it is in force.
-  private mutating func take(_ resource: DeltaResponse.Resource, _ url: String, held: Int) -> String? {
+  private mutating func take(_ resource: DeltaResponse.Resource, _ url: String, isFull: Bool) -> String? {
     guard resource.typeURL == url else { return "its type is \(resource.typeURL), not the response's" }
-    guard held < Self.resourcesPerType else { return "more than \(Self.resourcesPerType) resources of one type" }
+    guard !isFull else { return "more than \(bound) resources of one type" }
     do throws(WireError) {
       switch url {
       case Self.workloadURL:

@@ -116,13 +116,16 @@ public struct RunOptions: Equatable {
   public var credentials: Credentials
   public var caFile: String
   public var drainSeconds: Int
+  /// After SIGTERM it serves for so long at least, also where nothing is open: its pod's application is asked to stop at the
+  /// same moment, and may work on.
+  public var lingerSeconds: Int
   public var connections: Int
   /// Ends when no other process of the pod is left (needs shareProcessNamespace).
   public var endsWithApplication: Bool
 
   static let names: Set<String> = [
     "pod", "pod-ip", "host-ip", "service-account", "trust-domain", "control", "join", "token-file", "ca-file",
-    "certificate", "key", "drain-seconds", "connections",
+    "certificate", "key", "drain-seconds", "linger-seconds", "connections",
   ]
 
   public init(_ arguments: some Collection<String>) throws(OptionError) {
@@ -146,6 +149,7 @@ public struct RunOptions: Equatable {
     caFile = try options.required("ca-file", "the trust bundle that the control plane is verified by, in PEM")
     credentials = try Self.credentials(options)
     drainSeconds = try options.number("drain-seconds", default: 25, 0...3600)
+    lingerSeconds = try options.number("linger-seconds", default: 0, 0...3600)
     connections = try options.number("connections", default: 4096, 16...65_536)
     endsWithApplication = options.has("end-with-application")
   }

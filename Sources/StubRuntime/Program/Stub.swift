@@ -102,17 +102,18 @@ final class Stub {
   // MARK: The end
 
   /// Serves what is there and what still comes, until nothing has been open for a second or the time is up.
-  func drain(_ why: String) {
+  /// - Parameter lingering: at least for the time that the options say.
+  func drain(_ why: String, lingering: Bool = false) {
     guard drainDeadline == nil else { return }
     log.write(.info, "\(why): ending when no connection is left, in \(options.drainSeconds) s at the latest")
     drainDeadline = loop.now + Int64(options.drainSeconds) * 1_000_000_000
-    quietSince = loop.now
+    quietSince = loop.now + (lingering ? Int64(options.lingerSeconds) * 1_000_000_000 : 0)
     inboundTunnels.drain()
   }
 
   private func endWhenDrained(_ now: Int64) {
     guard let drainDeadline else { return }
-    if !sessions.isEmpty { quietSince = now }
+    if !sessions.isEmpty { quietSince = max(now, quietSince ?? now) }
     guard now >= drainDeadline || now > (quietSince ?? now) + 1_000_000_000 else { return }
     for session in Array(sessions.values) { session.close() }
     log.write(.info, "stopped")
@@ -133,7 +134,7 @@ private final class Signals: EventSource {
   }
 
   override func handle(_ events: UInt32) {
-    while stub_next_signal(fd) != 0 { stub.drain("asked to stop") }
+    while stub_next_signal(fd) != 0 { stub.drain("asked to stop", lingering: true) }
   }
 }
 

@@ -8,7 +8,7 @@ public enum StubProgram {
   static let usage = """
     usage: weft-stub run --pod NAMESPACE/NAME --pod-ip IP[,IP] --service-account NAME --control HOST:PORT --ca-file FILE
                          (--join HOST:PORT --token-file FILE | --certificate FILE --key FILE)
-                         [--host-ip IP[,IP]] [--trust-domain NAME] [--drain-seconds N] [--connections N]
+                         [--host-ip IP[,IP]] [--trust-domain NAME] [--drain-seconds N] [--linger-seconds N] [--connections N]
                          [--end-with-application]
            weft-stub init [--remove] [--backend auto|nftables|iptables] [--user ID] [--exclude-outbound-ports P,...]
                          [--exclude-inbound-ports P,...] [--exclude-cidrs NET,...]

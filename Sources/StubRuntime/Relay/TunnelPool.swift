@@ -58,6 +58,8 @@ final class TunnelGroup: HTTP2Delegate, HTTP2StreamDelegate {
   static let idleSeconds: Int64 = 300
   private static let waitingBound = 1024
   private static let tunnelsBound = 8
+  /// Also those that take no new streams and wait for their last: of certificates before this one.
+  private static let allTunnelsBound = 64
 
   private struct Opening {
     let authority: String
@@ -108,7 +110,10 @@ final class TunnelGroup: HTTP2Delegate, HTTP2StreamDelegate {
   }
 
   private func connect(_ credentials: Credentials) {
-    guard tunnels.count < Self.tunnelsBound else { return fail("\(Self.tunnelsBound) tunnels are full") }
+    let count = tunnels.count { !$0.isGoingAway }
+    guard count < Self.tunnelsBound, tunnels.count < Self.allTunnelsBound else {
+      return fail("\(count) tunnels are full, \(tunnels.count - count) are ending")
+    }
     let peer = SocketAddress(key.address, MeshPort.hbone)
     do throws(SystemFailure) {
       let fd = try Sockets.connect(peer)
