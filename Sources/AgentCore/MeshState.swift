@@ -37,7 +37,8 @@ struct MeshState: Sendable {
     }
     workloads[id] = new
     guard let new else { return }
-    if !new.podUID.isEmpty, new.node == node { idsByPodUID[new.podUID] = id }
+    // The first that is told of has it: nobody takes another's pod over.
+    if !new.podUID.isEmpty, new.node == node, idsByPodUID[new.podUID] == nil { idsByPodUID[new.podUID] = id }
     if new.isMeshed { count(new.namespace, 1) }
   }
 

@@ -38,12 +38,14 @@ public final class DiscoveryServer: Sendable {
   ///
   /// - Parameters:
   ///   - isScheduled: whether a workload of that identity is scheduled on that node now. Asked for each signing.
+  ///   - isNode: whether a node of that name is in the cluster now. Asked for each renewal of a node's certificate.
   ///   - attestation: who may join.
   ///   - onRefusal: is told of each caller that may not.
   ///   - onNodeStatus: is told each change of a node's stream, one at a time, the latest state of each node.
   public init(
     configuration: Configuration, cache: SnapshotCache, authority: CertificateAuthority,
-    isScheduled: @escaping @Sendable (SPIFFEID, String) -> Bool, attestation: any NodeAttestation,
+    isScheduled: @escaping @Sendable (SPIFFEID, String) -> Bool,
+    isNode: @escaping @Sendable (String) -> Bool = { _ in true }, attestation: any NodeAttestation,
     logger: Logger = Logger(label: "weft.discovery"),
     onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
@@ -77,7 +79,7 @@ public final class DiscoveryServer: Sendable {
         maximumConnections: configuration.maximumConnections),
       services: [
         DiscoveryService(cache: cache, logger: logger),
-        SigningService(authority: authority, lifetime: lifetime, isScheduled: isScheduled, logger: logger),
+        SigningService(authority: authority, lifetime: lifetime, isScheduled: isScheduled, isNode: isNode, logger: logger),
       ])
     join = GRPCServer(
       transport: Self.transport(

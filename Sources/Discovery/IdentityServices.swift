@@ -10,6 +10,7 @@ struct SigningService: Weft_Identity_V1_CertificateAuthority.SimpleServiceProtoc
   let authority: CertificateAuthority
   let lifetime: TimeInterval
   let isScheduled: @Sendable (SPIFFEID, String) -> Bool
+  let isNode: @Sendable (String) -> Bool
   let logger: Logger
 
   func sign(
@@ -20,7 +21,11 @@ struct SigningService: Weft_Identity_V1_CertificateAuthority.SimpleServiceProtoc
       let signing = try SigningRequest(der: Array(request.certificateSigningRequest))
       switch signing.subject {
       case .workload(let id) where id.trustDomain == authority.trustDomain && isScheduled(id, peer.node): break
-      case .node where signing.subject == peer.subject: break
+      case .node where signing.subject == peer.subject:
+        // A certificate that was stolen, or whose node is gone, isn't renewed without end.
+        guard isNode(peer.node) else {
+          throw IdentityError(.denied, "node \(peer.node) isn't in the cluster; join with a token once it is")
+        }
       default:
         logger.warning(
           "refused to sign", metadata: ["node": "\(peer.node)", "identity": "\(signing.subject)"])

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 import NIOSSL
@@ -8,11 +9,13 @@ public final class KubernetesClient: Sendable {
   /// Of a list's page: 500 Pods are about 5 MiB.
   static let maximumPage = 64 << 20
   private static let pageSize = 500
-  /// A watch is asked to end after so many seconds; one that says nothing for `silence`, not even a bookmark, is dead.
+  /// A watch is asked to end after so many seconds; a connection that says nothing for `silence` is dead: bookmarks come
+  /// each minute.
   private static let watchSeconds = 300
-  private static let silence = TimeAmount.seconds(330)
+  private static let silence = TimeAmount.seconds(150)
 
   public let server: APIServer
+  private let base: String
   private let http: HTTPClient
   private let tokens: TokenSource
 
@@ -25,9 +28,23 @@ public final class KubernetesClient: Sendable {
     configuration.timeout.connect = .seconds(10)
     configuration.timeout.read = Self.silence
     configuration.redirectConfiguration = .disallow
-    // A server of one version: a watch holds a connection of HTTP/1.1, or a stream of HTTP/2.
+    // Each watch has a connection of its own: one of HTTP/2 for all would outlive the timeouts of its streams, and a server
+    // that has lost its power would be waited for until TCP gives up.
+    configuration.httpVersion = .http1Only
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+    (base, configuration.dnsOverride) = Self.base(server)
     http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }
+
+  /// The URL that is asked, and where its host is: with `tls-server-name` the certificate is another name's than the
+  /// address's.
+  static func base(_ server: APIServer) -> (url: String, override: [String: String]) {
+    guard !server.serverName.isEmpty, var parts = URLComponents(string: server.url), let host = parts.host else {
+      return (server.url, [:])
+    }
+    parts.host = server.serverName
+    let address = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+    return parts.string.map { ($0, [server.serverName: address]) } ?? (server.url, [:])
   }
 
   static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
@@ -74,6 +91,12 @@ public final class KubernetesClient: Sendable {
     return try ObjectPage(body: try await body(of: try await get(path, timeout: .seconds(60))), reading: selection)
   }
 
+  /// The version of the newest state of a kind's objects.
+  func newestVersion(_ resource: KubernetesResource) async throws(KubernetesError) -> String {
+    let body = try await body(of: try await get("\(resource.path())?limit=1", timeout: .seconds(60)))
+    return try ObjectPage(body: body, reading: .all).resourceVersion
+  }
+
   /// Calls `event` for each event until the server ends the watch. Cancelling the task ends it too.
   public func watch(
     _ resource: KubernetesResource, from version: String, reading selection: JSONSelection = .all,
@@ -111,7 +134,7 @@ public final class KubernetesClient: Sendable {
   func exchange(
     _ method: HTTPMethod, _ path: String, body content: JSONNode? = nil, type: String = "application/json"
   ) async throws(KubernetesError) -> JSONNode {
-    var request = HTTPClientRequest(url: server.url + path)
+    var request = HTTPClientRequest(url: base + path)
     request.method = method
     if let content {
       request.headers.add(name: "content-type", value: type)
@@ -126,7 +149,7 @@ public final class KubernetesClient: Sendable {
   }
 
   private func get(_ path: String, timeout: TimeAmount) async throws(KubernetesError) -> HTTPClientResponse {
-    try await send(HTTPClientRequest(url: server.url + path), timeout: timeout)
+    try await send(HTTPClientRequest(url: base + path), timeout: timeout)
   }
 
   private func send(

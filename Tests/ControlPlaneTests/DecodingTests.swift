@@ -33,7 +33,19 @@ import Testing
   @Test(arguments: [
     ("uid: 8f6b1b2e-0c55", "8f6b1b2e-0c55", Workload.Mode.node), ("labels: {}", "", .node),
     // A static pod: its cgroup carries its file's hash, and its mirror another UID.
-    ("uid: 8f6b1b2e-0c55, annotations: {kubernetes.io/config.hash: 0123456789abcdef}", "0123456789abcdef", .node),
+    (
+      "uid: 8f6b1b2e-0c55, annotations: {kubernetes.io/config.hash: 0123456789abcdef0123456789abcdef, "
+        + "kubernetes.io/config.mirror: x}", "0123456789abcdef0123456789abcdef", .node
+    ),
+    // One that wants to be taken for another pod, or is no mirror.
+    (
+      "uid: 8f6b1b2e-0c55, annotations: {kubernetes.io/config.hash: 6a1b1b2e-0c55-4d11-8ab2-0123456789ab, "
+        + "kubernetes.io/config.mirror: x}", "8f6b1b2e-0c55", .node
+    ),
+    (
+      "uid: 8f6b1b2e-0c55, annotations: {kubernetes.io/config.hash: 0123456789abcdef0123456789abcdef}",
+      "8f6b1b2e-0c55", .node
+    ),
     ("annotations: {weft.dev/injected: tunnel}", "", .stubTunnel),
     ("annotations: {weft.dev/injected: handoff}", "", .stubHandoff),
   ])

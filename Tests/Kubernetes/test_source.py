@@ -187,6 +187,27 @@ class Source(unittest.TestCase):
             self.cluster.call("POST", base, binding)
         self.wait_for("the state", lambda objects: ("Service", "web") in objects, 60)
 
+    def test_zz_a_server_that_has_lost_everything_is_read_anew(self):
+        """The last one: what the others stand on is gone then."""
+        self.wait_for("the first state", lambda objects: ("Pod", "web-2") in objects)
+        # What it knows is newer than anything that the empty server will have for long.
+        note = {"metadata": {"name": "note"}, "data": {"turn": "0"}}
+        self.cluster.call("POST", "/api/v1/namespaces/shop/configmaps", note)
+        for turn in range(400):
+            self.cluster.call("PATCH", "/api/v1/namespaces/shop/configmaps/note", {"data": {"turn": str(turn + 1)}}, "application/merge-patch+json")
+        self.add_pod("newest", "10.1.2.1")
+        self.wait_for("the newest version", lambda objects: ("Pod", "newest") in objects)
+        self.cluster.stop("api", signal.SIGKILL)
+        self.cluster.stop("etcd", signal.SIGKILL)
+        self.assertIn(("Pod", "newest"), self.objects())
+        self.cluster.start_etcd("empty")
+        self.cluster.start_api()
+        self.cluster.allow_control()
+        self.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"weft.dev/mesh": "enabled"}}})
+        self.add_pod("after", "10.1.2.2")
+        objects = self.wait_for("what there is now", lambda objects: objects if ("Pod", "after") in objects and ("Pod", "newest") not in objects else None, 90)
+        self.assertEqual([name for kind, name in objects if kind == "Pod"], ["after"])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

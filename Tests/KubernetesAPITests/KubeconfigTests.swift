@@ -93,13 +93,39 @@ import Testing
     let tokens = TokenSource(.tokenFile("\(folder)/token"))
     #expect(try tokens.token() == "first")
     try "second".write(toFile: "\(folder)/token", atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes(
-      [.modificationDate: Date(timeIntervalSinceNow: 5)], ofItemAtPath: "\(folder)/token")
     #expect(try tokens.token() == "second")
     // What was read last holds while the file is away.
     try FileManager.default.removeItem(atPath: "\(folder)/token")
     #expect(try tokens.token() == "second")
     #expect(throws: KubernetesError.self) { try TokenSource(.tokenFile("\(folder)/token")).token() }
+  }
+
+  /// As the kubelet replaces it: the file is a link through a link, and only the latter changes.
+  @Test func aTokenOfAProjectedVolumeIsReadAgain() throws {
+    let folder = try folder([:])
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let files = FileManager.default
+    for (name, token) in [("..1", "first"), ("..2", "second")] {
+      try files.createDirectory(atPath: "\(folder)/\(name)", withIntermediateDirectories: false)
+      try token.write(toFile: "\(folder)/\(name)/token", atomically: true, encoding: .utf8)
+    }
+    try files.createSymbolicLink(atPath: "\(folder)/..data", withDestinationPath: "..1")
+    try files.createSymbolicLink(atPath: "\(folder)/token", withDestinationPath: "..data/token")
+    let tokens = TokenSource(.tokenFile("\(folder)/token"))
+    #expect(try tokens.token() == "first")
+    try files.createSymbolicLink(atPath: "\(folder)/..new", withDestinationPath: "..2")
+    #expect(rename("\(folder)/..new", "\(folder)/..data") == 0)
+    #expect(try tokens.token() == "second")
+  }
+
+  @Test func aServerByAnotherNameThanItsCertificates() throws {
+    var server = try APIServer(url: "https://10.0.0.1:6443/prefix")
+    #expect(KubernetesClient.base(server) == ("https://10.0.0.1:6443/prefix", [:]))
+    server.serverName = "api.example"
+    #expect(KubernetesClient.base(server) == ("https://api.example:6443/prefix", ["api.example": "10.0.0.1"]))
+    var v6 = try APIServer(url: "https://[fd00::1]:6443")
+    v6.serverName = "api.example"
+    #expect(KubernetesClient.base(v6) == ("https://api.example:6443", ["api.example": "fd00::1"]))
   }
 
   @Test func aPodFindsItsServer() throws {

@@ -45,6 +45,8 @@ import Testing
     // Whatever broke it, but for a version that is gone.
     for error in [KubernetesError.unreachable("x"), .failed(500, ""), .refused(401, ""), .throttled(after: 1)] {
       _ = state.failed(error, random: 0.5)
+      #expect(state.next == .newest)
+      state.received(newest: "40")
       #expect(state.next == .watch(from: "40"))
     }
   }
@@ -79,6 +81,31 @@ import Testing
     _ = try state.received(.bookmark("30"))
     #expect(throws: KubernetesError.gone) { try state.received(.failed(.gone)) }
     #expect(state.failed(.gone, random: 0) == 0)
+  }
+
+  /// A server that was restored from a backup, or lost everything, has older versions: a watch from the last one would say
+  /// nothing until they are passed.
+  @Test(arguments: [("19", true), ("20", false), ("21", false), ("abc", false)])
+  func aServerThatIsBehindIsListedAgain(newest: String, isListed: Bool) throws {
+    var state = try listed()
+    _ = try state.received(.bookmark("20"))
+    #expect(state.next == .watch(from: "20"))
+    state.watchEnded()
+    #expect(state.next == .newest)
+    state.received(newest: newest)
+    #expect(state.next == (isListed ? .page(continuing: "") : .watch(from: "20")))
+    _ = state.failed(.unreachable("x"), random: 0)
+    #expect(state.next == (isListed ? .page(continuing: "") : .newest))
+  }
+
+  @Test func garbageInALoopPauses() throws {
+    var state = try listed()
+    var pauses: [Int] = []
+    for _ in 0..<12 {
+      pauses.append(state.failed(.malformed("x"), random: 0))
+      _ = try state.received(try page(["a"], version: "20"))
+    }
+    #expect(pauses == pauses.sorted() && pauses.last == ReflectorState.longestPause / 2, "\(pauses)")
   }
 
   @Test func garbageIsListedAgain() throws {

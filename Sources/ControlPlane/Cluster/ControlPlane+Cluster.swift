@@ -40,7 +40,7 @@ extension ControlPlane {
     writing.use(leadership, writer, recorder)
     let namespace = configuration.namespace
     let server = try serve(
-      authority, attestation(client),
+      authority, attestation(client), isNode: { mesh.hasNode($0) },
       onRefusal: { node, error in
         // Only of nodes that there are: anybody may call.
         if error.kind != .unavailable, mesh.hasNode(node) { recorder.record(EventText(node: node, error)) }

@@ -40,10 +40,13 @@ final class EventRecorder: Sendable {
 
   private func send(_ event: EventText) async throws(KubernetesError) {
     // Events are found by their object's uid.
-    guard
-      let object = try await client.object(
-        event.resourceOfObject, namespace: event.namespace, name: event.name)
-    else { return }
+    var event = event
+    var found: JSONNode?
+    for resource in [event.resourceOfObject] + event.olderResources where found == nil {
+      event.resourceOfObject = resource
+      found = try await client.object(resource, namespace: event.namespace, name: event.name)
+    }
+    guard let object = found else { return }
     let time = Date().formatted(.iso8601)
     do throws(KubernetesError) {
       try await client.create(
@@ -63,7 +66,8 @@ extension EventText {
   init?(refused key: ObjectKey, _ reason: String) {
     guard let resource = key.kind.resources.first else { return nil }
     self.init(
-      resourceOfObject: resource, kind: key.kind.rawValue, namespace: key.name.namespace, name: key.name.name,
+      resourceOfObject: resource, olderResources: Array(key.kind.resources.dropFirst()), kind: key.kind.rawValue,
+      namespace: key.name.namespace, name: key.name.name,
       reason: "Refused", message: reason)
   }
 

@@ -10,6 +10,8 @@ struct EventText: Hashable, Sendable {
 
   /// Of the object: where it is, and its kind.
   var resourceOfObject: KubernetesResource
+  /// Where the server doesn't know that version.
+  var olderResources: [KubernetesResource] = []
   var kind: String
   /// Empty: cluster-scoped; its events are in `default`.
   var namespace: String

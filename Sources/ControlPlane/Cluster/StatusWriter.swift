@@ -17,6 +17,8 @@ final class StatusWriter: Sendable {
     case written, unneeded
     /// The server doesn't want it in this form: not again before the object changes.
     case unacceptable(String)
+    /// This program may not write it now.
+    case refused(KubernetesError)
   }
 
   private let client: KubernetesClient
@@ -71,18 +73,21 @@ final class StatusWriter: Sendable {
     let versions = Dictionary(uniqueKeysWithValues: inputs.map { ($0.key, $0.subject.resourceVersion) })
     unacceptable = unacceptable.filter { versions[$0.key] == $0.value }
     var isPending = false
+    var refusal: KubernetesError?
     for input in inputs.sorted(by: { $0.key < $1.key }) where unacceptable[input.key] == nil {
       guard let change = StatusDocument(input, report, time: time).change else { continue }
       guard isLeader(), !Task.isCancelled else { return false }
       isPending = isPending || StatusDocument.isPending(change)
       switch try await write(change, input, report, time) {
       case .written, .unneeded: break
+      case .refused(let error): refusal = error
       case .unacceptable(let reason):
         unacceptable[input.key] = input.subject.resourceVersion
         logger.error("the status of \(input.key) can't be written: \(reason)")
       }
       try? await Task.sleep(for: Self.spacing)
     }
+    if let refusal { throw refusal }
     return isPending
   }
 
@@ -96,7 +101,9 @@ final class StatusWriter: Sendable {
       switch error {
       case .conflict: break
       case .notFound: return .unneeded
-      case .refused(_, let reason), .failed(400...499, let reason): return .unacceptable(reason)
+      // Rights and tokens come and go, of one kind perhaps; what is said of the content holds as long as the object.
+      case .refused: return .refused(error)
+      case .failed(400...499, let reason): return .unacceptable(reason)
       default: throw error
       }
     }

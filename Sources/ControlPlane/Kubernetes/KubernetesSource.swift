@@ -68,7 +68,8 @@ struct KubernetesSource: Sendable {
         return nil
       } catch {
         logger.warning("\(kind.rawValue): \(error)")
-        try? await Task.sleep(for: .milliseconds(pause / 2 + Int.random(in: 0...pause / 2)))
+        if case .throttled(let seconds) = error { pause = max(pause, 1000 * seconds) }
+        try? await Task.sleep(for: .milliseconds(pause + Int.random(in: 0...pause / 2)))
         pause = min(2 * pause, ReflectorState.longestPause)
       }
     }

@@ -36,6 +36,8 @@ struct Field {
 
   let node: YAMLNode
   let owner: Owner
+  /// An API server has told it, and so has checked it by rules of its own.
+  var isFromServer: Bool { owner.toleratesUnknown }
   private let path: Path
 
   init(root: YAMLNode, owner: Owner) {

@@ -23,7 +23,7 @@ enum Kind: String, Sendable, CaseIterable, Comparable {
     case .endpointSlice: ["discovery.k8s.io/v1"]
     case .peerAuthentication, .trafficPolicy: ["weft.dev/v1alpha1"]
     case .httpRoute, .referenceGrant: ["v1", "v1beta1"].map { "\(GatewayAPI.group)/\($0)" }
-    case .grpcRoute: ["\(GatewayAPI.group)/v1"]
+    case .grpcRoute: ["v1", "v1alpha2"].map { "\(GatewayAPI.group)/\($0)" }
     case .tcpRoute, .tlsRoute: ["v1", "v1alpha3", "v1alpha2"].map { "\(GatewayAPI.group)/\($0)" }
     }
   }

@@ -54,9 +54,20 @@ struct ObjectMetadata {
   }
 
   /// The name that a node's cgroup tree gives a pod; empty if none. A static pod stands there under its file's hash, not
-  /// under the UID that the API server gave its mirror.
+  /// under the UID that the API server gave its mirror. Anybody can write annotations: what has the form of another pod's UID
+  /// is no hash, and no pod takes another's place by it.
   func podUID() throws(ConfigProblem) -> String {
-    try (annotationsField?.entry("kubernetes.io/config.hash") ?? uidField)?.line(0...128) ?? ""
+    if annotationsField?.entry("kubernetes.io/config.mirror") != nil,
+      let hash = try annotationsField?.entry("kubernetes.io/config.hash")?.line(0...128), Self.isFileHash(hash)
+    {
+      return hash
+    }
+    return try uidField?.line(0...128) ?? ""
+  }
+
+  /// 128 bits in lower-case hexadecimal, as the kubelet names what it reads from a file; a UID has dashes.
+  private static func isFileHash(_ text: String) -> Bool {
+    text.utf8.count == 32 && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
   }
 
   /// Who carries the pod's connections: what its injection wrote into the annotation `weft.dev/injected`.

@@ -108,7 +108,8 @@ struct EndpointSliceDecoder {
     for field in list { try decode(field, family, into: &slice) }
     for field in try fields.list("ports") {
       let port = try field.fields(Schemas.endpointPort)
-      guard let transport = try port.transport() else { continue }
+      // Without a number it stands for every port, which no Service has.
+      guard let transport = try port.transport(), !field.isFromServer || port["port"] != nil else { continue }
       slice.ports.append(
         EndpointSliceObject.Port(
           name: try port["name"]?.optionalLabel() ?? "", port: try port.required("port").port(), transport: transport))
@@ -141,8 +142,11 @@ struct EndpointSliceDecoder {
     guard address.family == family else {
       throw addressField.problem("\(address) is not of the slice's addressType")
     }
-    guard !slice.endpoints.contains(where: { $0.address == address }) else {
-      throw addressField.problem("\(address) stands twice in the slice")
+    if let index = slice.endpoints.firstIndex(where: { $0.address == address }) {
+      guard field.isFromServer else { throw addressField.problem("\(address) stands twice in the slice") }
+      // Two pods in one node's network: ready where one of them is.
+      if isReady { slice.endpoints[index].isReady = true }
+      return
     }
     slice.endpoints.append(
       EndpointSliceObject.Endpoint(

@@ -137,16 +137,20 @@ public final class ControlPlane: Sendable {
   public var rootPEM: String { state.withLock { $0.serving }?.authority.rootPEM ?? "" }
 
   /// Makes the server.
-  /// - Parameter onRefusal: see `DiscoveryServer`.
+  /// - Parameters:
+  ///   - isNode: where nodes are objects, whether there is one; in files they need none: the list of tokens names them.
+  ///   - onRefusal: see `DiscoveryServer`.
   func serve(
     _ authority: CertificateAuthority, _ attestation: any NodeAttestation,
+    isNode: @escaping @Sendable (String) -> Bool = { _ in true },
     onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
   ) throws -> DiscoveryServer {
     let (mesh, status, logger) = (mesh, status, logger)
     let server = try DiscoveryServer(
       configuration: configuration.server, cache: cache, authority: authority,
-      isScheduled: { mesh.isScheduled($0, node: $1) }, attestation: attestation, logger: logger,
+      isScheduled: { mesh.isScheduled($0, node: $1) },
+      isNode: isNode, attestation: attestation, logger: logger,
       onRefusal: onRefusal,
       onNodeStatus: { node in
         Self.log(node, logger)

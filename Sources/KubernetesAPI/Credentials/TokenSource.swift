@@ -1,12 +1,11 @@
 import Foundation
 import Synchronization
 
-/// The bearer token of each request: a file's is read again when it changes, a plugin's asked for again before it ends.
+/// The bearer token of each request: a file's is read anew, a plugin's asked for again before it ends.
 final class TokenSource: Sendable {
   private struct Known {
     var token = ""
-    /// Of the file, or when the plugin's token ends.
-    var modified = Date.distantPast
+    /// When the plugin's token ends.
     var expires = Int64.max
   }
 
@@ -31,19 +30,17 @@ final class TokenSource: Sendable {
   /// The server has refused the last one.
   func forget() { known.withLock { $0 = Known() } }
 
+  /// Read for each request: a file of a projected volume is a link to a link, whose times tell nothing of a change.
   private func ofFile(_ path: String) throws(KubernetesError) -> String {
-    let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-    let modified = attributes?[.modificationDate] as? Date ?? .distantFuture
-    let last = known.withLock { $0 }
-    if !last.token.isEmpty, last.modified == modified { return last.token }
     do {
       let token = String(decoding: try BoundedFile.read(path), as: UTF8.self)
         .trimmingCharacters(in: .whitespacesAndNewlines)
-      known.withLock { $0 = Known(token: token, modified: modified) }
+      known.withLock { $0 = Known(token: token) }
       return token
     } catch {
       // What was read last may still hold.
-      guard last.token.isEmpty else { return last.token }
+      let last = known.withLock { $0.token }
+      guard last.isEmpty else { return last }
       throw .refused(401, "\(error)")
     }
   }

@@ -49,11 +49,13 @@ public struct Reflector: Sendable {
         switch state.next {
         case .page(let continuing):
           await part(try state.received(try await client.page(resource, continuing: continuing, reading: selection)))
+        case .newest: state.received(newest: try await client.newestVersion(resource))
         case .watch(let version):
           let began = ContinuousClock.now
           try await client.watch(resource, from: version, reading: selection) { event throws(KubernetesError) in
             if let change = try state.received(event) { _ = await tell(.change(change)) }
           }
+          state.watchEnded()
           // A server that ends each watch at once isn't asked without end.
           if ContinuousClock.now - began < Self.shortest { throw .unreachable("the watch ended at once") }
         }

@@ -5,6 +5,8 @@ public struct ReflectorState: Sendable {
     /// - Parameter continuing: empty: the first page.
     case page(continuing: String)
     case watch(from: String)
+    /// The newest version that there is: a server that was restored from a backup, or lost everything, is behind.
+    case newest
   }
 
   /// A part of a list.
@@ -43,12 +45,29 @@ public struct ReflectorState: Sendable {
   private var failures = 0
   /// Times that a version was gone before a watch from it told anything.
   private var timesGone = 0
+  /// A watch has ended, for whatever reason: what the server has may be older than what it told.
+  private var isDoubtful = false
   /// Whether the last failure was that the kind is unknown: a missing CRD is no error.
   public private(set) var isMissing = false
 
   public init() {}
 
-  public var next: Request { version.isEmpty ? .page(continuing: continuing) : .watch(from: version) }
+  public var next: Request {
+    if version.isEmpty { return .page(continuing: continuing) }
+    return isDoubtful ? .newest : .watch(from: version)
+  }
+
+  /// The watch has ended as it should.
+  public mutating func watchEnded() { isDoubtful = true }
+
+  /// Versions of one server's objects are numbers that grow (Kubernetes 1.35 promises it; all before kept it). Versions that
+  /// are none say nothing. A watch from a version that is still to come would say nothing until it does
+  /// (kubernetes/kubernetes#107457).
+  public mutating func received(newest: String) {
+    isDoubtful = false
+    guard let newest = UInt64(newest), let known = UInt64(version), newest < known else { return }
+    restart()
+  }
 
   public mutating func received(_ page: ObjectPage) throws(KubernetesError) -> Part {
     let part = Part(objects: page.objects, isFirst: continuing.isEmpty, isLast: page.next.isEmpty)
@@ -91,6 +110,7 @@ public struct ReflectorState: Sendable {
   /// - Returns: milliseconds to wait before `next`.
   public mutating func failed(_ error: KubernetesError, random: Double) -> Int {
     isMissing = false
+    isDoubtful = true
     switch error {
     case .gone, .malformed: restart()
     case .notFound:
@@ -102,7 +122,10 @@ public struct ReflectorState: Sendable {
     }
     failures = min(failures + 1, 16)
     if case .throttled(let seconds) = error { return seconds * 1000 + Int(random * 1000) }
-    if error == .gone { timesGone = min(timesGone + 1, 16) }
+    switch error {
+    case .gone, .malformed: timesGone = min(timesGone + 1, 16)
+    default: break
+    }
     // The first list after a 410 comes at once, the next ones no quicker than after other failures: that a list succeeds
     // says nothing of the watch after it.
     if error == .gone, timesGone == 1, failures == 1 { return 0 }
@@ -116,5 +139,6 @@ public struct ReflectorState: Sendable {
     listed = 0
     continuing = ""
     version = ""
+    isDoubtful = false
   }
 }
