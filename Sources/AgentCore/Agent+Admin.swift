@@ -125,7 +125,7 @@ extension Agent {
       AdminDocument.CgroupPods.Entry(
         podUid: pod.folder.uid, cgroup: pod.folder.path,
         workload: pod.shown ?? mesh.workload(podUID: pod.folder.uid)?.id ?? "",
-        verdict: pod.verdict == .passes ? "passes" : "held", reason: pod.reason, hasSandbox: pod.sandbox != nil,
+        verdict: pod.verdict == .passes || pod.verdict == .enrolled ? "passes" : "held", reason: pod.reason, hasSandbox: pod.sandbox != nil,
         addresses: pod.sandbox?.addresses.map(\.description) ?? [])
     }
     return AdminDocument.CgroupPods(pods: entries)

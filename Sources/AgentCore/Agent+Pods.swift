@@ -47,6 +47,8 @@ extension Agent {
   }
 
   func evaluateAll() {
+    // Before as well: what leaves the mesh passes before its network is let go.
+    settleCgroups()
     for uid in Array(pods.keys) { evaluate(uid) }
     settleCgroups()
   }

@@ -6,8 +6,10 @@ public enum CgroupVerdict: Hashable, Sendable {
   /// The pod's sockets are refused (EPERM): connects and datagrams beyond its loopback, and every kind of socket that
   /// isn't TCP or UDP. Tasks in the node's own network namespace are never held.
   case held
-  /// Enrolled, or none of the mesh's: judged by its network namespace alone.
+  /// None of the mesh's.
   case passes
+  /// Judged by its network namespace; held in one that isn't enrolled.
+  case enrolled
   /// No pod: what is below it without a verdict is a pod that isn't seen yet, and held until `holdUnseen`'s time.
   case podsFolder
 }
@@ -23,6 +25,7 @@ extension CaptureEngine {
     switch verdict {
     case .held: try maps.hold.set(cgroup, WEFT_POD_HELD)
     case .passes: try maps.hold.set(cgroup, WEFT_POD_PASSES)
+    case .enrolled: try maps.hold.set(cgroup, WEFT_POD_ENROLLED)
     case .podsFolder: try maps.hold.set(cgroup, WEFT_POD_FOLDER)
     case nil: try maps.hold.remove(cgroup)
     }
@@ -35,6 +38,7 @@ extension CaptureEngine {
       switch try maps.hold.value(cgroup, initial: 0) {
       case WEFT_POD_HELD: verdicts[cgroup] = .held
       case WEFT_POD_PASSES: verdicts[cgroup] = .passes
+      case WEFT_POD_ENROLLED: verdicts[cgroup] = .enrolled
       case WEFT_POD_FOLDER: verdicts[cgroup] = .podsFolder
       default: break
       }

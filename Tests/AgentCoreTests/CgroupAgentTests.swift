@@ -52,7 +52,7 @@ extension AgentTests {
         #expect(await node.becomes("enrolled", "web"))
         let workloads = String(decoding: await node.agent.answer("/v1/workloads").body, as: UTF8.self)
         #expect(workloads.contains(#""found":"cgroup""#) && workloads.contains(#""mode":"node""#), "\(workloads)")
-        let passes = await eventually { await node.agent.verdict(uid) == .passes }
+        let passes = await eventually { await node.agent.verdict(uid) == .enrolled }
         #expect(passes)
         let known = try await node.agent.known()
         #expect(known.map(\.uid) == ["shop/web"])
@@ -206,7 +206,35 @@ extension AgentTests {
         #expect(isNew)
         #expect(await node.becomes("enrolled", "db-0"))
         #expect(await node.agent.verdict(old) == .held, "what is left of the old one says nothing in plaintext")
-        await #expect(node.agent.verdict(new) == .passes)
+        await #expect(node.agent.verdict(new) == .enrolled)
+      }
+    }
+
+    /// Its cgroup is the same, and let it pass before: but not in another network.
+    @Test func aSandboxMadeAnewWhileNoAgentIsThereSaysNothing() async throws {
+      let uid = KubeTree.uid(77)
+      try await withAgent([try Sample.workload("web", podUID: uid)], keepsOnExit: true, inCgroups: true) { node in
+        let tree = try #require(node.tree)
+        let (first, second) = (try lonelyNamespace("10.9.9.40"), try lonelyNamespace("10.9.9.41"))
+        try tree.make(pod: uid)
+        let before = try tree.start(uid, in: first)
+        #expect(await node.becomes("enrolled", "web"))
+        let isEnrolled = await eventually { await node.agent.verdict(uid) == .enrolled }
+        #expect(isEnrolled)
+        try await node.stop()
+        before.stop()
+        let program = try tree.start(uid, container: 2, in: second)
+        #expect(try await program.ask("socket.socket().connect_ex(('10.9.9.99', 80))") == "1", "EPERM")
+        #expect(
+          try await program.ask("socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('10.9.9.99', 9))")
+            == "error 1")
+        // The next agent enrols it.
+        try node.startAgain()
+        let isNew = await eventually {
+          (try? await node.agent.known().first { $0.uid == "shop/web" })?.cookie == second.cookie
+        }
+        #expect(isNew)
+        #expect(await node.becomes("enrolled", "web"))
       }
     }
 

@@ -48,7 +48,7 @@ import Testing
     pods.appeared(try sandbox(), cgroup: 10)
     #expect(uids(pods.settle(around(mesh), now: 0)) == ["appeared shop/web"])
     #expect(pods.settle(around(mesh), now: 0).isEmpty)
-    #expect(uids(pods.settle(around(mesh, enrolled: ["shop/web"]), now: 0)) == ["judge 10 passes"])
+    #expect(uids(pods.settle(around(mesh, enrolled: ["shop/web"]), now: 0)) == ["judge 10 enrolled"])
     // The next sandbox of the pod is held before the old one is let go.
     #expect(uids(pods.sandboxVanished(cgroup: 10)) == ["judge 10 held", "vanished shop/web"])
     #expect(uids(pods.vanished(cgroup: 10)) == ["judge 10 nil"])

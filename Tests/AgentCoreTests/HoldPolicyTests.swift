@@ -28,7 +28,7 @@ import Testing
       verdict {
         $0.workload = workload(meshed: true)
         $0.isEnrolled = true
-      } == .passes)
+      } == .enrolled)
     #expect(verdict { $0.workload = workload(meshed: false) } == .passes)
     #expect(verdict { $0.workload = workload(meshed: false, host: true) } == .passes)
     #expect(verdict { $0.workload = workload(meshed: true, mode: .stubTunnel) } == .passes)
@@ -58,6 +58,7 @@ import Testing
   @Test func whoWasMeshedStaysHeldAndWhoWasThereIsLeftAlone() {
     #expect(verdict({ $0.wasMeshed = true }, at: 3600 * second) == .held)
     #expect(verdict { $0.wasThere = true } == .passes)
+    #expect(verdict { $0.wasEnrolled = true } == .enrolled)
     #expect(
       verdict {
         $0.wasThere = true

@@ -27,6 +27,8 @@ static __noinline bool weft_pod_held(__u64 cookie)
   }
   if (found == WEFT_POD_FOLDER)
     return bpf_ktime_get_ns() < scope->unseen_until;
+  if (found == WEFT_POD_ENROLLED)
+    return !bpf_map_lookup_elem(&weft_netns, &cookie);
   return found == WEFT_POD_HELD;
 }
 

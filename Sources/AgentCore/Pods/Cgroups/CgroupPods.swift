@@ -150,6 +150,7 @@ struct CgroupPods: Sendable {
     facts.isEnrolled = pod.shown.map { around.isEnrolled($0) } ?? false
     facts.wasMeshed = pod.wasMeshed
     facts.wasThere = pod.wasThere
+    facts.wasEnrolled = records[cgroup] == .enrolled
     facts.namespace = pod.namespace
     facts.namespaceIsMeshed = pod.namespace.map { around.mesh.isMeshed(namespace: $0) } ?? false
     facts.isConnected = around.isConnected

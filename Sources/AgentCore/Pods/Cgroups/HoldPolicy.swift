@@ -20,6 +20,8 @@ struct HoldPolicy: Sendable {
     var isEnrolled = false
     /// It was known as meshed, and nobody names it any more.
     var wasMeshed = false
+    /// An agent before this one enrolled it.
+    var wasEnrolled = false
     /// It ran when the first agent of this node started, or an agent before let it pass.
     var wasThere = false
     /// Where its namespace is known by other means than the control plane.
@@ -34,9 +36,10 @@ struct HoldPolicy: Sendable {
       if workload.usesHostNetwork { return (.passes, "it uses its node's network") }
       guard workload.isMeshed else { return (.passes, "it isn't meshed") }
       if workload.mode == .stubTunnel { return (.passes, "its stub carries it") }
-      return facts.isEnrolled ? (.passes, "") : (.held, "it isn't enrolled yet")
+      return facts.isEnrolled ? (.enrolled, "") : (.held, "it isn't enrolled yet")
     }
     if facts.wasMeshed { return (.held, "it was meshed, and the control plane names it no more") }
+    if facts.wasEnrolled { return (.enrolled, "an agent before this one enrolled it") }
     if facts.wasThere { return (.passes, "it ran before this node's agent") }
     if let namespace = facts.namespace {
       if unheldNamespaces.contains(namespace) {
