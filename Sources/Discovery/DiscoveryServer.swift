@@ -79,7 +79,8 @@ public final class DiscoveryServer: Sendable {
         maximumConnections: configuration.maximumConnections),
       services: [
         DiscoveryService(cache: cache, logger: logger),
-        SigningService(authority: authority, lifetime: lifetime, isScheduled: isScheduled, isNode: isNode, logger: logger),
+        SigningService(
+          authority: authority, lifetime: lifetime, isScheduled: isScheduled, isNode: isNode, logger: logger),
       ])
     join = GRPCServer(
       transport: Self.transport(

@@ -54,7 +54,9 @@ struct Inject: ParsableCommand {
       throw ValidationError("--image is no image's name.")
     }
     guard TrustDomain(trustDomain) != nil else { throw ValidationError("--trust-domain \(trustDomain): is none") }
-    guard DNSName.isSubdomain(clusterDomain) else { throw ValidationError("--cluster-domain \(clusterDomain): is no name") }
+    guard DNSName.isSubdomain(clusterDomain) else {
+      throw ValidationError("--cluster-domain \(clusterDomain): is no name")
+    }
   }
 
   func run() throws {

@@ -56,8 +56,7 @@ struct Remover {
     let others = found.filter { $0.kind != .customResourceDefinition }
     // First: without weft-control a webhook would refuse pods.
     for identity in others where identity.kind == .mutatingWebhookConfiguration { try await delete(identity) }
-    if !skippingNodes, others.contains(where: { $0.kind == .namespace }), let rendering = try await rendering(found)
-    {
+    if !skippingNodes, others.contains(where: { $0.kind == .namespace }), let rendering = try await rendering(found) {
       try await NodeCleaner(cluster: cluster, image: image).clean(rendering)
     }
     let rest = others.filter { $0.kind != .mutatingWebhookConfiguration }.sorted { $1 < $0 }
