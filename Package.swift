@@ -137,7 +137,9 @@ let package = Package(
     .executableTarget(name: "weft-proxy", dependencies: ["ProxyRuntime"]),
     .executableTarget(
       name: "weft-control",
-      dependencies: ["ControlPlane", "Injection", "KubernetesAPI", "Observability", .argumentParser, .logging]),
+      dependencies: [
+        "CLinux", "ControlPlane", "Injection", "KubernetesAPI", "Observability", .argumentParser, .logging,
+      ]),
     .executableTarget(
       name: "weft-stub", dependencies: ["StubRuntime", "StubHandoff"],
       linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]),

@@ -125,7 +125,8 @@ extension Agent {
       AdminDocument.CgroupPods.Entry(
         podUid: pod.folder.uid, cgroup: pod.folder.path,
         workload: pod.shown ?? mesh.workload(podUID: pod.folder.uid)?.id ?? "",
-        verdict: pod.verdict == .passes || pod.verdict == .enrolled ? "passes" : "held", reason: pod.reason, hasSandbox: pod.sandbox != nil,
+        verdict: pod.verdict == .passes || pod.verdict == .enrolled ? "passes" : "held", reason: pod.reason,
+        hasSandbox: pod.sandbox != nil,
         addresses: pod.sandbox?.addresses.map(\.description) ?? [])
     }
     return AdminDocument.CgroupPods(pods: entries)
@@ -191,7 +192,8 @@ extension Agent {
       let seconds = Int(abs(lag).rounded())
       let problem = "this node's clock is \(seconds) s \(lag > 0 ? "behind" : "ahead of") the control plane's"
       add(
-        "clock", seconds > Self.clockTolerance ? problem : nil, "within \(Self.clockTolerance) s of the control plane's",
+        "clock", seconds > Self.clockTolerance ? problem : nil,
+        "within \(Self.clockTolerance) s of the control plane's",
         "set it: `timedatectl set-ntp true` or `chronyc makestep`; certificates bear up to an hour")
     }
     let now = Date()

@@ -104,7 +104,10 @@ extension Agent {
           uid: uid, namespace: try namespace(of: uid), addresses: pod.sandbox.addresses,
           inboundListener: pod.listeners[PodListener.inbound.rawValue], failMode: facts.failMode,
           probePorts: facts.probePorts))
-      if pod.captured == nil { logger.info("pod enrolled", metadata: ["pod": "\(uid)"]) }
+      if pod.captured == nil {
+        logger.info("pod enrolled", metadata: ["pod": "\(uid)"])
+        offerSockets(uid)
+      }
       pods[uid]?.captured = facts
       stubs[uid]?.send(.captured)
       if pod.enrolledAt == 0 { pods[uid]?.enrolledAt = DispatchTime.now().uptimeNanoseconds }
@@ -212,6 +215,12 @@ extension Agent {
         $0.addPod.more = more
         $0.addPod.listeners = PodListener.allCases.map { Weft_Proxy_V1_Listener(rawValue: $0.rawValue) ?? .outbound }
       }, descriptors: pod.listeners.map { fcntl($0, F_DUPFD_CLOEXEC, 3) })
+    // Others may be waiting for their listeners: theirs come first.
+    if pod.captured != nil || adopted[uid] != nil { offerSockets(uid) }
+  }
+
+  private func offerSockets(_ uid: String) {
+    guard let pod = pods[uid] else { return }
     let hasV6 = pod.sandbox.addresses.contains { $0.family == .v6 }
     for kind in PodSocketKind.allCases where hasV6 || kind == .egressV4 || kind == .deliveryV4 {
       sendSockets(uid, kind, count: Self.firstSockets)

@@ -143,7 +143,8 @@ ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_
   return sent < 0 ? -errno : sent;
 }
 
-// The first object that is told is the program itself. Only segments that are never written to: their pages are the file's.
+// The first object that is told is the program itself. Only segments that are never written to: their pages are the
+// file's.
 static int release_code(struct dl_phdr_info *info, size_t size, void *unused)
 {
   (void)size, (void)unused;
@@ -163,6 +164,14 @@ static int release_code(struct dl_phdr_info *info, size_t size, void *unused)
 void weft_release_startup_code(void)
 {
   dl_iterate_phdr(release_code, NULL);
+}
+
+void weft_return_freed_memory(void)
+{
+  // Set at all, the threshold grows no more.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  mallopt(M_ARENA_MAX, 2);
 }
 
 void weft_keep_freed_memory(void)

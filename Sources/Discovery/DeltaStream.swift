@@ -248,7 +248,7 @@ struct DeltaStream {
     var response = Envoy_Service_Discovery_V3_DeltaDiscoveryResponse()
     var sent: [String] = []
     // Room for the response's own fields.
-    var room = DiscoveryLimits.responseBytes - 4096
+    var room = DiscoveryLimits.filledBytes - 4096
     while let name = subscription.first {
       let isInitial = subscription.due.isEmpty
       let wasTold = isInitial && subscription.toldAhead.contains(name)

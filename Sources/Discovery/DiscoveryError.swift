@@ -30,6 +30,9 @@ public enum DiscoveryLimits {
   public static let nameBytes = 512
   /// Bytes of one response; more resources are split over several.
   public static let responseBytes = 4 * 1024 * 1024
+  /// Bytes that a response is filled up to, one resource at least: with a hundred nodes that are told everything at once, what
+  /// is on its way is as many responses, several times over.
+  public static let filledBytes = 512 * 1024
   /// Bytes of one request: the versions of everything a node holds, when it resumes.
   public static let requestBytes = 64 * 1024 * 1024
   /// Resources of one type.

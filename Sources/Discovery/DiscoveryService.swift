@@ -5,6 +5,10 @@ import Logging
 
 /// Serves incremental xDS from the cache.
 struct DiscoveryService: Envoy_Service_Discovery_V3_AggregatedDiscoveryService.SimpleServiceProtocol {
+  /// What changes together is told together: a Pod and its EndpointSlice, hundreds of Pods of a rollout. A fraction of what
+  /// the change takes to be in force.
+  private static let gathering = Duration.milliseconds(2)
+
   let cache: SnapshotCache
   let logger: Logger
 
@@ -27,6 +31,7 @@ struct DiscoveryService: Envoy_Service_Discovery_V3_AggregatedDiscoveryService.S
       }
       group.addTask {
         for await _ in handle.wakes {
+          try await Task.sleep(for: Self.gathering)
           while let message = cache.next(on: handle.id) { try await response.write(message) }
         }
       }

@@ -40,7 +40,8 @@ enum CertificateTemplate {
       SubjectAlternativeNames([.uniformResourceIdentifier("spiffe://\(trustDomain.name)")])
     }
     return try Certificate(
-      version: .v3, serialNumber: serial(), publicKey: key.publicKey, notValidBefore: now.addingTimeInterval(-2 * CertificateAuthority.backdating),
+      version: .v3, serialNumber: serial(), publicKey: key.publicKey,
+      notValidBefore: now.addingTimeInterval(-2 * CertificateAuthority.backdating),
       notValidAfter: now.addingTimeInterval(10 * 365.25 * 86400), issuer: name, subject: name,
       signatureAlgorithm: .ecdsaWithSHA256, extensions: extensions, issuerPrivateKey: key)
   }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import ControlPlane
 import Dispatch
 import Foundation
@@ -62,6 +63,7 @@ struct Serve: AsyncParsableCommand {
   var logLevel = "info"
 
   func run() async throws {
+    weft_return_freed_memory()
     guard let level = Logger.Level(rawValue: logLevel) else {
       throw ValidationError(
         "--log-level \(logLevel): one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")

@@ -34,6 +34,19 @@ import Testing
     #expect(registry.statuses.allSatisfy { $0.accepted })
   }
 
+  /// Of many objects only those are listed of which there is something to say: whatever comes and goes.
+  @Test func whatIsListedOfMany() throws {
+    var registry = ObjectRegistry()
+    func listed(_ keys: [ObjectKey] = []) -> [String] { registry.statuses(listing: 2, and: keys).map(\.file) }
+    _ = registry.update(["a": file("a", Sample.pod("x")), "b": file("b", Sample.node("n"))])
+    #expect(listed() == ["a", "b"] && registry.count == 2)
+    _ = registry.update(["c": file("c", Sample.node("n")), "d": file("d", Sample.pod("y", address: "nowhere"))])
+    #expect(listed() == ["c", "d"] && registry.count == 4, "c stands in b too")
+    #expect(listed([ObjectKey(kind: .pod, name: ObjectName("shop", "x"))]) == ["a", "c", "d"])
+    _ = registry.update(["b": nil, "d": file("d", Sample.pod("y"))])
+    #expect(listed().isEmpty && registry.count == 3, "c is the first now")
+  }
+
   @Test func aFileThatWasNeverGoodHasNoObjects() {
     var registry = ObjectRegistry()
     #expect(registry.update(["a": file("a", "kind: [")]).isEmpty)

@@ -191,7 +191,7 @@ private struct Harness {
       responses += 1
       try stream.send(.ack(response))
     }
-    #expect(names.count == 9 && Set(names).count == 9 && responses == 3)
+    #expect(names.count == 9 && Set(names).count == 9 && responses == 9)
     #expect(throws: DiscoveryError.self) { try resource("r", bytes: 1024 * 1024 + 1) }
     #expect(throws: DiscoveryError.self) { try resource(String(repeating: "n", count: 513)) }
     #expect(throws: DiscoveryError.self) { try resource("") }

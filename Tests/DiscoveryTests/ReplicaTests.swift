@@ -1,4 +1,5 @@
 import DiscoveryAPI
+import Glibc
 import Testing
 
 @testable import Discovery
@@ -79,7 +80,14 @@ import Testing
     let order = ReplicaChoice.ordered(["127.0.0.1", "127.0.0.2"], for: "node-a")
     let received = Guarded<[String]>([])
     try await mesh.serving(host: order[1], cache: caches[1]) { ports, _ in
-      let client = try mesh.client(port: ports.discovery, lookUp: { _ in order })
+      // Names none before both serve: the client would stay with the one that was there first.
+      let bothServe = Guarded(false)
+      let client = try mesh.client(
+        port: ports.discovery,
+        lookUp: { _ in
+          while !bothServe.value { usleep(1000) }
+          return order
+        })
       try await running(
         client,
         handler: { update in
@@ -88,9 +96,9 @@ import Testing
         }
       ) {
         try await mesh.serving(host: order[0], ports: (ports.discovery, 0), cache: caches[0]) { _, _ in
-          // Perhaps from the second one, which was there before.
-          try await eventually("a replica serves") { client.state.count(workloadType) == 2 }
-          try await eventually("it is the first") { caches[0].nodes.map(\.connected) == [true] }
+          bothServe.value = true
+          try await eventually("the first replica serves") { client.state.count(workloadType) == 2 }
+          #expect(caches[0].nodes.map(\.connected) == [true] && caches[1].nodes.isEmpty)
         }
         try await eventually("the second replica has the node") { caches[1].nodes.map(\.connected) == [true] }
         try await eventually("the client is connected") { client.status.connected }

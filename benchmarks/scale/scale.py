@@ -111,6 +111,8 @@ class Run:
         for turn in range(self.options.changes):
             taken, sent = self.change(turn)
             times += taken
+            if max(taken) > GOALS["change_p99_ms"]:
+                print(f"change {turn}: {min(taken):.1f} to {max(taken):.1f} ms", flush=True)
             sizes.append(sent / len(self.clients))
         result = {"services": world.SERVICES, "pods": world.PODS, "namespaces": world.NAMESPACES, "routes": world.ROUTES,
             "agents": len(self.clients), "listed_mb": round(self.api.bytes / 1e6, 1), "ready_s": round(ready, 2), "ready_cpu_s": round(at_rest[2], 2),

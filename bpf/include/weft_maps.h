@@ -44,7 +44,8 @@
 #define WEFT_POD_HELD 1u   /* its sockets are refused: it is to be meshed and isn't enrolled, or nobody knows yet */
 #define WEFT_POD_PASSES 2u /* none of the mesh's */
 #define WEFT_POD_FOLDER 4u /* no pod: below it a cgroup without an entry is a pod that the agent hasn't seen yet */
-/* Held outside of the networks in weft_netns: a sandbox that is made anew while no agent is there isn't captured yet. */
+/* Held outside of the networks in weft_netns: a sandbox that is made anew while no agent is there isn't captured yet.
+ */
 #define WEFT_POD_ENROLLED 8u
 /* Cgroups between the root of the hierarchy and a pod's, and below: kubelet/kubepods.slice/…/pod…/container is 5. */
 #define WEFT_HOLD_DEPTH 12

@@ -27,9 +27,13 @@ ssize_t weft_receive_datagram(int fd, void *data, size_t capacity, uint8_t *loca
 ssize_t weft_send_datagram(int fd, const void *data, size_t length, const uint8_t *local, const uint8_t *peer,
                            uint16_t peer_port);
 
-// Takes this program's code out of the process's memory: what is used from here on is mapped again, from the page cache, as
-// it is called. To be used once a long start is over, whose code is never run again.
+// Takes this program's code out of the process's memory: what is used from here on is mapped again, from the page
+// cache, as it is called. To be used once a long start is over, whose code is never run again.
 void weft_release_startup_code(void);
+
+// Makes malloc give large buffers (from 256 KiB) back to the kernel as soon as they are freed, and share few arenas:
+// for a program whose bursts are rare and large.
+void weft_return_freed_memory(void);
 
 // Lets malloc keep what a burst freed (up to 8 MiB an arena) instead of giving it back to the kernel and taking it
 // again at the next burst.

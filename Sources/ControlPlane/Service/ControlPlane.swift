@@ -85,7 +85,8 @@ public final class ControlPlane: Sendable {
     self.mesh = mesh
     status = configuration.stateDirectory.map { directory in
       StatusFile(path: "\(directory)/status.json", logger: logger) {
-        StatusReport(objects: mesh.statuses, nodes: cache.nodes, generation: cache.generation)
+        let (listed, total) = mesh.statuses()
+        return StatusReport(objects: listed, total: total, nodes: cache.nodes, generation: cache.generation)
       }
     }
     tokensIdentity = Mutex(configuration.joinTokensFile.flatMap { FileIdentity(path: $0) })

@@ -120,16 +120,20 @@ final class MeshState: Sendable {
     return workload.isMeshed && workload.mode == .stubTunnel ? .stub : .other
   }
 
-  /// How every object fares: by itself, and with the objects that it refers to.
-  var statuses: [ObjectStatus] {
+  /// How objects fare, by themselves and with the objects that they refer to: every one, or in a large mesh those of which
+  /// there is something to say. A report must not hold up a change.
+  /// - Returns: also how many objects there are.
+  func statuses() -> (listed: [ObjectStatus], total: Int) {
     input.withLock { input in
       let parents = compiler.withLock { $0.traffic.statuses }
-      guard !parents.isEmpty else { return input.registry.statuses }
-      return input.registry.statuses.map { status in
+      let listed = input.registry.statuses(listing: StatusReport.maximumAccepted, and: parents.keys)
+      guard !parents.isEmpty else { return (listed, input.registry.count) }
+      let judged = listed.map { status in
         guard status.accepted, let kind = Kind(rawValue: status.kind) else { return status }
         let key = ObjectKey(kind: kind, name: ObjectName(status.namespace, status.name))
         return parents[key].map { status.with(parents: $0) } ?? status
       }
+      return (judged, input.registry.count)
     }
   }
 }

@@ -3,7 +3,8 @@ import Foundation
 
 /// The content of `<state-dir>/status.json`.
 public struct StatusReport: Hashable, Sendable, Codable {
-  /// Every refused object, every one of which something has no effect, and the others up to `maximumAccepted`.
+  /// Every refused object, every one of which something has no effect, and the others where there are no more than
+  /// `maximumAccepted`.
   public var objects: [ObjectStatus]
   public var nodes: [Node]
   public var generation: UInt64
@@ -33,12 +34,14 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var reason: String
   }
 
-  init(objects: [ObjectStatus], nodes: [NodeStatus], generation: UInt64) {
+  /// - Parameter total: objects that there are; nil: those that are given.
+  init(objects: [ObjectStatus], total: Int? = nil, nodes: [NodeStatus], generation: UInt64) {
     var totals = Totals()
     self.objects = objects.filter { object in
       if object.accepted { totals.accepted += 1 } else { totals.refused += 1 }
       return !object.accepted || !object.reason.isEmpty || totals.accepted <= Self.maximumAccepted
     }
+    totals.accepted += (total ?? objects.count) - objects.count
     self.totals = totals
     self.generation = generation
     self.nodes = nodes.map { status in

@@ -17,11 +17,16 @@ struct ObjectRegistry: Sendable {
   /// The files whose last good version holds the object; the first one's is in force.
   private var claims: [ObjectKey: [String]] = [:]
   private var inForce: [ObjectKey: MeshObject] = [:]
+  /// Files of which there is something to say.
+  private var noted: Set<String> = []
+  /// Objects of all files.
+  private(set) var count = 0
 
   /// Takes new versions of files, and files that are gone (nil), all as one change.
   mutating func update(_ versions: [String: DecodedFile?]) -> [ObjectChange] {
     var touched: Set<ObjectKey> = []
     var good: [String: [ObjectKey: Claim]] = [:]
+    for name in versions.keys { count -= files[name]?.latest.entries.count ?? 0 }
     for (name, version) in versions {
       guard let version, version.isRefused else {
         good[name] = Self.claims(of: version)
@@ -52,6 +57,11 @@ struct ObjectRegistry: Sendable {
     for key in touched.sorted() {
       if let change = settle(key) { changes.append(change) }
     }
+    for name in versions.keys { count += files[name]?.latest.entries.count ?? 0 }
+    for name in touched.reduce(into: Set(versions.keys), { $0.formUnion(claims[$1] ?? []) }) {
+      let isNoted = statuses(of: name).contains { !$0.accepted || !$0.reason.isEmpty }
+      if isNoted { noted.insert(name) } else { noted.remove(name) }
+    }
     return changes
   }
 
@@ -74,6 +84,16 @@ struct ObjectRegistry: Sendable {
 
   /// How every object of every file fared, in the order of files and lines.
   var statuses: [ObjectStatus] { files.keys.sorted().flatMap { statuses(of: $0) } }
+
+  /// The same where there are no more than `limit` objects; else of those files only of which there is something to say, and
+  /// of these objects' own.
+  func statuses(listing limit: Int, and keys: some Sequence<ObjectKey>) -> [ObjectStatus] {
+    guard count > limit else { return statuses }
+    let names = keys.reduce(into: noted) { names, key in
+      if let first = claims[key]?.first { names.insert(first) }
+    }
+    return names.sorted().flatMap { statuses(of: $0) }
+  }
 
   func statuses(of name: String) -> [ObjectStatus] {
     guard let file = files[name] else { return [] }
