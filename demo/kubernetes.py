@@ -11,7 +11,6 @@ from lab import BIN, Failed, Lab, expect, run, wait_for
 
 NAME = "kubedemo"
 FILES = f"{HERE}/kubernetes"
-GATEWAY = f"{HERE}/../Tests/Kubernetes/gateway"
 
 
 class Cluster(Lab):
@@ -20,6 +19,14 @@ class Cluster(Lab):
 
     def kubectl(self, *words, **options):
         return self._lab("kubectl", "--", *words, **options).stdout
+
+    def type(self, line):
+        """A line of README: from the checkout's folder, with this cluster's kubeconfig."""
+        program, *words = line.split()
+        words = [os.path.join(HERE, "..", word) if word.startswith(("demo/", "Tests/")) else word for word in words]
+        if program == "kubectl":
+            return self.kubectl(*words, timeout=60)
+        return self.weft_cli(*words, timeout=180).stdout
 
     def start(self):
         self._lab("up", "--kubernetes", f"{FILES}/lab", timeout=120)
@@ -34,30 +41,82 @@ class Cluster(Lab):
         return {name: found.count(name) for name in sorted(set(found))}, len(found)
 
 
+def commands():
+    """The lines that README's "Deploying to Kubernetes" types, without their comments."""
+    with open(f"{HERE}/../README.md") as file:
+        section = file.read().split("\n## Deploying to Kubernetes\n")[1].split("\n## ")[0]
+    block = section.split("```\n")[1]
+    return [line[2:].split(" # ")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
+
+
 def install(cluster):
-    cluster.kubectl("apply", "--server-side", "-f", GATEWAY, timeout=60)
-    cluster.weft_cli("install", "--overlay", "small", "--timeout", "120", timeout=150)
-    return cluster.weft_cli("version").stdout.strip().replace("\n", "; ")[:160]
+    """What other programs begin with."""
+    for line in commands()[:3]:
+        cluster.type(line)
 
 
 def enrol(cluster):
-    cluster.kubectl("apply", "-f", f"{FILES}/shop.yaml")
+    for line in commands()[3:5]:
+        cluster.type(line)
+        shop_runs(cluster)
+    is_enrolled(cluster)
+
+
+def shop_runs(cluster):
     for name in ("web", "web-v2", "client"):
         cluster.kubectl("rollout", "status", "-n", "shop", f"deployment/{name}", "--timeout=60s", timeout=70)
-    cluster.kubectl("label", "namespace", "shop", "weft.dev/mesh=enabled")
 
+
+def is_enrolled(cluster):
     def enrolled():
         answers = json.loads(cluster.weft_cli("workloads", "-A", "-o", "json").stdout)
         return sum(entry["state"] == "enrolled" for answer in answers for entry in answer["answer"]["workloads"]) == 4
 
     wait_for("four pods to be enrolled", enrolled, 20)
+
+
+# Each takes the cluster and the line that is to be typed, and says in words what was seen.
+
+def gateway(cluster, line):
+    cluster.type(line)
+
+    def is_known():
+        try:
+            return all(cluster.kubectl("get", kind, "-A") is not None for kind in ("httproutes", "grpcroutes", "referencegrants"))
+        except Failed:
+            return False
+
+    wait_for("the API server to know them", is_known, 20)
+    return "the API server knows routes"
+
+
+def check_before(cluster, line):
+    return f"{cluster.type(line).count('✓')} things are as they have to be"
+
+
+def installed(cluster, line):
+    cluster.type(line)
+    return cluster.weft_cli("version").stdout.strip().replace("\n", "; ")[:160]
+
+
+def shop(cluster, line):
+    cluster.type(line)
+    shop_runs(cluster)
+    names, good = cluster.names(cluster.pod("client"), 10)
+    expect(good == 10, f"of 10 requests {names} were answered")
+    return "it runs, without the mesh"
+
+
+def label(cluster, line):
+    cluster.type(line)
+    is_enrolled(cluster)
     names, good = cluster.names(cluster.pod("client"))
     expect(good == 40 and len(names) == 2, f"of 40 requests {names} were answered")
     return f"four running pods are in the mesh; {names}"
 
 
-def canary(cluster):
-    cluster.kubectl("apply", "-f", f"{FILES}/canary.yaml")
+def canary(cluster, line):
+    cluster.type(line)
 
     def conditions():
         parents = json.loads(cluster.kubectl("get", "httproute", "-n", "shop", "canary", "-o", "json")).get("status", {}).get("parents", [])
@@ -69,8 +128,8 @@ def canary(cluster):
     return f"{', '.join(f'{kind} {value}' for kind, value in sorted(conditions().items()))}; {names}"
 
 
-def stub(cluster):
-    cluster.kubectl("apply", "-f", f"{FILES}/stub.yaml")
+def stub(cluster, line):
+    cluster.type(line)
     cluster.kubectl("wait", "-n", "shop", "pod/tunnel", "--for=condition=Ready", "--timeout=60s", timeout=70)
     names, good = cluster.names("tunnel", 20)
     expect(good == 20, f"of 20 requests {names} were answered")
@@ -80,26 +139,33 @@ def stub(cluster):
     return f"the pod with its own proxy reaches the mesh: {names}"
 
 
-def rollout(cluster):
+def rollout(cluster, line):
     client, counts = cluster.pod("client"), {}
     load = threading.Thread(target=lambda: counts.update(zip(("names", "good"), cluster.names(client, 400))))
     load.start()
-    cluster.kubectl("set", "env", "-n", "shop", "deployment/web", "ROUND=2")
+    cluster.type(line)
     cluster.kubectl("rollout", "status", "-n", "shop", "deployment/web", "--timeout=90s", timeout=100)
     load.join()
     expect(counts.get("good") == 400, f"of 400 requests during the rollout {counts} were answered")
     return "400 requests while the Deployment was replaced, 0 failed"
 
 
-def check(cluster):
-    said = cluster.weft_cli("check", "-A", check=False)
-    expect(said.returncode == 0, said.stdout[-600:])
-    return f"{said.stdout.count('✓')} checks, nothing to repair"
+def upgrade(cluster, line):
+    said = cluster.type(line)
+    expect(all(f"{node}: its agent is replaced" in said for node in ("a", "b")), f"both agents are replaced: {said[-600:]}")
+    names, good = cluster.names(cluster.pod("client"), 20)
+    expect(good == 20, f"of 20 requests {names} were answered")
+    return "both agents are replaced, one after the other"
 
 
-def uninstall(cluster):
-    cluster.weft_cli("uninstall", "--crds", "--timeout", "60", timeout=90)
-    left = cluster.kubectl("get", "namespaces,clusterroles,crd,mutatingwebhookconfigurations", "-o", "name")
+def check(cluster, line):
+    return f"{cluster.type(line).count('✓')} checks, nothing to repair"
+
+
+def uninstall(cluster, line="weft uninstall --crds"):
+    cluster.type(line)
+    left = cluster.kubectl("get", "namespaces,clusterroles,clusterrolebindings,priorityclasses,crd,mutatingwebhookconfigurations", "-o", "name")
+    left += cluster.kubectl("get", "configmaps", "-n", "shop", "-o", "name")
     expect("weft" not in left, f"left in the cluster: {re.findall('.*weft.*', left)}")
     for node in ("a", "b"):
         for folder in (f"/sys/fs/bpf/weft-lab/{cluster.name}/{node}", f"{cluster.folder}/nodes/{node}/root/run/weft", f"{cluster.folder}/nodes/{node}/root/var/lib/weft"):
@@ -108,8 +174,18 @@ def uninstall(cluster):
     return "no object, pin, socket or file is left"
 
 
-LINES = [("weft install", install), ("kubectl label namespace", enrol), ("a canary by HTTPRoute", canary), ("a pod with a stub", stub),
-    ("a rolling update under load", rollout), ("weft check", check), ("weft uninstall", uninstall)]
+# What each line has to bring about, by its beginning.
+CHECKS = {"kubectl apply --server-side": gateway, "weft check --pre": check_before, "weft install": installed, "kubectl apply -f demo/kubernetes/shop.yaml": shop,
+    "kubectl label": label, "kubectl apply -f demo/kubernetes/canary.yaml": canary, "kubectl apply -f demo/kubernetes/stub.yaml": stub,
+    "kubectl set env": rollout, "weft upgrade": upgrade, "weft check -A": check, "weft uninstall": uninstall}
+
+
+def steps():
+    """(line, its check) of README's lines; one that nobody checks, and a check without its line, are mistakes."""
+    found = [(line, next((made for start, made in CHECKS.items() if line.startswith(start)), None)) for line in commands()]
+    missing = [line for line, made in found if made is None] + [made.__name__ for made in CHECKS.values() if made not in [m for _, m in found]]
+    expect(not missing, f"README and the demo differ: {missing}")
+    return found
 
 
 def main():
@@ -120,14 +196,14 @@ def main():
         print("starting an API server, its controllers and two nodes", flush=True)
         cluster.down()
         cluster.start()
-        for name, line in LINES:
+        for line, made in steps():
             began = time.monotonic()
             try:
-                shown, ok = line(cluster), True
+                shown, ok = made(cluster, line), True
             except Failed as failure:
                 shown, ok, good = str(failure), False, False
-            print(f"{'ok  ' if ok else 'FAIL'} {name}: {shown}  ({time.monotonic() - began:.1f} s)", flush=True)
-            if not ok and line is install:
+            print(f"{'ok  ' if ok else 'FAIL'} $ {line}\n     {shown}  ({time.monotonic() - began:.1f} s)", flush=True)
+            if not ok and made is installed:
                 break
     except Failed as failure:
         print(f"FAIL the cluster starts: {failure}")

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the OCI images of weft-agent (with weft-proxy), weft-control and weft-stub from scratch, with buildah, and writes
-# each as an OCI archive. The same programs give the same digests.
+# each as an OCI folder. The same programs give the same digests.
 # Usage: images.sh FOLDER-OF-PROGRAMS OUTPUT-FOLDER [PROGRAM…]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,7 +26,7 @@ add() {
     mkdir -p "$root$(dirname "$library")"
     # What a link points to, under the name that is asked for.
     cp --dereference "$library" "$root$library"
-  done < <(ldd "$programs/$program" | grep -oE '/[^ ]+' | sort -u)
+  done < <(ldd "$programs/$program" 2>/dev/null | grep -oE '/[^ ]+' | sort -u)
 }
 
 for image in "${images[@]}"; do

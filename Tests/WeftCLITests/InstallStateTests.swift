@@ -77,7 +77,9 @@ import Testing
     let wanted = try Rendering(overlay: .stubOnly).manifests()
     let before = try Rendering(overlay: .standard).manifests().map(\.identity)
     let definition = Manifest.Identity(kind: .customResourceDefinition, namespace: "", name: "olds.weft.dev")
-    let surplus = Pruning.surplus(of: before + [definition], wanted: wanted)
+    // Made by weft-control, and needed by every agent.
+    let roots = Manifest.Identity(kind: .configMap, namespace: "weft-system", name: "weft-roots")
+    let surplus = Pruning.surplus(of: before + [definition, roots], wanted: wanted)
     #expect(
       surplus.map(\.description) == ["DaemonSet weft-system/weft-agent", "ServiceAccount weft-system/weft-agent"])
   }

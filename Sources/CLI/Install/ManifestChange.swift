@@ -51,10 +51,16 @@ enum ManifestChange: Hashable, Sendable {
 
 /// Which objects of an earlier version are no longer part of an installation.
 enum Pruning {
+  /// What weft-control makes: the roots, without which no agent starts. They carry the label of an installation, and go with
+  /// it alone.
+  static let made: Set<Manifest.Identity> = [
+    Manifest.Identity(kind: .configMap, namespace: Rendering.namespace, name: "weft-roots")
+  ]
+
   /// - Parameter found: the labelled objects in the cluster.
   /// - Returns: what is to be deleted, in that order. Definitions stay: with them their objects would go.
   static func surplus(of found: [Manifest.Identity], wanted: [Manifest]) -> [Manifest.Identity] {
-    let kept = Set(wanted.map(\.identity))
+    let kept = made.union(wanted.map(\.identity))
     return found.filter { !kept.contains($0) && $0.kind != .customResourceDefinition && $0.kind != .namespace }
       .sorted { $1 < $0 }
   }
