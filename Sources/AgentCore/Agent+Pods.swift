@@ -201,9 +201,29 @@ extension Agent {
     perform(pods[uid]?.lifecycle.listenersOpened() ?? [], uid)
   }
 
-  /// Of each kind, for a pod that nobody has talked to: the proxy asks for more while it has some. More of them keep the
-  /// next pods waiting where many start at once.
+  /// Of each kind, as soon as a pod is enrolled.
   private static let firstSockets = 16
+  /// To its own application, when no pod waits any more: new connections are made of them while no agent is there.
+  private static let stockedSockets = 128
+  /// Nanoseconds after its enrolment.
+  private static let stockedAfter: UInt64 = 1_000_000_000
+  private static let stockedPerTick = 4
+
+  /// Fills the stock of pods that have only the first sockets, a few at a time, as far as descriptors allow.
+  func stockSockets(now: UInt64) {
+    guard link != nil, !pods.values.contains(where: { [.opening, .awaitingProxy].contains($0.lifecycle.phase) }),
+      pods.count * 2 * Self.stockedSockets < DescriptorLimit.current
+    else { return }
+    let due = pods.filter {
+      !$0.value.isStocked && $0.value.lifecycle.phase == .enrolled && now > $0.value.enrolledAt + Self.stockedAfter
+    }
+    for (uid, pod) in due.prefix(Self.stockedPerTick) {
+      pods[uid]?.isStocked = true
+      for kind in PodSocketKind.allCases where pod.delivers(kind) {
+        sendSockets(uid, kind, count: Self.stockedSockets - Self.firstSockets)
+      }
+    }
+  }
 
   /// Gives the proxy the pod's listeners, and sockets ahead of need.
   /// - Parameter more: others follow at once.
@@ -221,6 +241,7 @@ extension Agent {
 
   private func offerSockets(_ uid: String) {
     guard let pod = pods[uid] else { return }
+    pods[uid]?.isStocked = false
     let hasV6 = pod.sandbox.addresses.contains { $0.family == .v6 }
     for kind in PodSocketKind.allCases where hasV6 || kind == .egressV4 || kind == .deliveryV4 {
       sendSockets(uid, kind, count: Self.firstSockets)

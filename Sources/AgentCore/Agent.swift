@@ -21,6 +21,13 @@ public actor Agent {
     var enrolledAt: UInt64 = 0
     /// As the kernel was told it.
     var captured: Captured?
+    /// The proxy has more than the first sockets of it.
+    var isStocked = false
+
+    /// Whether these are sockets to its own application, in a family that it has.
+    func delivers(_ kind: PodSocketKind) -> Bool {
+      kind == .deliveryV4 || kind == .deliveryV6 && sandbox.addresses.contains { $0.family == .v6 }
+    }
 
     struct Captured: Equatable {
       let failMode: FailMode
@@ -244,6 +251,7 @@ public actor Agent {
       renew()
       tickCgroups(now: now)
       if count % 10 == 0 { removeStubMade() }
+      stockSockets(now: now)
       tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }

@@ -119,8 +119,15 @@ class Authority(unittest.TestCase):
         self.assertChains(control, before[1])
 
     def test_an_intermediate_of_a_user_signs(self):
+        self.signs(("ca.key", "ca.pem", "roots.pem"))
+
+    def test_an_intermediate_of_cert_manager_signs(self):
+        """By the names of a Secret of the type kubernetes.io/tls."""
+        self.signs(("tls.key", "tls.crt", "ca.crt"))
+
+    def signs(self, names):
         root, key = self.certificate("company", self.key()), self.key()
-        self.put({"ca.key": key, "ca.pem": self.intermediate("mesh", "company", key), "roots.pem": root})
+        self.put(dict(zip(names, (key, self.intermediate("mesh", "company", key), root))))
         control = self.start().ready()
         self.assertEqual(control.wait("the roots", self.roots), root)
         self.assertEqual(len(self.served(control)), 2)

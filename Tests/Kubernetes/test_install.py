@@ -118,7 +118,7 @@ class Install(unittest.TestCase):
         self.assertIn("weft upgrade --overlay stub-only changes it", self.weft("install", "--overlay", "stub-only", status=1))
         text = self.weft("upgrade", "--overlay", "stub-only")
         self.assertIn("3 nodes are clean", text)
-        self.assertLess(text.index("3 nodes are clean"), text.index("objects are applied"), text)
+        self.assertLess(text.index("3 nodes are clean"), text.index("objects applied"), text)
         self.kubectl("get", "daemonset", "weft-agent", "-n", "weft-system", status=1)
         webhooks = self.get("mutatingwebhookconfiguration", "weft-injector")["webhooks"]
         self.assertEqual([webhook["failurePolicy"] for webhook in webhooks], ["Fail", "Fail", "Fail", "Ignore"])

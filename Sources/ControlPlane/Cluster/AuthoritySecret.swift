@@ -30,15 +30,22 @@ enum AuthoritySecret {
   ) throws(IdentityError) -> AuthorityMaterial {
     let what = "the Secret \(namespace)/\(name)"
     let data = secret["data"]
-    guard let key = try text(data?["ca.key"], "ca.key", what), let chain = try text(data?["ca.pem"], "ca.pem", what)
-    else {
+    func value(_ names: [String]) throws(IdentityError) -> String? {
+      for name in names { if let text = try text(data?[name], name, what) { return text } }
+      return nil
+    }
+    guard let key = try value(Self.keyNames), let chain = try value(Self.chainNames) else {
       throw IdentityError(
         .invalid, "\(what) has no ca.key or no ca.pem; put both there, or delete it so that a new CA is made")
     }
     return try AuthorityMaterial(
-      keyPEM: key, chainPEM: chain, rootsPEM: text(data?["roots.pem"], "roots.pem", what), trustDomain: trustDomain,
-      what: what, now: now)
+      keyPEM: key, chainPEM: chain, rootsPEM: value(Self.rootsNames), trustDomain: trustDomain, what: what, now: now)
   }
+
+  /// Weft's own names, and those of a `kubernetes.io/tls` Secret as cert-manager writes it.
+  private static let keyNames = ["ca.key", "tls.key"]
+  private static let chainNames = ["ca.pem", "tls.crt"]
+  private static let rootsNames = ["roots.pem", "ca.crt"]
 
   static func roots(_ bundle: TrustBundle, namespace: String) -> JSONNode {
     [

@@ -135,7 +135,8 @@ extension StatusDocument {
   static func isPending(_ change: JSONNode) -> Bool {
     let entries = change["parents"]?.elements ?? [change]
     return entries.contains { entry in
-      entry["conditions"]?.elements.contains { $0["reason"]?.text == "Pending" } == true
+      guard (entry["controllerName"]?.text ?? ClusterNames.controller) == ClusterNames.controller else { return false }
+      return entry["conditions"]?.elements.contains { $0["reason"]?.text == "Pending" } == true
     }
   }
 }

@@ -75,7 +75,11 @@ final class StatusWriter: Sendable {
     var isPending = false
     var refusal: KubernetesError?
     for input in inputs.sorted(by: { $0.key < $1.key }) where unacceptable[input.key] == nil {
-      guard let change = StatusDocument(input, report, time: time).change else { continue }
+      guard let change = StatusDocument(input, report, time: time).change else {
+        // What a pass before has written so, and still is.
+        isPending = isPending || StatusDocument.isPending(input.subject.status)
+        continue
+      }
       guard isLeader(), !Task.isCancelled else { return false }
       isPending = isPending || StatusDocument.isPending(change)
       switch try await write(change, input, report, time) {

@@ -75,6 +75,8 @@ final class Loop {
   func close(_ source: EventSource) {
     guard source.isRegistered else { return }
     source.isRegistered = false
+    // A child that looks a name up holds it too: closing alone would leave it in epoll, with a pointer to what is freed.
+    _ = weft_epoll_remove(epoll, source.fd)
     Glibc.close(source.fd)
     removed.append(source)
     sources[ObjectIdentifier(source)] = nil
