@@ -7,12 +7,12 @@ import MeshModel
 extension Agent {
   func appeared(_ folder: PodFolder) {
     cgroupPods.appeared(folder, now: DispatchTime.now().uptimeNanoseconds)
-    settleCgroups()
+    settleCgroups(only: folder.cgroup)
   }
 
   func appeared(_ sandbox: CgroupPods.Sandbox, cgroup: UInt64) {
     cgroupPods.appeared(sandbox, cgroup: cgroup)
-    settleCgroups()
+    settleCgroups(only: cgroup)
   }
 
   func found(podsFolders: Set<UInt64>) {
@@ -27,12 +27,13 @@ extension Agent {
   }
 
   /// Names, verdicts and holds by what is known now.
-  func settleCgroups() {
+  /// - Parameter only: of this pod; nil: of all.
+  func settleCgroups(only: UInt64? = nil) {
     guard !cgroupPods.isEmpty, !isEnding else { return }
     let around = CgroupPods.Surroundings(
       mesh: mesh, isConnected: client?.status.connected ?? false,
       isEnrolled: { [pods] in pods[$0]?.lifecycle.phase == .enrolled })
-    perform(cgroupPods.settle(around, now: DispatchTime.now().uptimeNanoseconds))
+    perform(cgroupPods.settle(around, now: DispatchTime.now().uptimeNanoseconds, only: only))
   }
 
   func perform(_ actions: [CgroupPods.Action]) {

@@ -111,7 +111,7 @@ extension Agent {
       pods[uid]?.captured = facts
       stubs[uid]?.send(.captured)
       if pod.enrolledAt == 0 { pods[uid]?.enrolledAt = DispatchTime.now().uptimeNanoseconds }
-      settleCgroups()
+      if let cgroup = cgroupPods.cgroup(shownAs: uid) { settleCgroups(only: cgroup) }
     case .release:
       attempt("release of a pod") { try engine.release(uid: uid) }
       takeFromProxy(uid)

@@ -62,6 +62,7 @@ struct CgroupPods: Sendable {
   }
 
   func pod(shownAs id: String) -> Pod? { pods.values.first { $0.shown == id } }
+  func cgroup(shownAs id: String) -> UInt64? { pods.first { $0.value.shown == id }?.key }
 
   // MARK: What the source tells
 
@@ -117,28 +118,27 @@ struct CgroupPods: Sendable {
   // MARK: What follows
 
   /// Brings names and verdicts up to date.
-  mutating func settle(_ around: Surroundings, now: UInt64) -> [Action] {
+  /// - Parameter only: of this pod; nil: of all.
+  mutating func settle(_ around: Surroundings, now: UInt64, only: UInt64? = nil) -> [Action] {
     var actions: [Action] = []
-    var holders: [String: UInt64] = [:]
-    for (cgroup, pod) in pods { if let id = pod.shown { holders[id] = cgroup } }
-    for cgroup in pods.keys.sorted() {
+    let cgroups = only.map { [$0] } ?? pods.keys.sorted()
+    for cgroup in cgroups {
       guard var pod = pods[cgroup] else { continue }
       let workload = around.mesh.workload(podUID: pod.folder.uid)
       if let workload { pod.wasMeshed = workload.isMeshed && workload.mode != .stubTunnel }
       if let workload, let sandbox = pod.sandbox, pod.shown != workload.id {
         if let shown = pod.shown { actions.append(.vanished(uid: shown)) }
         // Another pod had the name before, and its cgroup lingers.
-        if let before = holders[workload.id] {
+        if let before = pods.first(where: { $0.value.shown == workload.id })?.key {
           actions.append(.vanished(uid: workload.id))
           pods[before]?.shown = nil
         }
         pod.shown = workload.id
-        holders[workload.id] = cgroup
         actions.append(.appeared(PodSandbox(workload, sandbox, pod.folder)))
       }
       pods[cgroup] = pod
     }
-    for cgroup in pods.keys.sorted() { judge(cgroup, around, now: now, &actions) }
+    for cgroup in cgroups { judge(cgroup, around, now: now, &actions) }
     return actions
   }
 
