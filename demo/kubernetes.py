@@ -17,6 +17,11 @@ class Cluster(Lab):
     def weft_cli(self, *words, **options):
         return run(["nsenter", f"--net=/run/netns/weft-{self.name}", f"{BIN}/weft", *words, "--kubeconfig", f"{self.folder}/kubeconfig"], **options)
 
+    def answers(self, what):
+        """Of the agents that answer. The exit status says whether all is well, which is not what is asked here."""
+        said = self.weft_cli(what, "-A", "-o", "json", check=False).stdout
+        return [entry["answer"] for entry in (json.loads(said) if said.strip() else []) if entry.get("answer")]
+
     def kubectl(self, *words, **options):
         return self._lab("kubectl", "--", *words, **options).stdout
 
@@ -49,17 +54,12 @@ def commands():
     return [line[2:].split(" # ")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
 
 
-def install(cluster):
-    """What other programs begin with."""
-    for line in commands()[:3]:
-        cluster.type(line)
-
-
-def enrol(cluster):
-    for line in commands()[3:5]:
-        cluster.type(line)
-        shop_runs(cluster)
-    is_enrolled(cluster)
+def begin(cluster):
+    """What other programs begin with, checks and all: up to the shop's being in the mesh."""
+    for line, made in steps():
+        made(cluster, line)
+        if made is label:
+            return
 
 
 def shop_runs(cluster):
@@ -69,8 +69,7 @@ def shop_runs(cluster):
 
 def is_enrolled(cluster):
     def enrolled():
-        answers = json.loads(cluster.weft_cli("workloads", "-A", "-o", "json").stdout)
-        return sum(entry["state"] == "enrolled" for answer in answers for entry in answer["answer"]["workloads"]) == 4
+        return sum(entry["state"] == "enrolled" for answer in cluster.answers("workloads") for entry in answer["workloads"]) == 4
 
     wait_for("four pods to be enrolled", enrolled, 20)
 
@@ -162,7 +161,7 @@ def check(cluster, line):
     return f"{cluster.type(line).count('✓')} checks, nothing to repair"
 
 
-def uninstall(cluster, line="weft uninstall --crds"):
+def uninstall(cluster, line):
     cluster.type(line)
     left = cluster.kubectl("get", "namespaces,clusterroles,clusterrolebindings,priorityclasses,crd,mutatingwebhookconfigurations", "-o", "name")
     left += cluster.kubectl("get", "configmaps", "-n", "shop", "-o", "name")

@@ -219,7 +219,7 @@ extension Agent {
     }
     for (uid, pod) in due.prefix(Self.stockedPerTick) {
       pods[uid]?.isStocked = true
-      for kind in PodSocketKind.allCases where pod.delivers(kind) {
+      for kind in [PodSocketKind.deliveryV4, .deliveryV6] where pod.has(kind) {
         sendSockets(uid, kind, count: Self.stockedSockets - Self.firstSockets)
       }
     }
@@ -242,8 +242,7 @@ extension Agent {
   private func offerSockets(_ uid: String) {
     guard let pod = pods[uid] else { return }
     pods[uid]?.isStocked = false
-    let hasV6 = pod.sandbox.addresses.contains { $0.family == .v6 }
-    for kind in PodSocketKind.allCases where hasV6 || kind == .egressV4 || kind == .deliveryV4 {
+    for kind in PodSocketKind.allCases where pod.has(kind) {
       sendSockets(uid, kind, count: Self.firstSockets)
     }
   }

@@ -24,9 +24,9 @@ public actor Agent {
     /// The proxy has more than the first sockets of it.
     var isStocked = false
 
-    /// Whether these are sockets to its own application, in a family that it has.
-    func delivers(_ kind: PodSocketKind) -> Bool {
-      kind == .deliveryV4 || kind == .deliveryV6 && sandbox.addresses.contains { $0.family == .v6 }
+    /// Whether it has addresses of the sockets' family; of IPv4 always.
+    func has(_ kind: PodSocketKind) -> Bool {
+      [.egressV4, .deliveryV4].contains(kind) || sandbox.addresses.contains { $0.family == .v6 }
     }
 
     struct Captured: Equatable {
@@ -87,7 +87,6 @@ public actor Agent {
   private(set) var podsAreKnown = false
   var rollout = Rollout.undecided
   private var leftoversAreGone = false
-  private var hasStarted = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
   private let lock: RunLock
@@ -255,10 +254,6 @@ public actor Agent {
       tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
-      if leftoversAreGone, !hasStarted {
-        hasStarted = true
-        weft_release_startup_code()
-      }
       // A part of the mesh would be taken for the whole of it by the next agent.
       if meshIsSettled, snapshot.isDue(now) { await saveSnapshot() }
       count += 1
@@ -302,6 +297,8 @@ public actor Agent {
       for known in try engine.knownPods() where isUnwanted(known.uid) { try engine.release(uid: known.uid) }
     }
     for uid in Array(adopted.keys) where isUnwanted(uid) { dropAdopted(uid) }
+    // With that the start is over.
+    weft_release_startup_code()
   }
 
   private func end() async {

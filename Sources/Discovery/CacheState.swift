@@ -8,12 +8,13 @@ struct World: DeltaWorld {
   /// Pods that subscribe by themselves: to them everything is sent that meshed nodes get.
   var workloads: Set<String> = []
   var generation: UInt64 = 0
-  /// Of each type since its names changed last.
   private let sorted = SortedNames()
 
   func names(_ typeURL: String) -> [String] {
-    sorted.names(typeURL, generation) { resources[typeURL, default: [:]].keys.sorted() }
+    sorted.names(typeURL) { resources[typeURL, default: [:]].keys.sorted() }
   }
+
+  func namesChanged(_ typeURL: String) { sorted.changed(typeURL) }
 
   func resource(_ key: ResourceKey, for node: String) -> DiscoveryResource? {
     guard let resource = resources[key.typeURL]?[key.name],
@@ -35,16 +36,20 @@ struct World: DeltaWorld {
   }
 }
 
-/// Sorted names by type, made when first asked for in a generation. Confined to the cache's lock.
-private final class SortedNames: @unchecked Sendable {
-  private var lists: [String: (generation: UInt64, names: [String])] = [:]
+/// Sorted names by type, made when first asked for since one came or went.
+private final class SortedNames: Sendable {
+  private let lists = Guarded<[String: [String]]>([:])
 
-  func names(_ typeURL: String, _ generation: UInt64, _ make: () -> [String]) -> [String] {
-    if let list = lists[typeURL], list.generation == generation { return list.names }
-    let names = make()
-    lists[typeURL] = (generation, names)
-    return names
+  func names(_ typeURL: String, _ make: () -> [String]) -> [String] {
+    lists.withLock { lists in
+      if let names = lists[typeURL] { return names }
+      let names = make()
+      lists[typeURL] = names
+      return names
+    }
   }
+
+  func changed(_ typeURL: String) { lists.withLock { $0[typeURL] = nil } }
 }
 
 /// What the cache's lock guards.
@@ -82,10 +87,12 @@ struct CacheState {
     world.generation += 1
     for resource in upserts {
       let old = world.resources[resource.typeURL, default: [:]].updateValue(resource, forKey: resource.name)
+      if old == nil { world.namesChanged(resource.typeURL) }
       notify(resource.key, old: old, new: resource, meshedBefore: before)
     }
     for key in removals {
       guard let old = world.resources[key.typeURL]?.removeValue(forKey: key.name) else { continue }
+      world.namesChanged(key.typeURL)
       notify(key, old: old, new: nil, meshedBefore: before)
     }
     for node in meshedNodes.subtracting(before) { reconsider(node) }

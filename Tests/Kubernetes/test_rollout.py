@@ -22,8 +22,7 @@ class Rollout(unittest.TestCase):
         cls.cluster.down()
         cls.addClassCleanup(cls.cluster.down)
         cls.cluster.start()
-        kubernetes.install(cls.cluster)
-        kubernetes.enrol(cls.cluster)
+        kubernetes.begin(cls.cluster)
 
     def nothing_is_lost(self, result):
         self.assertGreaterEqual(result["requests"], REQUESTS)
@@ -46,7 +45,7 @@ class Rollout(unittest.TestCase):
         wait_for("the first agent to be replaced", lambda: set(agents()) - before, 60)
         upgrade.kill()
         upgrade.wait()
-        kubernetes.uninstall(self.cluster)
+        kubernetes.uninstall(self.cluster, kubernetes.commands()[-1])
         # What the mesh carried goes on without it.
         names, good = self.cluster.names(self.cluster.pod("client"), 20)
         self.assertEqual(good, 20, names)

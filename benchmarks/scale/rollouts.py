@@ -63,9 +63,7 @@ def of_a_deployment(cluster, requests):
 
 def proxies(cluster):
     """Of each node whose agent answers the pid that serves."""
-    said = cluster.weft_cli("status", "-A", "-o", "json", check=False).stdout
-    answers = json.loads(said) if said.strip() else []
-    return {answer["answer"]["node"]: answer["answer"]["proxy"]["pid"] for answer in answers if answer.get("answer")}
+    return {answer["node"]: answer["proxy"]["pid"] for answer in cluster.answers("status")}
 
 
 def are_new(before, now):
@@ -104,8 +102,7 @@ def measure(requests):
     try:
         cluster.down()
         cluster.start()
-        kubernetes.install(cluster)
-        kubernetes.enrol(cluster)
+        kubernetes.begin(cluster)
         return {"deployment": of_a_deployment(cluster, requests), "agents": of_the_agents(cluster, requests)}
     finally:
         cluster.down()

@@ -89,29 +89,30 @@ enum PodChecks {
   }
 }
 
-/// Which pods are to have a stub: the label of the Pod, else of its ServiceAccount, else of its Namespace.
+/// Which pods are to have a stub, as the injector decides it.
 private struct StubModes {
-  private let namespaces: [String: JSONNode]
-  private let accounts: [String: String]
+  private let namespaces: [String: ObjectMarks]
+  private let accounts: [String: ObjectMarks]
 
   init(namespaces: [JSONNode], accounts: [JSONNode]) {
-    self.namespaces = Dictionary(namespaces.map { ($0.name, $0) }) { first, _ in first }
-    let modes = accounts.compactMap { account in
-      account.label("weft.dev/mode").map { ("\(account.namespace)/\(account.name)", $0) }
+    func marks(_ objects: [JSONNode], _ name: (JSONNode) -> String) -> [String: ObjectMarks] {
+      Dictionary(objects.map { (name($0), ObjectMarks(metadata: $0["metadata"])) }) { first, _ in first }
     }
-    self.accounts = Dictionary(modes) { first, _ in first }
+    self.namespaces = marks(namespaces, \.name)
+    self.accounts = marks(accounts) { "\($0.namespace)/\($0.name)" }
   }
 
   func isStub(_ pod: JSONNode) -> Bool {
     let account = pod["spec"]?["serviceAccountName"]?.text ?? "default"
-    let mode =
-      pod.label("weft.dev/mode") ?? accounts["\(pod.namespace)/\(account)"]
-      ?? namespaces[pod.namespace]?.label("weft.dev/mode")
-    return mode == "stub" && pod.label("weft.dev/mesh") != "disabled"
+    let choice = try? StubChoice(
+      pod: ObjectMarks(metadata: pod["metadata"]), account: accounts["\(pod.namespace)/\(account)"] ?? ObjectMarks(),
+      namespace: namespaces[pod.namespace] ?? ObjectMarks())
+    if case .stub = choice { return true } else { return false }
   }
 
   func isMeshed(_ pod: JSONNode) -> Bool {
-    let isLabelled = (pod.label("weft.dev/mesh") ?? namespaces[pod.namespace]?.label("weft.dev/mesh")) == "enabled"
-    return isLabelled || isStub(pod) || pod.annotation("weft.dev/injected") != nil
+    let label = InjectionNames.mesh
+    let isLabelled = (pod.label(label) ?? namespaces[pod.namespace]?.labels[label]) == "enabled"
+    return isLabelled || isStub(pod) || pod.annotation(InjectionNames.injected) != nil
   }
 }

@@ -50,16 +50,18 @@ struct Install: ResultCommand {
   private func install(_ rendering: Rendering, _ cluster: InstallCluster) async throws {
     var rendering = rendering
     rendering.server = try await cluster.version()
-    if let record = try await InstallRecord.read(cluster), record.version != WeftVersion.current {
-      throw Failure(
-        message: "Weft \(Text.printable(record.version)) is installed here: weft upgrade changes it.",
-        status: .unhealthy)
-    }
-    if let record = try await InstallRecord.read(cluster), record.overlay != rendering.overlay {
-      let overlay = rendering.overlay.rawValue
-      throw Failure(
-        message: "Weft is installed here as \(record.overlay.rawValue): weft upgrade --overlay \(overlay) changes it.",
-        status: .unhealthy)
+    if let record = try await InstallRecord.read(cluster) {
+      guard record.version == WeftVersion.current else {
+        throw Failure(
+          message: "Weft \(Text.printable(record.version)) is installed here: weft upgrade changes it.",
+          status: .unhealthy)
+      }
+      let overlay = rendering.overlay
+      guard record.overlay == overlay else {
+        throw Failure(
+          message: "Weft is installed here as \(record.overlay.rawValue): "
+            + "weft upgrade --overlay \(overlay.rawValue) changes it.", status: .unhealthy)
+      }
     }
     cluster.progress.note(
       "weft \(WeftVersion.current), \(rendering.overlay.rawValue), on Kubernetes \(rendering.server) "
