@@ -14,7 +14,7 @@ def run(arguments, timeout=30, check=True, **more):
     except subprocess.TimeoutExpired:
         raise Failed(f"no end within {timeout} s: {' '.join(arguments[:8])}")
     if check and done.returncode != 0:
-        raise Failed(f"{' '.join(arguments[-4:])}: status {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}")
+        raise Failed(f"{' '.join(arguments[-4:])}: status {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done
 
 

@@ -9,7 +9,10 @@ extension Agent {
   func answer(_ path: String) async -> AdminAnswer {
     switch path {
     case "/healthz/ready":
-      return link == nil ? .failure(503, "the proxy is not running") : AdminAnswer(status: 200, body: Data("{}".utf8))
+      if link == nil { return .failure(503, "the proxy is not running") }
+      // Neither from the control plane nor from disk: it can't serve a pod.
+      return mesh.knowsWorkloads
+        ? AdminAnswer(status: 200, body: Data("{}".utf8)) : .failure(503, "the control plane hasn't told the mesh yet")
     case "/v1/status": return made(await statusDocument())
     case "/v1/workloads": return made(workloadsDocument())
     case "/v1/pods": return made(podsDocument())

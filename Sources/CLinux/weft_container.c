@@ -127,6 +127,8 @@ static int bound_capabilities(uint64_t wanted)
 
 static struct weft_child_failure enter(const struct weft_container *c)
 {
+  if (c->node_namespace >= 0 && setns(c->node_namespace, CLONE_NEWNET) < 0)
+    return weft_child_failed(STEP_NETWORK);
   if (c->cgroup_procs >= 0 && write(c->cgroup_procs, "0", 1) != 1)
     return weft_child_failed(STEP_CGROUP);
   if (c->joined >= 0) {

@@ -65,6 +65,8 @@ static int drop_capabilities(void)
 /// Everything before exec. The cgroup comes first: whatever follows is then found by it.
 static struct weft_child_failure enter(const struct weft_lab_process *p)
 {
+  if (p->node_namespace >= 0 && setns(p->node_namespace, CLONE_NEWNET) < 0)
+    return weft_child_failed(STEP_NETWORK);
   if (p->cgroup_procs >= 0 && write(p->cgroup_procs, "0", 1) != 1)
     return weft_child_failed(STEP_CGROUP);
   if (p->network_namespace >= 0 && setns(p->network_namespace, CLONE_NEWNET) < 0)

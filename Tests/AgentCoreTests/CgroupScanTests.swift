@@ -13,7 +13,7 @@ import Testing
   @Test func aFolderIsToldBeforeAnyProcessOfIt() {
     var scan = CgroupScan()
     #expect(scan.listed([pod(10)], now: 0) == [.appeared(pod(10))])
-    #expect(scan.wanted().isEmpty, "no container, nothing to look at")
+    #expect(scan.wanted(now: 0).isEmpty, "no container, nothing to look at")
     #expect(scan.interval(now: 0) == CgroupScan.scanInterval)
     #expect(scan.listed([pod(10)], now: 1).isEmpty)
     #expect(scan.listed([], now: 2) == [.vanished(pod(10))])
@@ -22,58 +22,74 @@ import Testing
   @Test func aProcessInTheNodesNetworkSaysNothing() {
     var scan = CgroupScan()
     _ = scan.listed([pod(10, "a")], now: 0)
-    #expect(scan.wanted() == [.look(pod(10, "a"))])
-    #expect(scan.looked(pod(10, "a"), found: [("a", node)], node: node).isEmpty)
-    #expect(scan.wanted() == [.look(pod(10, "a"))], "a runtime moves it a moment later")
+    #expect(scan.wanted(now: 0) == [.look(pod(10, "a"))])
+    #expect(scan.looked(pod(10, "a"), found: [("a", node)], node: node, now: 0).isEmpty)
+    #expect(scan.wanted(now: 0) == [.look(pod(10, "a"))], "a runtime moves it a moment later")
     #expect(scan.interval(now: 1) == CgroupScan.eagerInterval)
     #expect(scan.interval(now: CgroupScan.eagerness) == CgroupScan.scanInterval)
     #expect(
-      scan.looked(pod(10, "a"), found: [("a", 7)], node: node) == [.sandbox(pod(10, "a"), namespace: 7)])
-    #expect(scan.wanted().isEmpty)
+      scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0) == [.sandbox(pod(10, "a"), namespace: 7)])
+    #expect(scan.wanted(now: 0).isEmpty)
   }
 
   @Test func containersComeAndGoInTheSameSandbox() {
     var scan = CgroupScan()
     _ = scan.listed([pod(10, "pause")], now: 0)
-    _ = scan.looked(pod(10, "pause"), found: [("pause", 7)], node: node)
+    _ = scan.looked(pod(10, "pause"), found: [("pause", 7)], node: node, now: 0)
     _ = scan.listed([pod(10, "app", "pause")], now: 1)
-    #expect(scan.wanted().isEmpty)
+    #expect(scan.wanted(now: 0).isEmpty)
     // The one it was found by goes; another is in the same network.
     _ = scan.listed([pod(10, "app")], now: 2)
-    #expect(scan.wanted() == [.look(pod(10, "app"))])
-    #expect(scan.looked(pod(10, "app"), found: [("app", 7)], node: node).isEmpty)
-    #expect(scan.wanted().isEmpty)
+    #expect(scan.wanted(now: 0) == [.look(pod(10, "app"))])
+    #expect(scan.looked(pod(10, "app"), found: [("app", 7)], node: node, now: 0).isEmpty)
+    #expect(scan.wanted(now: 0).isEmpty)
   }
 
   @Test func aSandboxMadeAnewIsGoneAndThere() {
     var scan = CgroupScan()
     _ = scan.listed([pod(10, "old")], now: 0)
-    _ = scan.looked(pod(10, "old"), found: [("old", 7)], node: node)
+    _ = scan.looked(pod(10, "old"), found: [("old", 7)], node: node, now: 0)
     _ = scan.listed([pod(10, "new")], now: 1)
     #expect(
-      scan.looked(pod(10, "new"), found: [("new", 8)], node: node)
+      scan.looked(pod(10, "new"), found: [("new", 8)], node: node, now: 0)
         == [.sandboxGone(pod(10, "new")), .sandbox(pod(10, "new"), namespace: 8)])
     _ = scan.listed([pod(10)], now: 2)
-    #expect(scan.looked(pod(10), found: [], node: node) == [.sandboxGone(pod(10))])
-    #expect(scan.looked(pod(10), found: [], node: node).isEmpty)
+    #expect(scan.looked(pod(10), found: [], node: node, now: 0) == [.sandboxGone(pod(10))])
+    #expect(scan.looked(pod(10), found: [], node: node, now: 0).isEmpty)
   }
 
   @Test func aPodThatGoesTakesItsSandboxAlong() {
     var scan = CgroupScan()
     _ = scan.listed([pod(10, "a"), pod(11)], now: 0)
-    _ = scan.looked(pod(10, "a"), found: [("a", 7)], node: node)
+    _ = scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0)
     #expect(scan.listed([pod(11)], now: 1) == [.sandboxGone(pod(10, "a")), .vanished(pod(10, "a"))])
-    #expect(scan.looked(pod(10, "a"), found: [("a", 7)], node: node).isEmpty, "an answer that comes too late")
+    #expect(scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0).isEmpty, "an answer that comes too late")
   }
 
   @Test func aSandboxWithoutAnAddressIsLookedForAgain() {
     var scan = CgroupScan()
     _ = scan.listed([pod(10, "a")], now: 0)
-    _ = scan.looked(pod(10, "a"), found: [("a", 7)], node: node)
+    _ = scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0)
     scan.failed(pod(10, "a"))
-    #expect(scan.wanted() == [.look(pod(10, "a"))])
+    #expect(scan.wanted(now: 0) == [.look(pod(10, "a"))])
     #expect(
-      scan.looked(pod(10, "a"), found: [("a", 7)], node: node) == [.sandbox(pod(10, "a"), namespace: 7)])
+      scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0) == [.sandbox(pod(10, "a"), namespace: 7)])
+  }
+
+  @Test func aNamespaceThatARuntimePassedThroughIsLeft() {
+    var scan = CgroupScan()
+    let folder = pod(10, "a")
+    _ = scan.listed([folder], now: 0)
+    #expect(scan.looked(folder, found: [("a", 5)], node: node, now: 0) == [.sandbox(folder, namespace: 5)])
+    #expect(scan.wanted(now: CgroupScan.confirmation - 1).isEmpty)
+    let later = CgroupScan.confirmation
+    #expect(scan.wanted(now: later) == [.look(folder)])
+    #expect(scan.looked(folder, found: [], node: node, now: later).isEmpty, "its container is there")
+    #expect(
+      scan.looked(folder, found: [("a", 7)], node: node, now: later)
+        == [.sandboxGone(folder), .sandbox(folder, namespace: 7)])
+    #expect(scan.looked(folder, found: [("a", 7)], node: node, now: 2 * later).isEmpty)
+    #expect(scan.wanted(now: 10 * later).isEmpty, "found twice")
   }
 
   @Test func moreFoldersThanANodeHasPodsAreBounded() {

@@ -58,20 +58,32 @@ struct FactsGathering: Sendable {
     let answering = zip(chosen, statuses).filter { if case .success = $1.outcome { true } else { false } }.map(\.0)
     let checks = await source.ask(answering, "/v1/check")
     let workloads = await source.ask(answering, "/v1/workloads")
-    func decoded<Answer: Decodable>(_ answers: [NodeAnswer], _ node: String, _ path: String) -> Answer? {
-      answers.first { $0.node == node }.flatMap { try? AgentAnswer.decode($0.outcome.get(), from: path) }
-    }
     facts.agents = statuses.map { answer in
-      let check: CheckAnswer? = decoded(checks, answer.node, "/v1/check")
-      let known: WorkloadsAnswer? = decoded(workloads, answer.node, "/v1/workloads")
-      let status = answer.outcome.flatMap { body -> Result<StatusAnswer, Failure> in
-        do { return .success(try AgentAnswer.decode(body, from: "/v1/status")) } catch {
-          return .failure(error as? Failure ?? Failure(message: "\(error)", status: .unhealthy))
-        }
+      // One that answers the first and not the others is known no better than one that doesn't answer.
+      let agent = Result<ClusterFacts.Agent, Failure> { () throws(Failure) in
+        let status: StatusAnswer = try Self.decoded(statuses, answer.node, "/v1/status")
+        let check: CheckAnswer = try Self.decoded(checks, answer.node, "/v1/check")
+        let known: WorkloadsAnswer = try Self.decoded(workloads, answer.node, "/v1/workloads")
+        return ClusterFacts.Agent(
+          node: answer.node, status: .success(status), checks: check.checks, workloads: known.workloads.filter(\.local))
       }
-      return ClusterFacts.Agent(
-        node: answer.node, status: status, checks: check?.checks ?? [],
-        workloads: (known?.workloads ?? []).filter(\.local))
+      switch agent {
+      case .success(let agent): return agent
+      case .failure(let failure):
+        return ClusterFacts.Agent(node: answer.node, status: .failure(failure), checks: [], workloads: [])
+      }
+    }
+  }
+
+  private static func decoded<Answer: Decodable>(
+    _ answers: [NodeAnswer], _ node: String, _ path: String
+  ) throws(Failure) -> Answer {
+    guard let answer = answers.first(where: { $0.node == node }) else {
+      throw Failure(message: "node \(node) was not asked \(path)", status: .unhealthy)
+    }
+    let body = try answer.outcome.get()
+    do { return try AgentAnswer.decode(body, from: path) } catch {
+      throw error as? Failure ?? Failure(message: "\(error)", status: .unhealthy)
     }
   }
 

@@ -21,8 +21,10 @@ struct weft_container {
   char *const *argv;
   char *const *envp;
   const char *directory;
-  /// Joined first of all; whatever follows is then found by it. Open for writing on `cgroup.procs`.
+  /// Joined before anything else is done; whatever follows is then found by it. Open for writing on `cgroup.procs`.
   int cgroup_procs;
+  /// The node's, entered before the cgroup is joined: a container runtime's process too is in its node's network first.
+  int node_namespace;
   int network_namespace;
   /// A pidfd: its process's mount, UTS and network namespaces are joined and nothing is mounted (exec).
   int joined;

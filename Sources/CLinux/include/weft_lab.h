@@ -16,6 +16,8 @@ struct weft_lab_process {
   char *const *envp;
   const char *directory;
   int network_namespace;
+  /// The node's, entered before the cgroup is joined: a container runtime's process too is in its node's network first.
+  int node_namespace;
   /// Open for writing on the `cgroup.procs` that the process joins.
   int cgroup_procs;
   /// Files of the process's own, in a mount namespace of its own: each of `binds` is bound over its target. Ends with

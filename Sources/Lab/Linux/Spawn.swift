@@ -9,6 +9,8 @@ struct Launch {
   var directory: String?
   /// The path of a network namespace's file.
   var networkNamespace: String?
+  /// The path of the node's, which the process of a pod is in first.
+  var nodeNamespace: String?
   var cgroup: String?
   /// Files of its own in a mount namespace of its own: each is bound over the machine's.
   var binds: [(source: String, target: String)] = []
@@ -55,6 +57,8 @@ struct Launch {
   private func withProcess<T>(_ body: (UnsafePointer<weft_lab_process>) -> T) throws -> T {
     let namespace = try networkNamespace.map { try Self.open($0, O_RDONLY) } ?? -1
     defer { if namespace >= 0 { close(namespace) } }
+    let node = try nodeNamespace.map { try Self.open($0, O_RDONLY) } ?? -1
+    defer { if node >= 0 { close(node) } }
     let procs = try cgroup.map { try Self.open("\($0)/cgroup.procs", O_WRONLY) } ?? -1
     defer { if procs >= 0 { close(procs) } }
     return withStrings([path] + arguments) { argv in
@@ -65,7 +69,8 @@ struct Launch {
               path.withCString { path in
                 var process = weft_lab_process(
                   path: path, argv: argv, envp: envp, directory: directory, network_namespace: namespace,
-                  cgroup_procs: procs, binds: binds, hostname: hostname, standard_input: standardInput,
+                  node_namespace: node, cgroup_procs: procs, binds: binds, hostname: hostname,
+                  standard_input: standardInput,
                   standard_output: standardOutput, standard_error: standardError, new_session: isDaemon,
                   parent_death_signal: parentDeathSignal, user: 0, without_privileges: withoutPrivileges)
                 return body(&process)

@@ -63,7 +63,7 @@ private final class CgroupFollower {
       for event in scan.listed(tree.pods, now: now) { await perform(event) }
       // The root, for a pods folder that the kubelet has still to make.
       let isBlind = watch.watch(tree.watched + (tree.podsFolders.isEmpty ? [listing.root] : []))
-      for event in scan.wanted() { await perform(event) }
+      for event in scan.wanted(now: now) { await perform(event) }
       if isFirst, !isBlind {
         isFirst = false
         tell(.synchronized)
@@ -101,7 +101,7 @@ private final class CgroupFollower {
       found.append((container, namespace.inode))
       if case .other(let other) = namespace { opened[other.inode] = other }
     }
-    for event in scan.looked(folder, found: found, node: node) {
+    for event in scan.looked(folder, found: found, node: node, now: DispatchTime.now().uptimeNanoseconds) {
       guard case .sandbox(_, let inode) = event, let namespace = opened[inode] else {
         await perform(event)
         continue

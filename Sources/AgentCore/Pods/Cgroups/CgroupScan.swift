@@ -3,7 +3,8 @@
 ///
 /// A pod's sandbox is the first network namespace other than the node's that one of its processes lives in. A process that is
 /// still in the node's says nothing: a runtime moves it a moment later. The sandbox stays while any of the pod's processes is
-/// in it, whatever containers come and go; when none is, it is gone, and the next one is looked for.
+/// in it, whatever containers come and go; when none is, it is gone, and the next one is looked for. A namespace that has just
+/// been found is looked at once more: a runtime that lives in one of its own moves its processes from there.
 struct CgroupScan: Sendable {
   /// A pod's folder as it was seen.
   struct Folder: Hashable, Sendable {
@@ -30,6 +31,8 @@ struct CgroupScan: Sendable {
   static let eagerness: UInt64 = 2_000_000_000
   static let eagerInterval: UInt64 = 3_000_000
   static let scanInterval: UInt64 = 1_000_000_000
+  /// After which a namespace that was found is to be found again.
+  static let confirmation: UInt64 = 200_000_000
   /// Pods of one node.
   static let podsBound = 4_000
 
@@ -37,6 +40,8 @@ struct CgroupScan: Sendable {
     var folder: Folder
     var changedAt: UInt64
     var sandbox: (container: String, namespace: UInt64)?
+    /// When the sandbox is to be looked at once more; nil: it was.
+    var confirmAt: UInt64?
   }
 
   private var pods: [UInt64: Pod] = [:]
@@ -67,36 +72,42 @@ struct CgroupScan: Sendable {
   }
 
   /// The pods whose processes are to be looked for now.
-  func wanted() -> [Event] {
+  func wanted(now: UInt64) -> [Event] {
     pods.values.filter { pod in
       guard let sandbox = pod.sandbox else { return !pod.folder.containers.isEmpty }
-      return !pod.folder.containers.contains(sandbox.container)
+      return !pod.folder.containers.contains(sandbox.container) || pod.confirmAt.map { now >= $0 } ?? false
     }.sorted { $0.folder.uid < $1.folder.uid }.map { .look($0.folder) }
   }
 
   /// What a look at the pod's containers has found: for each with a process, the namespace of its first.
   mutating func looked(
-    _ folder: Folder, found: [(container: String, namespace: UInt64)], node: UInt64
+    _ folder: Folder, found: [(container: String, namespace: UInt64)], node: UInt64, now: UInt64
   ) -> [Event] {
     guard let pod = pods[folder.cgroup] else { return [] }
     let others = found.filter { $0.namespace != node }
     if let sandbox = pod.sandbox {
       if let same = others.first(where: { $0.namespace == sandbox.namespace }) {
         pods[folder.cgroup]?.sandbox = (same.container, same.namespace)
+        if let time = pod.confirmAt, now >= time { pods[folder.cgroup]?.confirmAt = nil }
         return []
       }
+      // Nothing says that its process has ended, or is elsewhere.
+      if others.isEmpty, pod.folder.containers.contains(sandbox.container) { return [] }
       pods[folder.cgroup]?.sandbox = nil
-      return [.sandboxGone(pod.folder)] + take(others.first, pod.folder)
+      return [.sandboxGone(pod.folder)] + take(others.first, pod.folder, now)
     }
-    return take(others.first, pod.folder)
+    return take(others.first, pod.folder, now)
   }
 
   /// What was told as a sandbox can't be used: it's looked for again.
   mutating func failed(_ folder: Folder) { pods[folder.cgroup]?.sandbox = nil }
 
-  private mutating func take(_ found: (container: String, namespace: UInt64)?, _ folder: Folder) -> [Event] {
+  private mutating func take(
+    _ found: (container: String, namespace: UInt64)?, _ folder: Folder, _ now: UInt64
+  ) -> [Event] {
     guard let found else { return [] }
     pods[folder.cgroup]?.sandbox = found
+    pods[folder.cgroup]?.confirmAt = now + Self.confirmation
     return [.sandbox(folder, namespace: found.namespace)]
   }
 

@@ -18,6 +18,8 @@ struct ContainerLaunch: Sendable {
   var cgroup: String
   /// The path of its file.
   var networkNamespace: String
+  /// The path of the node's, which the process is in first.
+  var nodeNamespace: String
   /// The empty folder that the root is mounted on, and its layers.
   var root: String
   /// The machine's own root, or an image's.
@@ -64,6 +66,9 @@ struct ContainerLaunch: Sendable {
     let namespace = open(networkNamespace, O_RDONLY | O_CLOEXEC)
     guard namespace >= 0 else { throw LabError("\(networkNamespace): can't be opened: \(Errno.text(errno))") }
     defer { close(namespace) }
+    let node = open(nodeNamespace, O_RDONLY | O_CLOEXEC)
+    guard node >= 0 else { throw LabError("\(nodeNamespace): can't be opened: \(Errno.text(errno))") }
+    defer { close(node) }
     let procs = open("\(cgroup)/cgroup.procs", O_WRONLY | O_CLOEXEC)
     guard procs >= 0 else { throw LabError("\(cgroup): can't be joined: \(Errno.text(errno))") }
     defer { close(procs) }
@@ -85,7 +90,8 @@ struct ContainerLaunch: Sendable {
           groups.withUnsafeBufferPointer { groups in
             var container = weft_container(
               path: strings.add(program), argv: argv.baseAddress, envp: envp.baseAddress,
-              directory: strings.add(directory), cgroup_procs: procs, network_namespace: namespace, joined: handle,
+              directory: strings.add(directory), cgroup_procs: procs, node_namespace: node,
+              network_namespace: namespace, joined: handle,
               root: strings.add(root), overlay: strings.add(overlay), mounts: mounts.baseAddress,
               mount_count: mounts.count, read_only_root: isRootReadOnly, hostname: strings.add(hostname),
               standard_input: streams.input, standard_output: streams.output, standard_error: streams.error,

@@ -47,7 +47,8 @@ struct ContainerMaker: Sendable {
     var launch = ContainerLaunch(
       arguments: arguments, environment: variables.list,
       cgroup: "\(sandbox.cgroup)/\(sandbox.names.leaf(id))",
-      networkNamespace: context.layout.namespacePath(sandbox.networkNamespace), root: "\(folder)/root",
+      networkNamespace: context.layout.namespacePath(sandbox.networkNamespace),
+      nodeNamespace: context.layout.namespacePath(sandbox.node.networkNamespace), root: "\(folder)/root",
       upper: "\(folder)/upper", work: "\(folder)/work", hostname: spec.hostname)
     if let image {
       launch.lower = image.root

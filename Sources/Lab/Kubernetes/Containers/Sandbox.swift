@@ -36,6 +36,7 @@ struct Sandbox: Sendable {
       var launch = Launch(
         path: try Programs.path("weft-lab"), arguments: ["pause"], environment: ["PATH=/usr/bin:/bin"])
       launch.networkNamespace = layout.namespacePath(sandbox.networkNamespace)
+      launch.nodeNamespace = layout.namespacePath(node.networkNamespace)
       launch.cgroup = leaf
       let pid = try launch.spawn()
       sandbox.pause = ProcessRecord(pid: pid)
