@@ -10,7 +10,7 @@ extension Agent {
     // One that has ended meanwhile has been told gone already.
     guard !isEnding, link.isOpen, let namespace = link.namespace else { return link.close("the agent is ending") }
     guard let workload = workload(of: link.peer) else {
-      return link.refuse("no workload of this node is known for the cgroup \(link.peer.cgroup) yet")
+      return link.refuse("no workload of this node is known for the process \(link.peer.pid) yet")
     }
     let uid = workload.id
     guard workload.mode == .stubHandoff, workload.isCarried(on: configuration.node) else {
@@ -23,7 +23,10 @@ extension Agent {
       }
       vanished(uid)
     }
-    guard !workload.addresses.isEmpty else { return link.refuse("the address of the pod \(uid) isn't known yet") }
+    // The kubelet tells no address before the stub's start is over, which waits for this.
+    guard pods[uid] != nil || !addresses(of: workload, link).isEmpty else {
+      return link.refuse("the address of the pod \(uid) isn't known yet")
+    }
     let before = stubs.updateValue(link, forKey: uid)
     before?.close("another stub took its place")
     logger.info("the pod's stub is connected", metadata: ["pod": "\(uid)", "process": "\(link.peer.pid)"])
@@ -31,19 +34,35 @@ extension Agent {
   }
 
   private func workload(of peer: StubPeer) -> Workload? {
-    if let uid = peer.podUID, let workload = mesh.workload(podUID: uid) { return workload }
+    if let place = peer.place, let workload = mesh.workload(podUID: place.podUID) { return workload }
     // A source that knows folders, not UIDs.
+    guard let cgroup = peer.cgroup else { return nil }
     let pod = pods.first {
-      !$0.value.sandbox.cgroup.isEmpty && (peer.cgroup + "/").hasPrefix($0.value.sandbox.cgroup + "/")
+      !$0.value.sandbox.cgroup.isEmpty && (cgroup + "/").hasPrefix($0.value.sandbox.cgroup + "/")
     }
     return pod.flatMap { mesh.workloads[$0.key] }
+  }
+
+  /// What the control plane says, or else the namespace itself.
+  private func addresses(of workload: Workload, _ link: StubLink) -> [IPAddress] {
+    workload.addresses.isEmpty ? link.addresses : workload.addresses
+  }
+
+  /// The folder of the stub's own cgroup, and its pod's. Where the source has found the pod in the tree, its path leads there,
+  /// however the tree is mounted here.
+  private func folders(of peer: StubPeer) -> (own: String, pod: String)? {
+    guard let place = peer.place else { return peer.cgroup.map { ($0, $0) } }
+    if let found = cgroupPods.pods.values.first(where: { $0.folder.uid == place.podUID })?.folder.path {
+      return (found + place.below, found)
+    }
+    return peer.cgroup.map { ($0, String($0.dropLast(place.below.utf8.count))) }
   }
 
   /// Nobody has found the pod otherwise.
   private func show(_ workload: Workload, _ link: StubLink, _ namespace: NetworkNamespace) {
     var sandbox = PodSandbox(
       uid: workload.id, namespace: workload.namespace, name: workload.name, networkNamespace: "",
-      cgroup: link.peer.podFolder, addresses: workload.addresses)
+      cgroup: folders(of: link.peer)?.pod ?? "", addresses: addresses(of: workload, link))
     sandbox.open = OpenNamespace(namespace)
     stubMade.insert(workload.id)
     appeared(sandbox)
@@ -60,7 +79,10 @@ extension Agent {
 
   private func serveSockets(_ uid: String) throws {
     guard let link = stubs[uid], let namespace = link.namespace else { return }
-    try engine.serveSockets(of: link.peer.cgroup, in: namespace)
+    guard let folder = folders(of: link.peer)?.own else {
+      throw AgentError("the cgroup of its stub, process \(link.peer.pid), isn't found: see --cgroup-root")
+    }
+    try engine.serveSockets(of: folder, in: namespace)
   }
 
   /// - Throws: it isn't there.

@@ -132,7 +132,7 @@ static struct weft_child_failure enter(const struct weft_container *c)
   if (c->cgroup_procs >= 0 && write(c->cgroup_procs, "0", 1) != 1)
     return weft_child_failed(STEP_CGROUP);
   if (c->joined >= 0) {
-    if (setns(c->joined, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWNET) < 0)
+    if (setns(c->joined, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP) < 0)
       return weft_child_failed(STEP_JOIN);
   } else {
     if (c->network_namespace >= 0 && setns(c->network_namespace, CLONE_NEWNET) < 0)
@@ -140,6 +140,9 @@ static struct weft_child_failure enter(const struct weft_container *c)
     struct weft_child_failure failure = make_root(c);
     if (failure.step != STEP_NONE)
       return failure;
+    // As runtimes do where the tree is version 2: it sees the tree from its own cgroup on.
+    if (unshare(CLONE_NEWCGROUP) < 0)
+      return weft_child_failed(STEP_CGROUP);
     if (c->hostname && (unshare(CLONE_NEWUTS) < 0 || sethostname(c->hostname, strlen(c->hostname)) < 0))
       return weft_child_failed(STEP_HOSTNAME);
   }

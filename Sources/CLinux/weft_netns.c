@@ -1,11 +1,14 @@
 #define _GNU_SOURCE
 #include "weft_netns.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -84,6 +87,21 @@ int weft_netns_of_socket(int sock, int *netns)
 {
   *netns = ioctl(sock, SIOCGSKNS);
   return *netns < 0 ? errno : 0;
+}
+
+int weft_netns_addresses_of_socket(int sock, uint32_t *addresses, size_t count)
+{
+  struct ifreq entries[64];
+  struct ifconf list = {.ifc_len = sizeof entries, .ifc_req = entries};
+  if (ioctl(sock, SIOCGIFCONF, &list) < 0)
+    return -errno;
+  size_t found = 0;
+  for (size_t i = 0; i < (size_t)list.ifc_len / sizeof *entries && found < count; i++) {
+    const struct sockaddr_in *address = (const struct sockaddr_in *)&entries[i].ifr_addr;
+    if (address->sin_family == AF_INET && address->sin_addr.s_addr != htonl(INADDR_LOOPBACK))
+      addresses[found++] = ntohl(address->sin_addr.s_addr);
+  }
+  return (int)found;
 }
 
 int weft_netns_enter(int netns)

@@ -2,6 +2,7 @@ import CLinux
 import Capture
 import Dispatch
 import Glibc
+import MeshModel
 import PodNetworking
 import Synchronization
 
@@ -14,6 +15,7 @@ final class StubLink: PodSocketSource {
 
   private struct State {
     var namespace: NetworkNamespace?
+    var addresses: [IPAddress] = []
     var pending: [UInt32: (wanted: HandoffMessage.Wanted, continuation: CheckedContinuation<[Int32], any Error>)] = [:]
     var nextID: UInt32 = 1
     var endReason: String?
@@ -57,6 +59,9 @@ final class StubLink: PodSocketSource {
 
   /// The pod's; nil before its hello.
   var namespace: NetworkNamespace? { state.withLock { $0.namespace } }
+
+  /// The IPv4 ones of its namespace at its hello, by the kernel's word.
+  var addresses: [IPAddress] { state.withLock { $0.addresses } }
 
   // MARK: PodSocketSource
 
@@ -166,8 +171,12 @@ final class StubLink: PodSocketSource {
     guard passed.count == 1, namespace == nil, let namespace = try? NetworkNamespace(of: passed[0]) else {
       return false
     }
+    let addresses = PodAddresses.reached(by: passed[0])
     Glibc.close(passed[0])
-    state.withLock { $0.namespace = namespace }
+    state.withLock {
+      $0.namespace = namespace
+      $0.addresses = addresses
+    }
     Task { await appeared(self) }
     return true
   }

@@ -5,11 +5,19 @@ import Glibc
 
 /// Who a stub is, by what the kernel knows of its process; nothing that it says itself counts.
 struct StubPeer: Hashable, Sendable {
+  /// A pod's place in the cgroup tree of Kubernetes.
+  struct Place: Hashable, Sendable {
+    /// As the tree names the pod.
+    let podUID: String
+    /// The process's cgroup below the pod's folder: `/<container>`, or empty.
+    let below: String
+  }
+
   let pid: Int32
-  /// Its cgroup's folder: its container's.
-  let cgroup: String
-  /// As the cgroup tree names its pod; nil: the folder is in no pod's of Kubernetes.
-  let podUID: String?
+  /// Its cgroup's folder: its container's. nil: no path from here leads to it, as out of a cgroup namespace.
+  let cgroup: String?
+  /// nil: the folder is in no pod's of Kubernetes.
+  let place: Place?
 
   /// - Parameter socket: the accepted connection.
   init(of socket: Int32) throws(AgentError) {
@@ -22,38 +30,38 @@ struct StubPeer: Hashable, Sendable {
     // A process that is still there has kept its number: what was read is its own.
     var entry = pollfd(fd: handle, events: Int16(POLLIN), revents: 0)
     guard poll(&entry, 1, 0) == 0 else { throw AgentError("the process \(pid) that connected has ended") }
-    guard let path = Self.path(text), let tree = try? CgroupTree.find() else {
+    let path = Self.path(text)
+    place = path.flatMap(Self.place)
+    cgroup = path.flatMap { path in
+      path.hasPrefix("/..") ? nil : (try? CgroupTree.find()).map { $0.mountPoint + path }
+    }
+    guard place != nil || cgroup != nil else {
       throw AgentError("the process \(pid) that connected is in no cgroup that can be seen from here")
     }
     self.pid = pid
-    cgroup = tree.mountPoint + path
-    podUID = Self.podUID(path)
   }
 
-  /// The version 2 entry of /proc/PID/cgroup; nil where there is none, or it lies outside of this program's own view.
+  /// The version 2 entry of /proc/PID/cgroup, from the root of this program's cgroup namespace on: what lies outside of it
+  /// begins with `/..` (cgroup_namespaces(7)). nil where there is none.
   static func path(_ text: String) -> String? {
     for line in text.split(separator: "\n") where line.hasPrefix("0::/") {
       let path = String(line.dropFirst(3))
-      return path.split(separator: "/").contains("..") || path.hasSuffix(" (deleted)") ? nil : path
+      return path.hasSuffix(" (deleted)") ? nil : path
     }
     return nil
   }
 
-  /// The pod's name in the first folder that is a pod's: what a process makes below its own changes nothing.
-  static func podUID(_ path: String) -> String? {
-    var isBelowPods = false
-    for name in path.split(separator: "/") {
-      if isBelowPods, let uid = PodCgroupName.podUID(name) { return uid }
+  /// The pod of the first folder that is a pod's: what a process makes below its own changes nothing. An agent in a cgroup
+  /// namespace of its own is in a pod itself, beside others: the pods folder above both need not be named then.
+  static func place(_ path: String) -> Place? {
+    var isBelowPods = path.hasPrefix("/..")
+    let names = path.split(separator: "/")
+    for (index, name) in names.enumerated() {
+      if isBelowPods, let uid = PodCgroupName.podUID(name) {
+        return Place(podUID: uid, below: names[(index + 1)...].map { "/\($0)" }.joined())
+      }
       isBelowPods = isBelowPods || PodCgroupName.isPodsFolder(name)
     }
     return nil
-  }
-
-  /// The folder of its pod.
-  var podFolder: String {
-    guard let podUID else { return cgroup }
-    let parts = cgroup.split(separator: "/")
-    guard let index = parts.firstIndex(where: { PodCgroupName.podUID($0) == podUID }) else { return cgroup }
-    return "/" + parts[...index].joined(separator: "/")
   }
 }

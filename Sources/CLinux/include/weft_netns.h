@@ -1,4 +1,5 @@
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 // Network namespaces, capabilities and the one mount that capture needs. Results: 0, or an errno value.
@@ -10,6 +11,10 @@ int weft_netns_cookie(int netns, uint64_t *cookie);
 // The network namespace that a socket lives in, as a descriptor, without entering it (SIOCGSKNS; needs CAP_NET_ADMIN
 // there).
 int weft_netns_of_socket(int sock, int *netns);
+
+// The first IPv4 addresses of the interfaces there, at most `count`, in host byte order (SIOCGIFCONF). Returns how
+// many, or -errno.
+int weft_netns_addresses_of_socket(int sock, uint32_t *addresses, size_t count);
 
 // Moves the calling thread.
 int weft_netns_enter(int netns);

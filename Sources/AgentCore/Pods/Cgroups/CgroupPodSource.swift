@@ -1,3 +1,4 @@
+import CLinux
 import Capture
 import Dispatch
 import Glibc
@@ -147,6 +148,15 @@ private final class CgroupFollower {
 enum PodAddresses {
   /// Global ones, at most 8.
   static func own() -> [IPAddress] {
-    Array(NodeAddresses.own().filter { $0.v4.map { $0 >> 16 != 0xa9fe } ?? true }.prefix(8))
+    Array(NodeAddresses.own().filter(isGlobal).prefix(8))
   }
+
+  /// The IPv4 ones of the namespace that a socket lives in, without entering it.
+  static func reached(by socket: Int32) -> [IPAddress] {
+    var found = [UInt32](repeating: 0, count: 8)
+    let count = weft_netns_addresses_of_socket(socket, &found, found.count)
+    return found.prefix(max(0, Int(count))).map { IPAddress(v4: $0) }.filter { isGlobal($0) && !$0.isLoopback }
+  }
+
+  private static func isGlobal(_ address: IPAddress) -> Bool { address.v4.map { $0 >> 16 != 0xa9fe } ?? true }
 }
