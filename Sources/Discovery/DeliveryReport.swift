@@ -16,6 +16,10 @@ public struct DeliveryReport: Hashable, Sendable {
   public var pending: [ResourceKey: Int] = [:]
   /// Sorted by node.
   public var rejected: [ResourceKey: [Rejection]] = [:]
+  /// Of a type's names and versions: the same where the same is held.
+  public var digests: [String: UInt64] = [:]
+  /// Types of which other replicas have yet to tell how they fare.
+  public var unsettled: Set<String> = []
 
   public init() {}
 }
@@ -35,8 +39,19 @@ extension CacheState {
           .append(.init(node: machine.node, reason: rejected.reason))
       }
     }
+    for url in types { report.digests[url] = Self.digest(world.resources[url, default: [:]].values) }
     for key in Array(report.rejected.keys) { report.rejected[key]?.sort { $0.node < $1.node } }
     return report
+  }
+
+  /// FNV-1a of each name and version, summed: in whatever order.
+  private static func digest(_ resources: some Sequence<DiscoveryResource>) -> UInt64 {
+    resources.reduce(0) { sum, resource in
+      var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+      for byte in resource.name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+      for byte in resource.version.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+      return sum &+ hash
+    }
   }
 }
 

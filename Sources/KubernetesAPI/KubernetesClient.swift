@@ -24,7 +24,7 @@ public final class KubernetesClient: Sendable {
     self.server = server
     tokens = TokenSource(server.credential)
     var configuration = HTTPClient.Configuration()
-    configuration.tlsConfiguration = try Self.tls(server)
+    configuration.tlsConfiguration = try Self.tls(server, server.credential.certificate)
     configuration.timeout.connect = .seconds(10)
     configuration.timeout.read = Self.silence
     configuration.redirectConfiguration = .disallow
@@ -47,16 +47,18 @@ public final class KubernetesClient: Sendable {
     return parts.string.map { ($0, [server.serverName: address]) } ?? (server.url, [:])
   }
 
-  static func tls(_ server: APIServer) throws(KubeconfigError) -> TLSConfiguration {
+  static func tls(
+    _ server: APIServer, _ certificate: ClientCertificate?
+  ) throws(KubeconfigError) -> TLSConfiguration {
     var tls = TLSConfiguration.makeClientConfiguration()
     do {
       if !server.authorities.isEmpty {
         tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(server.authorities))
       }
       if server.isUnverified { tls.certificateVerification = .none }
-      if case .certificate(let chain, let key) = server.credential {
-        tls.certificateChain = try NIOSSLCertificate.fromPEMBytes(chain).map { .certificate($0) }
-        tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: key, format: .pem))
+      if let certificate {
+        tls.certificateChain = try NIOSSLCertificate.fromPEMBytes(certificate.chain).map { .certificate($0) }
+        tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: certificate.key, format: .pem))
       }
     } catch {
       throw KubeconfigError("a certificate or key for \(server.url) can't be read: \(error)")
@@ -125,6 +127,12 @@ public final class KubernetesClient: Sendable {
   /// nil: requests carry none. Blocks for a plugin's run.
   func bearerToken() throws(KubernetesError) -> String? { try tokens.token() }
 
+  /// With the client's certificate of now. Blocks for a plugin's run.
+  func tlsConfiguration() throws(KubernetesError) -> TLSConfiguration {
+    let certificate = try tokens.certificate()
+    do { return try Self.tls(server, certificate) } catch { throw .refused(401, "\(error)") }
+  }
+
   /// The server has refused the last one.
   func forgetToken() { tokens.forget() }
 
@@ -159,6 +167,10 @@ public final class KubernetesClient: Sendable {
     request.headers.add(name: "accept", value: "application/json")
     request.headers.add(name: "user-agent", value: "weft")
     if let token = try tokens.token() { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+    // Others' is that of all connections.
+    if case .plugin = server.credential, try tokens.certificate() != nil {
+      request.tlsConfiguration = try tlsConfiguration()
+    }
     let response: HTTPClientResponse
     do {
       response = try await http.execute(request, timeout: timeout)

@@ -494,6 +494,28 @@ class Lab(unittest.TestCase):
         self.kubectl("rollout", "restart", "-n", "shop", "deployment/echo")
         self.kubectl("rollout", "status", "-n", "shop", "deployment/echo", "--timeout=60s")
 
+    def test_a_plugins_certificate_is_taken_by_weft(self):
+        with open(f"/run/weft-lab/{NAME}/kubeconfig") as file:
+            config = json.load(file)
+        user = config["users"][0]["user"]
+        credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {
+            "clientCertificateData": base64.b64decode(user["client-certificate-data"]).decode(),
+            "clientKeyData": base64.b64decode(user["client-key-data"]).decode()}}
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as printed, tempfile.NamedTemporaryFile("w") as file:
+            json.dump(credential, printed)
+            printed.flush()
+            config["users"][0]["user"] = {"exec": {"apiVersion": credential["apiVersion"], "command": "cat", "args": [printed.name]}}
+            json.dump(config, file)
+            file.flush()
+            version = ["nsenter", f"--net=/run/netns/weft-{NAME}", "sh", "-c", f"{BIN}/weft version --kubeconfig {file.name} 2>&1"]
+            self.assertIn("No agent runs", run(*version, status=1), "it could ask")
+            config["users"][0]["user"]["exec"]["command"] = "false"
+            file.seek(0)
+            file.truncate()
+            json.dump(config, file)
+            file.flush()
+            self.assertIn("false ended with status 1", run(*version, status=None))
+
     def test_the_labs_own_commands_know_the_pods(self):
         pod = self.pods("shop", "app=echo")[0]
         name = pod["metadata"]["name"]

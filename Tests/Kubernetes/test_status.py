@@ -14,6 +14,7 @@ CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-contr
 GATEWAY = "gateway.networking.k8s.io"
 ROUTES, POLICIES = f"/apis/{GATEWAY}/v1/namespaces/shop/httproutes", "/apis/weft.dev/v1alpha1/namespaces/shop/trafficpolicies"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/weft-system/leases/weft-control"
+DELIVERIES = "/api/v1/namespaces/weft-system/configmaps/weft-deliveries"
 MERGE = "application/merge-patch+json"
 OTHER = {"parentRef": {"group": GATEWAY, "kind": "Gateway", "name": "edge"}, "controllerName": "other.example/gateway",
     "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
@@ -194,6 +195,29 @@ class Status(unittest.TestCase):
         self.rest("steady")
         self.route("later")
         follower.wait("its status", lambda: self.own("later"))
+
+    def test_what_nodes_of_another_replica_refuse_the_leader_tells(self):
+        one, two = self.start("one"), self.start("two")
+        leader = self.leader(one, two)
+        follower = two if leader is one else one
+        refused = {"HTTPRoute/shop/hard"}
+        agent = self.agent(follower, refuse=lambda url, name: "no such thing here" if name in refused else None)
+        self.route("easy")
+        follower.wait("the word of its node", lambda: self.verdicts("easy").get("Programmed") == ("True", "Programmed"))
+        self.route("hard")
+        leader.wait("its refusal", lambda: self.verdicts("hard").get("Programmed") == ("False", "RefusedByNode"))
+        self.assertIn("node one: no such thing here", self.conditions("hard")["Programmed"]["message"])
+        self.assertEqual(self.verdicts("easy")["Programmed"], ("True", "Programmed"))
+        self.rest("hard")
+        # It takes the next version.
+        refused.clear()
+        self.cluster.call("PATCH", f"{ROUTES}/hard", {"spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80, "weight": 2}]}]}}, MERGE)
+        leader.wait("its consent", lambda: self.verdicts("hard").get("Programmed") == ("True", "Programmed"))
+        # What nobody stands for any more is not kept.
+        follower.end()
+        leader.wait("the end of its report", lambda: not self.cluster.exists(DELIVERIES).get("data"))
+        self.rest("hard")
+        agent.close()
 
     def test_a_leader_that_dies_is_followed(self):
         one, two = self.start("one"), self.start("two")

@@ -61,10 +61,9 @@ import Testing
     let other = try config.server(context: "other")
     #expect(other.authorities == Array("hello".utf8) && other.isUnverified && other.namespace == "default")
     #expect(try TokenSource(other.credential).token() == "abc")
-    guard case .certificate(let chain, let key) = try config.server(context: "certificate").credential else {
-      return #expect(Bool(false))
-    }
-    #expect(chain == Array("hello".utf8) && key == Array("the key".utf8))
+    #expect(
+      try TokenSource(try config.server(context: "certificate").credential).certificate()
+        == ClientCertificate(chain: Array("hello".utf8), key: Array("the key".utf8)))
     #expect(try TokenSource(try config.server(context: "plugin").credential).token() == "made")
   }
 
@@ -85,6 +84,29 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: folder) }
     #expect(throws: KubeconfigError.self) { try Kubeconfig(path: "\(folder)/config") }
     #expect(throws: KubeconfigError.self) { try Kubeconfig(path: "\(folder)/none") }
+  }
+
+  private func plugin(_ status: String) -> TokenSource {
+    TokenSource(
+      .plugin(
+        ExecPlugin(
+          apiVersion: "client.authentication.k8s.io/v1", command: "sh", args: ["-c", "echo '{\"status\": \(status)}'"]))
+    )
+  }
+
+  @Test func aPluginMayGiveACertificate() throws {
+    let source = plugin(#"{"clientCertificateData": "chain", "clientKeyData": "key"}"#)
+    #expect(try source.token() == nil)
+    #expect(try source.certificate() == ClientCertificate(chain: Array("chain".utf8), key: Array("key".utf8)))
+    let both = plugin(#"{"token": "t", "clientCertificateData": "chain", "clientKeyData": "key"}"#)
+    #expect(try both.token() == "t" && both.certificate() != nil)
+  }
+
+  @Test(arguments: [
+    "{}", #"{"token": ""}"#, #"{"clientKeyData": "key"}"#, #"{"token": "t", "clientCertificateData": "c"}"#,
+  ])
+  func aPluginThatGivesNothingWholeIsRefused(_ status: String) {
+    #expect(throws: KubernetesError.self) { try plugin(status).token() }
   }
 
   @Test func aTokenFileIsReadAgainWhenItChanges() throws {

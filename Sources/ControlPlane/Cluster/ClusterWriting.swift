@@ -22,6 +22,9 @@ final class ClusterWriting: Sendable {
     for (key, reason) in mesh.refused { EventText(refused: key, reason).map(parts.recorder.record) }
   }
 
+  /// Statuses may be others now.
+  func touch() { parts.withLock { $0 }?.writer.touch() }
+
   /// Objects have changed.
   func took(_ outcome: MeshState.Outcome, _ mesh: MeshState) {
     guard let parts = parts.withLock({ $0 }) else { return }

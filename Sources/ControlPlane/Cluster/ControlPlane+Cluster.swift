@@ -34,9 +34,12 @@ extension ControlPlane {
       client: client, namespace: configuration.namespace, replica: configuration.replica, logger: logger,
       onChange: { writing.leads(mesh) })
     let recorder = EventRecorder(client: client, replica: configuration.replica, logger: logger)
+    let reports = ReplicaReports(
+      client: client, namespace: configuration.namespace, replica: configuration.replica,
+      isLeader: { leadership.isLeader }, logger: logger,
+      own: { [cache] in cache.deliveries(of: Kind.statusTypes) }, onChange: { writing.touch() })
     let writer = StatusWriter(
-      client: client, mesh: mesh, isLeader: { leadership.isLeader }, logger: logger,
-      deliveries: { [cache] in cache.deliveries(of: Kind.statusTypes) })
+      client: client, mesh: mesh, isLeader: { leadership.isLeader }, logger: logger, deliveries: { reports.all })
     writing.use(leadership, writer, recorder)
     let namespace = configuration.namespace
     let server = try serve(
@@ -51,6 +54,7 @@ extension ControlPlane {
       })
     let election = Task { await leadership.run() }
     group.addTask { await writer.run() }
+    let telling = Task { await reports.run() }
     group.addTask { await recorder.run() }
     group.addTask {
       await store.follow(
@@ -73,6 +77,9 @@ extension ControlPlane {
     election.cancel()
     await election.value
     await leadership.release()
+    telling.cancel()
+    await telling.value
+    await reports.leave()
     try ended.get()
   }
 

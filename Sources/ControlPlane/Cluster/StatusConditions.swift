@@ -38,7 +38,7 @@ struct StatusConditions {
 
   private static func key(_ condition: JSONNode) -> String { condition["type"]?.text ?? "" }
 
-  /// Whether the nodes have it, as far as this replica knows. What it can't know stays as another has said it.
+  /// Whether the nodes have it, as far as this replica and the others tell. What isn't known stays as it was said.
   /// - Parameter old: the conditions that stand there now.
   func programmed(
     _ input: StatusInput, isAccepted: Bool, _ deliveries: DeliveryReport, old: [JSONNode]
@@ -54,7 +54,8 @@ struct StatusConditions {
     if let nodes = deliveries.pending[key] {
       return ObjectCondition("Programmed", "False", "Pending", "\(nodes) nodes have yet to confirm it")
     }
-    if deliveries.streams[key.typeURL, default: 0] > 0 {
+    let isSettled = !deliveries.unsettled.contains(key.typeURL)
+    if isSettled, deliveries.streams[key.typeURL, default: 0] > 0 {
       return ObjectCondition("Programmed", "True", "Programmed", "")
     }
     if let before = old.first(where: { $0["type"]?.text == "Programmed" }),
@@ -63,6 +64,8 @@ struct StatusConditions {
       return ObjectCondition(
         "Programmed", status, before["reason"]?.text ?? "Unknown", before["message"]?.text ?? "")
     }
-    return ObjectCondition("Programmed", "Unknown", "NoAgent", "no node is connected to the leading replica")
+    return isSettled
+      ? ObjectCondition("Programmed", "Unknown", "NoAgent", "no node is connected")
+      : ObjectCondition("Programmed", "False", "Pending", "another replica's nodes have yet to confirm it")
   }
 }

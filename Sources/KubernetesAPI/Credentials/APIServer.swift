@@ -5,9 +5,13 @@ public struct APIServer: Sendable {
     case token(String)
     /// Read again whenever the file changes: the kubelet replaces it.
     case tokenFile(String)
-    /// PEM.
-    case certificate(chain: [UInt8], key: [UInt8])
+    case certificate(ClientCertificate)
     case plugin(ExecPlugin)
+
+    /// A plugin's isn't known before it is asked.
+    var certificate: ClientCertificate? {
+      if case .certificate(let certificate) = self { certificate } else { nil }
+    }
   }
 
   /// `https://host:port`, perhaps with a path; without a slash at the end.
@@ -28,6 +32,12 @@ public struct APIServer: Sendable {
     }
     self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
   }
+}
+
+/// What a client proves itself by in the TLS handshake; PEM.
+public struct ClientCertificate: Hashable, Sendable {
+  public var chain: [UInt8]
+  public var key: [UInt8]
 }
 
 /// A configuration that can't be used, in one sentence.

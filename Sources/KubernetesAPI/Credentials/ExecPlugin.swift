@@ -15,13 +15,15 @@ public struct ExecPlugin: Sendable, Decodable, Hashable {
   private static let maximumOutput = 1 << 20
 
   public struct Outcome: Sendable {
-    public var token: String
+    /// Empty: none, but a certificate.
+    public var token = ""
+    public var certificate: ClientCertificate?
     /// Seconds since 1970; nil: it lives as long as it is accepted.
     public var expires: Int64?
   }
 
   /// Runs the program, which may ask nobody.
-  /// - Throws: `KubeconfigError` where it fails, or prints no token.
+  /// - Throws: `KubeconfigError` where it fails, or prints neither a token nor a certificate.
   public func run() throws(KubeconfigError) -> Outcome {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -50,10 +52,20 @@ public struct ExecPlugin: Sendable, Decodable, Hashable {
   }
 
   private func outcome(of output: [UInt8]) throws(KubeconfigError) -> Outcome {
-    guard let status = try? JSONReader.read(output)["status"], let token = status["token"]?.text, !token.isEmpty else {
-      throw KubeconfigError("the credential plugin \(command) printed no token")
+    let status = (try? JSONReader.read(output))?["status"]
+    var outcome = Outcome(token: status?["token"]?.text ?? "")
+    let (chain, key) = (status?["clientCertificateData"]?.text ?? "", status?["clientKeyData"]?.text ?? "")
+    if !chain.isEmpty || !key.isEmpty {
+      guard !chain.isEmpty, !key.isEmpty else {
+        throw KubeconfigError("the credential plugin \(command) printed a certificate without its key, or the reverse")
+      }
+      outcome.certificate = ClientCertificate(chain: Array(chain.utf8), key: Array(key.utf8))
     }
-    let expires = status["expirationTimestamp"]?.text.flatMap { ISO8601DateFormatter().date(from: $0) }
-    return Outcome(token: token, expires: expires.map { Int64($0.timeIntervalSince1970) })
+    guard !outcome.token.isEmpty || outcome.certificate != nil else {
+      throw KubeconfigError("the credential plugin \(command) printed neither a token nor a certificate")
+    }
+    outcome.expires = status?["expirationTimestamp"]?.text.flatMap { ISO8601DateFormatter().date(from: $0) }
+      .map { Int64($0.timeIntervalSince1970) }
+    return outcome
   }
 }

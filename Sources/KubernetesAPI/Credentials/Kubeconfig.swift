@@ -120,7 +120,7 @@ public struct Kubeconfig: Sendable {
 
   private func credential(of user: File.User) throws(KubeconfigError) -> APIServer.Credential {
     if let chain = try content(user.certificateData, user.certificate), let key = try content(user.keyData, user.key) {
-      return .certificate(chain: chain, key: key)
+      return .certificate(ClientCertificate(chain: chain, key: key))
     }
     if let file = user.tokenFile { return .tokenFile(absolute(file)) }
     if let token = user.token { return .token(token) }

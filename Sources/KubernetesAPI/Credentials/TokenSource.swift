@@ -1,11 +1,12 @@
 import Foundation
 import Synchronization
 
-/// The bearer token of each request: a file's is read anew, a plugin's asked for again before it ends.
+/// What each request is proved by: a file's token is read anew, a plugin's credential asked for again before it ends.
 final class TokenSource: Sendable {
   private struct Known {
     var token = ""
-    /// When the plugin's token ends.
+    var certificate: ClientCertificate?
+    /// When the plugin's credential ends.
     var expires = Int64.max
   }
 
@@ -23,7 +24,18 @@ final class TokenSource: Sendable {
     case .none, .certificate: return nil
     case .token(let token): return token
     case .tokenFile(let path): return try ofFile(path)
-    case .plugin(let plugin): return try ofPlugin(plugin)
+    case .plugin(let plugin):
+      let token = try ofPlugin(plugin).token
+      return token.isEmpty ? nil : token
+    }
+  }
+
+  /// nil: none is used. Blocks for a plugin's run.
+  func certificate() throws(KubernetesError) -> ClientCertificate? {
+    switch credential {
+    case .none, .token, .tokenFile: return nil
+    case .certificate(let certificate): return certificate
+    case .plugin(let plugin): return try ofPlugin(plugin).certificate
     }
   }
 
@@ -45,14 +57,15 @@ final class TokenSource: Sendable {
     }
   }
 
-  private func ofPlugin(_ plugin: ExecPlugin) throws(KubernetesError) -> String {
+  private func ofPlugin(_ plugin: ExecPlugin) throws(KubernetesError) -> Known {
     let now = Int64(Date().timeIntervalSince1970)
     let last = known.withLock { $0 }
-    if !last.token.isEmpty, last.expires - Self.margin > now { return last.token }
+    if !last.token.isEmpty || last.certificate != nil, last.expires - Self.margin > now { return last }
     do {
       let outcome = try plugin.run()
-      known.withLock { $0 = Known(token: outcome.token, expires: outcome.expires ?? .max) }
-      return outcome.token
+      let made = Known(token: outcome.token, certificate: outcome.certificate, expires: outcome.expires ?? .max)
+      known.withLock { $0 = made }
+      return made
     } catch {
       throw .refused(401, "\(error)")
     }

@@ -29,7 +29,7 @@ extension KubernetesClient {
     let place = try endpoint()
     let head = try requestHead(place, path)
     let tls: NIOSSLContext?
-    do { tls = place.isSecure ? try NIOSSLContext(configuration: try Self.tls(server)) : nil } catch {
+    do { tls = place.isSecure ? try NIOSSLContext(configuration: try tlsConfiguration()) : nil } catch {
       throw .api(.unreachable("\(error)"))
     }
 
