@@ -15,8 +15,11 @@ extension Agent {
     settleCgroups(only: cgroup)
   }
 
-  func found(podsFolders: Set<UInt64>) {
-    perform(cgroupPods.found(podsFolders: podsFolders))
+  func found(podsFolders: [UInt64: String]) {
+    let gone = podsFolderPaths.keys.filter { podsFolders[$0] == nil }
+    podsFolderPaths = podsFolders
+    for cgroup in gone { engine.releaseInbound(folder: cgroup) }
+    perform(cgroupPods.found(podsFolders: Set(podsFolders.keys)))
     holdUnseen()
   }
 
@@ -41,6 +44,9 @@ extension Agent {
       switch action {
       case .judge(let cgroup, let verdict):
         attempt("the hold of a pod's cgroup") { try engine.judge(cgroup: cgroup, verdict) }
+        if verdict == .podsFolder, let path = podsFolderPaths[cgroup] {
+          attempt("the hold of what is sent to pods") { try engine.holdInbound(below: path) }
+        }
       case .appeared(let sandbox): appeared(sandbox)
       case .vanished(let uid): vanished(uid)
       case .holdNetwork(let uid, let sandbox):

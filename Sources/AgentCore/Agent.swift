@@ -54,6 +54,7 @@ public actor Agent {
   var stubMade: Set<String> = []
   /// Pods of the cgroup tree, where the source finds them there.
   var cgroupPods: CgroupPods
+  var podsFolderPaths: [UInt64: String] = [:]
   /// The node's own network namespace.
   let home: NetworkNamespace
   /// Monotonic nanoseconds.

@@ -4,7 +4,7 @@ import Glibc
 /// What the kernel knows of a cgroup that is a pod's, or that holds pods.
 public enum CgroupVerdict: Hashable, Sendable {
   /// The pod's sockets are refused (EPERM): connects and datagrams beyond its loopback, and every kind of socket that
-  /// isn't TCP or UDP. Tasks in the node's own network namespace are never held.
+  /// isn't TCP or UDP; connections from outside are dropped (`holdInbound`). Pods of the node's own network are never held.
   case held
   /// None of the mesh's.
   case passes
@@ -28,6 +28,35 @@ extension CaptureEngine {
     case .enrolled: try maps.hold.set(cgroup, WEFT_POD_ENROLLED)
     case .podsFolder: try maps.hold.set(cgroup, WEFT_POD_FOLDER)
     case nil: try maps.hold.remove(cgroup)
+    }
+  }
+
+  /// From now on pods below the folder that are held, or unseen, are not connected to from outside.
+  public func holdInbound(below folder: String) throws(CaptureError) {
+    let layout = PinLayout(configuration.bpffsDirectory)
+    try Files.makeFolder(layout.folderLinks)
+    let id = try CgroupTree.identifier(of: folder)
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .system("opening the cgroup \(folder)", code: errno, reason: .cgroup) }
+    defer { close(descriptor) }
+    let program = CaptureProgram.ingress
+    try PinnedLink.ensure(
+      pin: "\(layout.folderLinks)/\(id)", program: try object.program(program.name), type: program.attachType,
+      target: id, descriptor: descriptor, what: "\(program.name) to \(folder)")
+  }
+
+  /// The folder, by its cgroup's id, holds pods no more.
+  public func releaseInbound(folder: UInt64) {
+    PinnedLink.remove(pin: "\(PinLayout(configuration.bpffsDirectory).folderLinks)/\(folder)")
+  }
+
+  /// An agent before this one attached its program: this one takes its place. A folder that is gone has taken its link along.
+  func updateFolderLinks() throws(CaptureError) {
+    let layout = PinLayout(configuration.bpffsDirectory)
+    for name in Files.list(layout.folderLinks) {
+      let pin = "\(layout.folderLinks)/\(name)"
+      let program = try object.program(CaptureProgram.ingress.name)
+      if !PinnedLink.update(pin: pin, program: program, target: nil) { unlink(pin) }
     }
   }
 

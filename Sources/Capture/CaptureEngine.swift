@@ -59,13 +59,16 @@ public final class CaptureEngine {
   /// The same without loading: for cleaning up after an agent that is gone.
   public static func detach(bpffsDirectory: String) {
     let layout = PinLayout(bpffsDirectory)
-    for program in CaptureProgram.all.reversed() where program.place != .pod {
+    for program in CaptureProgram.all.reversed() where program.isSingle {
       PinnedLink.remove(pin: layout.link(program.name))
     }
     for name in Files.list(layout.podLinks) { PinnedLink.remove(pin: "\(layout.podLinks)/\(name)") }
+    for name in Files.list(layout.folderLinks) { PinnedLink.remove(pin: "\(layout.folderLinks)/\(name)") }
     for name in Files.list(layout.maps) { unlink("\(layout.maps)/\(name)") }
     for name in Files.list(layout.stubLinks) { PinnedLink.remove(pin: "\(layout.stubLinks)/\(name)") }
-    for folder in [layout.stubLinks, layout.podLinks, layout.links, layout.maps, bpffsDirectory] { rmdir(folder) }
+    for folder in [layout.folderLinks, layout.stubLinks, layout.podLinks, layout.links, layout.maps, bpffsDirectory] {
+      rmdir(folder)
+    }
   }
 
   private func attach(root: UInt64, agent: UInt64) throws(CaptureError) {
@@ -76,13 +79,14 @@ public final class CaptureEngine {
       if !PinnedLink.update(pin: pin, program: lookup, target: nil) { unlink(pin) }
     }
     try updateStubLinks()
+    try updateFolderLinks()
     let rootFolder = try openFolder(configuration.cgroupRoot)
     defer { close(rootFolder) }
     let agentFolder = try openFolder(configuration.agentCgroup)
     defer { close(agentFolder) }
     var created: [String] = []
     do throws(CaptureError) {
-      for program in CaptureProgram.all where program.place != .pod {
+      for program in CaptureProgram.all where program.isSingle {
         let atRoot = program.place == .root
         let pin = layout.link(program.name)
         let outcome = try PinnedLink.ensure(
@@ -157,12 +161,15 @@ struct PinLayout {
   let podLinks: String
   /// Two links per stub's cgroup, named by its pod's namespace's cookie, the cgroup's id and the program.
   let stubLinks: String
+  /// One link per folder of pods, named by its cgroup's id.
+  let folderLinks: String
 
   init(_ directory: String) {
     maps = directory + "/maps"
     links = directory + "/links"
     podLinks = links + "/pods"
     stubLinks = links + "/stubs"
+    folderLinks = links + "/folders"
   }
 
   func link(_ program: String) -> String { "\(links)/\(program)" }

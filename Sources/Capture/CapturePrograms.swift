@@ -9,17 +9,24 @@ struct CaptureProgram {
     case agent
     /// Each pod's network namespace.
     case pod
+    /// The folders that hold pods: sockets of pods alone.
+    case podsFolder
   }
 
   let name: String
   let attachType: bpf_attach_type
   let place: Place
 
+  /// Attached to one place, and pinned under its name.
+  var isSingle: Bool { place == .root || place == .agent }
+
+  static let ingress = CaptureProgram(name: "weft_ingress", attachType: BPF_CGROUP_INET_INGRESS, place: .podsFolder)
   static let skLookup = CaptureProgram(name: "weft_sk_lookup", attachType: BPF_SK_LOOKUP, place: .pod)
 
   /// In the order in which they're attached: what others rely on first, capture itself last.
   static let all: [CaptureProgram] = [
     skLookup,
+    ingress,
     CaptureProgram(name: "weft_getsockopt", attachType: BPF_CGROUP_GETSOCKOPT, place: .agent),
     CaptureProgram(name: "weft_setsockopt", attachType: BPF_CGROUP_SETSOCKOPT, place: .agent),
     CaptureProgram(name: "weft_sockops", attachType: BPF_CGROUP_SOCK_OPS, place: .root),

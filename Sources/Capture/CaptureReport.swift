@@ -75,10 +75,14 @@ extension CaptureEngine {
   private func links() throws(CaptureError) -> [CaptureReport.Link] {
     let layout = PinLayout(configuration.bpffsDirectory)
     var found: [CaptureReport.Link] = []
-    for program in CaptureProgram.all where program.place != .pod {
+    for program in CaptureProgram.all where program.isSingle {
       guard let info = PinnedLink.info(pin: layout.link(program.name)) else { continue }
       let target = program.place == .root ? configuration.cgroupRoot : configuration.agentCgroup
       found.append(link(program.name, info, target: info.target == 0 ? "" : target))
+    }
+    for name in Files.list(layout.folderLinks) {
+      guard let info = PinnedLink.info(pin: "\(layout.folderLinks)/\(name)") else { continue }
+      found.append(link(CaptureProgram.ingress.name, info, target: info.target == 0 ? "" : "cgroup \(name)"))
     }
     for pod in try knownPods() {
       guard let info = PinnedLink.info(pin: layout.podLink(pod.cookie)) else { continue }

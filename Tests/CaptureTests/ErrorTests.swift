@@ -61,7 +61,7 @@ extension KernelTests {
         #expect(error.reason == .pinnedLayout)
         #expect(error.description.contains(pin))
         // Nothing was taken away by the attempt.
-        #expect(try node.engine.inspect().links.count == CaptureProgram.all.count - 1)
+        #expect(try node.engine.inspect().links.count == CaptureProgram.all.count(where: \.isSingle))
       }
     }
 

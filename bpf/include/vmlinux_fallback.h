@@ -31,7 +31,7 @@ enum bpf_map_type {
 enum { BPF_ANY = 0, BPF_F_NO_PREALLOC = 1, BPF_SK_STORAGE_GET_F_CREATE = 1 };
 enum { BPF_SOCK_OPS_STATE_CB_FLAG = 4 };
 enum { BPF_SOCK_OPS_TCP_CONNECT_CB = 3, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5, BPF_SOCK_OPS_STATE_CB = 10 };
-enum { BPF_TCP_CLOSE = 7 };
+enum { BPF_TCP_CLOSE = 7, BPF_TCP_LISTEN = 10 };
 enum sk_action { SK_DROP = 0, SK_PASS = 1 };
 
 struct in_addr {
@@ -75,6 +75,47 @@ struct bpf_sock {
   __u32 dst_ip6[4];
   __u32 state;
   __s32 rx_queue_mapping;
+};
+
+struct __sk_buff {
+  __u32 len;
+  __u32 pkt_type;
+  __u32 mark;
+  __u32 queue_mapping;
+  __u32 protocol;
+  __u32 vlan_present;
+  __u32 vlan_tci;
+  __u32 vlan_proto;
+  __u32 priority;
+  __u32 ingress_ifindex;
+  __u32 ifindex;
+  __u32 tc_index;
+  __u32 cb[5];
+  __u32 hash;
+  __u32 tc_classid;
+  __u32 data;
+  __u32 data_end;
+  __u32 napi_id;
+  __u32 family;
+  __u32 remote_ip4;
+  __u32 local_ip4;
+  __u32 remote_ip6[4];
+  __u32 local_ip6[4];
+  __u32 remote_port;
+  __u32 local_port;
+  __u32 data_meta;
+  union {
+    void *flow_keys;
+    __u64 : 64;
+  } __attribute__((aligned(8)));
+  __u64 tstamp;
+  __u32 wire_len;
+  __u32 gso_segs;
+  union {
+    struct bpf_sock *sk;
+    __u64 : 64;
+  } __attribute__((aligned(8)));
+  __u32 gso_size;
 };
 
 struct bpf_sock_addr {

@@ -3,7 +3,7 @@
 #ifndef WEFT_HOLD_H
 #define WEFT_HOLD_H
 
-#include "weft_kernel.h"
+#include "weft_decides.h"
 
 /* May this task's pod not talk yet? The pod's cgroup is at another depth for each class of service and each driver: all
  * are looked up, from the root down. */
@@ -18,11 +18,7 @@ static __noinline bool weft_pod_held(__u64 cookie)
     __u64 id = bpf_get_current_ancestor_cgroup_id(level);
     if (!id)
       break;
-    __u32 *entry = bpf_map_lookup_elem(&weft_hold, &id);
-    if (!entry)
-      continue;
-    found = *entry;
-    if (found != WEFT_POD_FOLDER)
+    if (weft_decides(id, &found))
       break;
   }
   if (found == WEFT_POD_FOLDER)

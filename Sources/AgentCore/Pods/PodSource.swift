@@ -50,8 +50,8 @@ public enum PodEvent: Hashable, Sendable {
 
   // A source that knows pods by their UID alone tells these in place of the first two.
 
-  /// The cgroups in which pods are, by the kernel's ids: all of them.
-  case podsFolders(Set<UInt64>)
+  /// The cgroups in which pods are, by the kernel's ids, and their paths: all of them.
+  case podsFolders([UInt64: String])
   /// A pod's cgroup, before any of its processes.
   case folderAppeared(PodFolder)
   case folderVanished(cgroup: UInt64)

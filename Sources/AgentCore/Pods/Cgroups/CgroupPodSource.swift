@@ -41,7 +41,7 @@ private final class CgroupFollower {
   private var scan = CgroupScan()
   private var podsFolders: [String] = []
   private var searchedAt: UInt64 = 0
-  private var toldFolders: Set<UInt64> = []
+  private var toldFolders: [UInt64: String] = [:]
   private var isFirst = true
 
   init(root: String, tell: @escaping (PodEvent) -> Void) throws {
@@ -74,7 +74,7 @@ private final class CgroupFollower {
   }
 
   private func tell(folders: [(path: String, cgroup: UInt64)]) {
-    let now = Set(folders.map(\.cgroup))
+    let now = Dictionary(folders.map { ($0.cgroup, $0.path) }) { first, _ in first }
     guard now != toldFolders else { return }
     toldFolders = now
     tell(.podsFolders(now))
