@@ -13,7 +13,7 @@ SECONDS ?= 60
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
   make iproute2 procps util-linux tcpdump curl nginx-light haproxy wrk hey nghttp2-client nghttp2-server iperf3 \
-  openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev libssl-dev libnghttp2-dev nftables
+  openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev libssl-dev libnghttp2-dev nftables iptables
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,9 @@ test: deps deps-kubernetes bpf ## all tests, and 5 s of fuzzing each parser; und
 deps-kubernetes: ## build a real Kubernetes control plane from Debian's sources, once, into /var/cache/weft-kubernetes
 	@Tests/Kubernetes/build.sh
 
-images: build ## OCI images of all programs, from scratch, into .build-release/images; the same programs give the same digests
+images: deps deps-kubernetes build ## OCI images of all programs, from scratch, into .build-release/images, tested: by crun, and a cluster that runs from them
+	@command -v buildah >/dev/null && command -v crun >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends buildah crun >/dev/null; }
 	@deploy/images.sh $(BIN) $(RELEASE)/images
 	@python3 Tests/Kubernetes/images.py $(BIN)
 

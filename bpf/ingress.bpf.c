@@ -46,7 +46,10 @@ static __noinline bool weft_listener_held(struct __sk_buff *skb)
   // Inside the pod, or to a pod of the node's network, which is never held.
   if (weft_is_local(&ends.from) || weft_same(&ends.from, &ends.to) || bpf_map_lookup_elem(&weft_nodes, &ends.to))
     return false;
-  // In a network that is known sk_lookup has judged it: what is here is a probe, the proxy's, or passes open.
+  // Whose probes fail is ended: what isn't meshed must not depend on an agent's being there.
+  if (found == WEFT_POD_FOLDER)
+    return !bpf_map_lookup_elem(&weft_nodes, &ends.from);
+  // To an address that is known, sk_lookup has judged it: what is here is a probe, the proxy's, or passes open.
   return found != WEFT_POD_ENROLLED || !bpf_map_lookup_elem(&weft_addresses, &ends.to);
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What README's "Deploying to Kubernetes" types, on a real API server whose two nodes the lab simulates; each line checked.
 
-Usage: kubernetes.py; needs root, the programs in $BIN and `make deps-kubernetes`. Ends with status 1 if a line failed.
+Usage: kubernetes.py [IMAGES]; needs root, the programs in $BIN and `make deps-kubernetes`. IMAGES: the folder of an OCI layout;
+what it holds runs from there, with no file but the image's. Ends with status 1 if a line failed.
 """
 import json, os, re, sys, threading, time
 
@@ -33,8 +34,8 @@ class Cluster(Lab):
             return self.kubectl(*words, timeout=60)
         return self.weft_cli(*words, timeout=180).stdout
 
-    def start(self):
-        self._lab("up", "--kubernetes", f"{FILES}/lab", timeout=120)
+    def start(self, images=None):
+        self._lab("up", "--kubernetes", f"{FILES}/lab", *(["--images", images] if images else []), timeout=120)
 
     def pod(self, app):
         return self.kubectl("get", "pods", "-n", "shop", "-l", f"app={app}", "-o", "jsonpath={.items[0].metadata.name}")
@@ -205,7 +206,7 @@ def main():
     try:
         print("starting an API server, its controllers and two nodes", flush=True)
         cluster.down()
-        cluster.start()
+        cluster.start(*sys.argv[1:2])
         for line, made in steps():
             began = time.monotonic()
             try:

@@ -17,16 +17,22 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 buildah() { command buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" "$@"; }
 
-# A program without symbols, and what the loader would load for it.
-add() {
+# What the loader would load for a program.
+libraries() {
   local program=$1 root=$2 library
-  [ -f "$programs/$program" ] || { echo "images.sh: $programs/$program is missing: make build" >&2; exit 1; }
-  strip --strip-all -o "$root/$program" "$programs/$program"
   while read -r library; do
     mkdir -p "$root$(dirname "$library")"
     # What a link points to, under the name that is asked for.
     cp --dereference "$library" "$root$library"
-  done < <(ldd "$programs/$program" 2>/dev/null | grep -oE '/[^ ]+' | sort -u)
+  done < <(ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' | sort -u)
+}
+
+# A program without symbols.
+add() {
+  local program=$1 root=$2
+  [ -f "$programs/$program" ] || { echo "images.sh: $programs/$program is missing: make build" >&2; exit 1; }
+  strip --strip-all -o "$root/$program" "$programs/$program"
+  libraries "$programs/$program" "$root"
 }
 
 for image in "${images[@]}"; do
@@ -38,6 +44,21 @@ for image in "${images[@]}"; do
     object=${BPF_OBJECT:-$here/../bpf/build/weft.bpf.o}
     [ -f "$object" ] || { echo "images.sh: $object is missing: make bpf" >&2; exit 1; }
     cp "$object" "$root/weft.bpf.o"
+  fi
+  if [ "$image" = weft-stub ]; then
+    # For kernels without nf_tables: iptables' program, under the names that it acts by, and what our rules need of its parts.
+    multi=$(command -v xtables-legacy-multi || true)
+    [ -n "$multi" ] || { echo "images.sh: xtables-legacy-multi is missing: apt-get install iptables" >&2; exit 1; }
+    install -m 755 "$multi" "$root/xtables-legacy-multi"
+    libraries "$multi" "$root"
+    for name in iptables-legacy ip6tables-legacy; do
+      ln -s xtables-legacy-multi "$root/$name"
+      ln -s xtables-legacy-multi "$root/$name-restore"
+    done
+    for part in "$(dirname "$(ldconfig -p | sed -n 's/.*libxtables.so.* => //p' | head -1)")"/xtables/libxt_{REDIRECT,owner,standard,tcp}.so; do
+      mkdir -p "$root$(dirname "$part")"
+      cp --dereference "$part" "$root$part"
+    done
   fi
   # Mount points, for a root that is read-only; and names for code that asks who it is.
   mkdir -p "$root"/{etc,proc,sys,dev,run/weft,tmp,var/lib/weft,var/run/secrets}

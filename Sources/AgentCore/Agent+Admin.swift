@@ -11,7 +11,7 @@ extension Agent {
     case "/healthz/ready":
       if link == nil { return .failure(503, "the proxy is not running") }
       // Neither from the control plane nor from disk: it can't serve a pod.
-      return mesh.knowsWorkloads
+      return mesh.knowsEveryType
         ? AdminAnswer(status: 200, body: Data("{}".utf8)) : .failure(503, "the control plane hasn't told the mesh yet")
     case "/v1/status": return made(await statusDocument())
     case "/v1/workloads": return made(workloadsDocument())
@@ -217,7 +217,10 @@ extension Agent {
       failed.isEmpty ? nil : failed.map { "\($0.key): \($0.value.lifecycle.reason)" }.sorted().joined(separator: "; "),
       "\(pods.count) found, \(pods.values.count { $0.lifecycle.name == "enrolled" }) enrolled",
       "see the reason; enrolment is tried again by itself")
-    let held = cgroupPods.pods.values.filter { $0.verdict == .held && mesh.workload(podUID: $0.folder.uid) == nil }
+    // One that is over, and whose cgroup lingers, lacks nothing.
+    let held = cgroupPods.pods.values.filter {
+      $0.verdict == .held && mesh.workload(podUID: $0.folder.uid) == nil && !($0.wasMeshed && $0.sandbox == nil)
+    }
     if !held.isEmpty {
       add(
         "held pods", held.map { "\($0.folder.uid): \($0.reason)" }.sorted().prefix(10).joined(separator: "; "), "",

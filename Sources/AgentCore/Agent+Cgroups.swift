@@ -18,7 +18,11 @@ extension Agent {
   func found(podsFolders: [UInt64: String]) {
     let gone = podsFolderPaths.keys.filter { podsFolders[$0] == nil }
     podsFolderPaths = podsFolders
-    for cgroup in gone { engine.releaseInbound(folder: cgroup) }
+    for cgroup in gone {
+      engine.releaseInbound(folder: cgroup)
+      heldInbound.remove(cgroup)
+      problems[Self.inboundProblem(cgroup)] = nil
+    }
     perform(cgroupPods.found(podsFolders: Set(podsFolders.keys)))
     holdUnseen()
   }
@@ -44,9 +48,7 @@ extension Agent {
       switch action {
       case .judge(let cgroup, let verdict):
         attempt("the hold of a pod's cgroup") { try engine.judge(cgroup: cgroup, verdict) }
-        if verdict == .podsFolder, let path = podsFolderPaths[cgroup] {
-          attempt("the hold of what is sent to pods") { try engine.holdInbound(below: path) }
-        }
+        if verdict == .podsFolder { holdInbound(cgroup) }
       case .appeared(let sandbox): appeared(sandbox)
       case .vanished(let uid): vanished(uid)
       case .holdNetwork(let uid, let sandbox):
@@ -73,5 +75,22 @@ extension Agent {
     guard !cgroupPods.isEmpty else { return }
     unseenHeldAt = DispatchTime.now().uptimeNanoseconds
     attempt("the hold of unseen pods") { try engine.holdUnseen(node: home, seconds: configuration.holdUnseen) }
+    if configuration.followsNodeAddresses {
+      attempt("the node's addresses") { try engine.set(nodeAddresses: NodeAddresses.own()) }
+    }
+    guard podsAreKnown else { return }
+    for cgroup in podsFolderPaths.keys where !heldInbound.contains(cgroup) { holdInbound(cgroup) }
+  }
+
+  private func holdInbound(_ cgroup: UInt64) {
+    guard let path = podsFolderPaths[cgroup] else { return }
+    attempt(Self.inboundProblem(cgroup)) {
+      try engine.holdInbound(below: path)
+      heldInbound.insert(cgroup)
+    }
+  }
+
+  private static func inboundProblem(_ cgroup: UInt64) -> String {
+    "the hold of what is sent to pods of cgroup \(cgroup)"
   }
 }

@@ -12,6 +12,7 @@ extension Agent {
         // The source has found by itself what the stub had shown.
         stubMade.remove(sandbox.uid)
         pods[sandbox.uid]?.sandbox = sandbox
+        if known.captured != nil, known.sandbox.addresses != sandbox.addresses { perform([.capture], sandbox.uid) }
         return
       }
       guard

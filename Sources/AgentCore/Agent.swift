@@ -55,6 +55,7 @@ public actor Agent {
   /// Pods of the cgroup tree, where the source finds them there.
   var cgroupPods: CgroupPods
   var podsFolderPaths: [UInt64: String] = [:]
+  var heldInbound: Set<UInt64> = []
   /// The node's own network namespace.
   let home: NetworkNamespace
   /// Monotonic nanoseconds.

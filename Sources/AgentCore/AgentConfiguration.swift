@@ -24,6 +24,8 @@ public struct AgentConfiguration: Sendable {
   public var proxyUID: UInt32
   public var proxyWorkers: Int
   public var nodeAddresses: [IPAddress]
+  /// They are asked for again each second, as they change.
+  public var followsNodeAddresses = false
   public var logLevel: String
   /// SIGTERM leaves the proxy and the capture as they are, for the agent after this one.
   public var keepsOnExit: Bool

@@ -11,6 +11,7 @@ public final class CaptureEngine {
   public let configuration: CaptureConfiguration
   let object: LoadedObject
   let maps: CaptureMaps
+  private var nodes: Set<IPAddress>?
   /// uid to cookie, of every pod in the pinned maps.
   var cookies: [String: UInt64] = [:]
 
@@ -33,7 +34,7 @@ public final class CaptureEngine {
     object = try LoadedObject(path: configuration.objectPath, mapsDirectory: layout.maps)
     maps = try CaptureMaps(object)
     try writeBypass()
-    try writeNodes()
+    try set(nodeAddresses: configuration.nodeAddresses)
     try writeExcluded()
     try heartbeat()
     for cookie in maps.pods.keys(zero: 0) {
@@ -123,10 +124,13 @@ public final class CaptureEngine {
     for id in maps.bypass.keys(zero: 0) where !wanted.contains(id) { try maps.bypass.remove(id) }
   }
 
-  private func writeNodes() throws(CaptureError) {
-    let wanted = Set(configuration.nodeAddresses)
+  /// The addresses of the node's own network: whose probes pass, and whose pods are never held. At most 256.
+  public func set(nodeAddresses: [IPAddress]) throws(CaptureError) {
+    let wanted = Set(nodeAddresses.prefix(256))
+    guard wanted != nodes else { return }
     for address in wanted { try maps.nodes.set(weft_address(address), 1) }
     for key in maps.nodes.keys(zero: weft_address()) where !wanted.contains(key.ip) { try maps.nodes.remove(key) }
+    nodes = wanted
   }
 
   private func writeExcluded() throws(CaptureError) {

@@ -4,6 +4,11 @@ import GRPCNIOTransportHTTP2Posix
 import Identity
 import MeshModel
 
+extension TLSConfig.TrustRootsSource {
+  /// The default, the system's, has to be there, and in an image made from scratch it isn't.
+  static var onlyTheCallback: Self { .certificates([]) }
+}
+
 /// A connection's settings on the agent's side.
 enum ControlTransport {
   typealias Client = GRPCClient<HTTP2ClientTransport.Posix>
@@ -24,6 +29,7 @@ enum ControlTransport {
       }
       // The callback decides alone; the mode only says that there must be a certificate.
       $0.serverCertificateVerification = .noHostnameVerification
+      $0.trustRoots = .onlyTheCallback
       $0.customVerificationCallback = HandshakeVerification.callback(
         role: .server, bundle: { bundle },
         accept: { (peer) throws(IdentityError) in

@@ -18,10 +18,18 @@ public struct DeliveryReport: Hashable, Sendable {
   public var rejected: [ResourceKey: [Rejection]] = [:]
   /// Of a type's names and versions: the same where the same is held.
   public var digests: [String: UInt64] = [:]
-  /// Types of which other replicas have yet to tell how they fare.
-  public var unsettled: Set<String> = []
+  /// By type: of resources whose names sort after it, other replicas have yet to tell how they fare. Empty: of all.
+  public var unsettled: [String: String] = [:]
 
   public init() {}
+}
+
+extension DeliveryReport {
+  public func isSettled(_ key: ResourceKey) -> Bool { unsettled[key.typeURL].map { key.name <= $0 } ?? true }
+
+  public mutating func unsettle(_ typeURL: String, after name: String = "") {
+    unsettled[typeURL] = min(unsettled[typeURL] ?? name, name)
+  }
 }
 
 extension CacheState {
@@ -56,6 +64,6 @@ extension CacheState {
 }
 
 extension SnapshotCache {
-  /// Costs what isn't delivered yet, not what is.
+  /// Costs a walk over the resources of these types, for their digests, and what isn't delivered yet.
   public func deliveries(of types: [String]) -> DeliveryReport { withState { $0.deliveries(of: types) } }
 }

@@ -63,6 +63,7 @@ public final class DiscoveryServer: Sendable {
     ) {
       $0.certificateReloader = certificate
       $0.requireALPN = true
+      $0.trustRoots = .onlyTheCallback
       $0.customVerificationCallback = HandshakeVerification.callback(
         role: .client, bundle: { authority.trustBundle },
         refused: { logger.notice("refused a connection: \($0)") })
@@ -72,6 +73,7 @@ public final class DiscoveryServer: Sendable {
     ) {
       $0.certificateReloader = certificate
       $0.requireALPN = true
+      $0.trustRoots = .onlyTheCallback
     }
     discovery = GRPCServer(
       transport: Self.transport(

@@ -113,15 +113,23 @@ struct PodShape {
     return steps + Self.removal(volumes, "volumes", InjectionNames.volumes)
   }
 
-  /// The step that takes the injector's annotation away.
-  var markRemoval: PatchStep {
-    guard case .object(let annotations)? = pod["metadata"]?["annotations"], annotations.count == 1 else {
-      return .remove(["metadata", "annotations", InjectionNames.injected])
+  /// The pod's first container of its own.
+  var application: String? { containers.lazy.compactMap { $0["name"]?.text }.first { $0 != InjectionNames.stub } }
+
+  /// What kubectl is told already.
+  var defaultContainer: String? { pod["metadata"]?["annotations"]?[InjectionNames.defaultContainer]?.text }
+
+  /// The steps that take the injector's annotations away; that for kubectl too where it says what holds without it.
+  var markRemoval: [PatchStep] {
+    var own = [InjectionNames.injected]
+    if let defaultContainer, defaultContainer == application { own.append(InjectionNames.defaultContainer) }
+    guard case .object(let annotations)? = pod["metadata"]?["annotations"], annotations.count == own.count else {
+      return own.map { .remove(["metadata", "annotations", $0]) }
     }
     guard case .object(let metadata)? = pod["metadata"], metadata.count == 1 else {
-      return .remove(["metadata", "annotations"])
+      return [.remove(["metadata", "annotations"])]
     }
-    return .remove(["metadata"])
+    return [.remove(["metadata"])]
   }
 
   private static func removal(

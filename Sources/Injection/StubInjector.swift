@@ -38,7 +38,7 @@ public struct StubInjector: Sendable {
   /// The steps that undo an injection; none where there is none.
   public func remove(_ pod: JSONNode) throws(InjectionRefusal) -> [PatchStep] {
     let shape = try PodShape(pod)
-    return shape.isInjected ? shape.containerRemoval + [shape.markRemoval] : []
+    return shape.isInjected ? shape.containerRemoval + shape.markRemoval : []
   }
 
   private static func apply(_ steps: [PatchStep], _ pod: JSONNode) throws(InjectionRefusal) -> JSONNode {
@@ -65,13 +65,16 @@ public struct StubInjector: Sendable {
     } else {
       steps += containers.volumes.map { .add(["spec", "volumes", "-"], $0) }
     }
-    let mark = JSONNode.object([.init(key: InjectionNames.injected, value: .text(kind.rawValue))])
+    var marks = [JSONNode.Member(key: InjectionNames.injected, value: .text(kind.rawValue))]
+    if shape.defaultContainer == nil, let name = shape.application {
+      marks.append(.init(key: InjectionNames.defaultContainer, value: .text(name)))
+    }
     if !shape.hasMetadata {
-      steps.append(.add(["metadata"], ["annotations": mark]))
+      steps.append(.add(["metadata"], ["annotations": .object(marks)]))
     } else if !shape.hasAnnotations {
-      steps.append(.add(["metadata", "annotations"], mark))
+      steps.append(.add(["metadata", "annotations"], .object(marks)))
     } else {
-      steps.append(.add(["metadata", "annotations", InjectionNames.injected], .text(kind.rawValue)))
+      steps += marks.map { .add(["metadata", "annotations", $0.key], $0.value) }
     }
     return steps
   }

@@ -16,6 +16,8 @@ public enum InjectionNames {
   public static let kind = "weft.dev/stub"
   /// Annotation that the injector writes: the kind of the stub that is in the pod.
   public static let injected = "weft.dev/injected"
+  /// Annotation for kubectl: the container that `exec` and `logs` mean where none is said.
+  static let defaultContainer = "kubectl.kubernetes.io/default-container"
 
   /// The stub's container.
   public static let stub = "weft-stub"

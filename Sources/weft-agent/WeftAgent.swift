@@ -138,6 +138,7 @@ struct RunAgent: AsyncParsableCommand {
       logLevel: logLevel, keepsOnExit: keepOnExit)
     configuration.hold(unknown: holdUnknown, unheldNamespaces: unheldNamespace)
     configuration.holdUnseen = holdUnseen
+    configuration.followsNodeAddresses = nodeAddress.isEmpty
     configuration.replacesProxy = replaceProxy
     configuration.podLogs = cgroupPods ? podLogs : ""
     return configuration

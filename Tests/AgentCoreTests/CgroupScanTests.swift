@@ -88,8 +88,12 @@ import Testing
     #expect(
       scan.looked(folder, found: [("a", 7)], node: node, now: later)
         == [.sandboxGone(folder), .sandbox(folder, namespace: 7)])
+    #expect(scan.interval(now: CgroupScan.eagerness) <= CgroupScan.confirmation)
     #expect(scan.looked(folder, found: [("a", 7)], node: node, now: 2 * later).isEmpty)
-    #expect(scan.wanted(now: 10 * later).isEmpty, "found twice")
+    let last = later + CgroupScan.lastConfirmation
+    #expect(scan.wanted(now: last - 1).isEmpty)
+    #expect(scan.looked(folder, found: [("a", 7)], node: node, now: last).isEmpty)
+    #expect(scan.wanted(now: 10 * last).isEmpty, "found three times")
   }
 
   @Test func moreFoldersThanANodeHasPodsAreBounded() {

@@ -233,6 +233,7 @@ extension AgentTests {
       let slice = "kubepods-burstable-pod\(uid.replacing("-", with: "_")).slice"
       #expect(place("/../../\(slice)/abc/pod\(KubeTree.uid(2))")?.podUID == uid)
       #expect(place("/../../\(slice)") == StubPeer.Place(podUID: uid, below: ""))
+      #expect(place("/../../../../user.slice/user-1000.slice/user@1000.service/pod\(uid)") == nil, "anybody makes such")
       #expect(place("/kubepods/pod\(uid)/abc (deleted)") == nil)
       #expect(StubPeer.path("") == nil)
     }

@@ -39,7 +39,7 @@ import Testing
     var other = report(digest: 8, streams: 3)
     other.rejected = [key("bad"): [.init(node: "a", reason: "of yesterday")]]
     let all = report().joined([try told(other)])
-    #expect(all.unsettled == [route])
+    #expect(all.unsettled == [route: ""] && !all.isSettled(key("any")))
     #expect(all.rejected.isEmpty && all.streams == [route: 1, policy: 4])
   }
 
@@ -53,8 +53,21 @@ import Testing
     }
     let read = try told(other)
     #expect(ReplicaReport(other).text.utf8.count < ReplicaReport.maximumText)
-    #expect(report().joined([read]).unsettled == [route], "what isn't told may be one that is refused")
-    #expect(read.kinds[policy]?.isCut == false)
+    #expect(!report().joined([read]).isSettled(key("refused")), "what isn't told may be one that is refused")
+    #expect(read.kinds[policy]?.toldTo == nil)
+  }
+
+  @Test func namesBeforeTheLastThatIsToldAreSettled() throws {
+    var other = report()
+    for index in 0..<40 { other.pending[key("name-\(10 + index)")] = 1 }
+    let all = report().joined([try told(other)])
+    #expect(all.pending.count == 32 && all.unsettled == [route: "name-41"])
+    #expect(all.isSettled(key("name-09")) && !all.isSettled(key("name-42")))
+  }
+
+  @Test func ofAReplicaThatDoesNotTellNothingIsKnown() {
+    let all = report().joined([nil])
+    #expect(all.unsettled == [route: "", policy: ""] && all.streams == report().streams)
   }
 
   @Test(arguments: ["", "{}", "[]", "{\"beat\":1,\"kinds\":{\"a\":{}}}", String(repeating: "x", count: 300_000)])

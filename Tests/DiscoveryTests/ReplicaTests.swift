@@ -128,7 +128,7 @@ import Testing
   @Test func whatIsDueUnansweredAndRefusedIsCounted() throws {
     let cache = SnapshotCache()
     cache.apply(upserts: [try resource("a"), try resource("b")], removals: [], meshedNodes: [])
-    #expect(cache.deliveries(of: [workloadType]) == DeliveryReport())
+    #expect(cache.deliveries(of: [workloadType]).streams.isEmpty)
     let handle = cache.open(node: "n")
     try cache.receive(.subscribe(["*"]), on: handle.id)
     let keys = ["a", "b"].map { ResourceKey(typeURL: workloadType, name: $0) }
@@ -139,8 +139,18 @@ import Testing
     let report = cache.deliveries(of: [workloadType])
     #expect(report.streams == [workloadType: 1] && report.pending.isEmpty)
     #expect(report.rejected == [keys[1]: [.init(node: "n", reason: "too odd")]])
-    #expect(cache.deliveries(of: [serviceType]) == DeliveryReport())
+    let other = cache.deliveries(of: [serviceType])
+    #expect(other.streams.isEmpty && other.pending.isEmpty && other.rejected.isEmpty && other.digests == [serviceType: 0])
     cache.close(handle.id)
-    #expect(cache.deliveries(of: [workloadType]) == DeliveryReport())
+    #expect(cache.deliveries(of: [workloadType]).streams.isEmpty)
+  }
+
+  @Test func theSameIsHeldWhereTheDigestIsTheSame() throws {
+    let (one, two) = (SnapshotCache(), SnapshotCache())
+    one.apply(upserts: [try resource("a"), try resource("b")], removals: [], meshedNodes: [])
+    two.apply(upserts: [try resource("b")], removals: [], meshedNodes: [])
+    #expect(one.deliveries(of: [workloadType]).digests != two.deliveries(of: [workloadType]).digests)
+    two.apply(upserts: [try resource("a")], removals: [], meshedNodes: [])
+    #expect(one.deliveries(of: [workloadType]).digests == two.deliveries(of: [workloadType]).digests)
   }
 }

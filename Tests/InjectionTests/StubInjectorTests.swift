@@ -98,6 +98,16 @@ import Testing
     let pod = samplePod(annotations: .null, spec: [("volumes", .null), ("initContainers", .null)])
     let result = try injected(pod)
     #expect(names(result, "initContainers") == ["weft-init", "weft-stub"])
-    #expect(result["metadata"]?["annotations"] == ["weft.dev/injected": "tunnel"])
+    #expect(
+      result["metadata"]?["annotations"]
+        == ["weft.dev/injected": "tunnel", "kubectl.kubernetes.io/default-container": "app"])
+  }
+
+  @Test func kubectlIsToldWhichContainerIsMeant() throws {
+    let key = "kubectl.kubernetes.io/default-container"
+    let pod = samplePod(annotations: [key: "other"])
+    let result = try injected(pod, native: false)
+    #expect(result["metadata"]?["annotations"]?[key] == "other", "what the user says stays")
+    #expect(try result.applying(StubInjector(settings()).remove(result)) == pod)
   }
 }

@@ -133,8 +133,9 @@ class Authority(unittest.TestCase):
         self.assertEqual(len(self.served(control)), 2)
         self.assertChains(control, root)
         # It lives 20 days: a person is told.
+        uid = self.cluster.exists(SECRET)["metadata"]["uid"]
         events = control.wait("the event", lambda: [event for event in self.cluster.call("GET", f"{SYSTEM}/events")["items"]
-            if event["reason"] == "AuthorityExpires"])
+            if event["reason"] == "AuthorityExpires" and event["involvedObject"]["uid"] == uid])
         self.assertEqual([(event["involvedObject"]["name"], event["type"]) for event in events], [("weft-ca", "Warning")])
 
     def test_roots_that_overlap_let_the_ca_change(self):

@@ -239,6 +239,12 @@ class Lab(unittest.TestCase):
     def node(self, node, *command):
         return run("nsenter", f"--net=/run/netns/weft-{NAME}-{node}", *command)
 
+    @staticmethod
+    def process(pod):
+        """The pid of a pod's first container."""
+        pods = json.loads(run(LAB, "list", "--name", NAME, "-o", "json"))["pods"]
+        return next(entry for entry in pods if entry["id"]["name"] == pod)["containers"][0]["process"]["pid"]
+
     def pod(self, name, command, extra="", container=""):
         self.apply(f"""
             apiVersion: v1
@@ -275,7 +281,8 @@ class Lab(unittest.TestCase):
 
     def test_cgroups_are_named_as_a_kubelet_names_them(self):
         def cgroup(pod):
-            return self.inside(pod, "sh", "-c", "grep ^0:: /proc/self/cgroup").strip()
+            with open(f"/proc/{self.process(pod['metadata']['name'])}/cgroup") as file:
+                return next(line for line in file if line.startswith("0::")).strip()
         for pod in self.pods("shop", "app=echo"):
             uid = pod["metadata"]["uid"]
             if pod["spec"]["nodeName"] == "east":
@@ -283,9 +290,10 @@ class Lab(unittest.TestCase):
             else:
                 path = f"/kubepods/besteffort/pod{uid}/crio-"
             self.assertRegex(cgroup(pod), f"^0::/weft-lab/{NAME}/(east|west){re.escape(path)}[0-9a-f]{{64}}(\\.scope)?$")
+            # As containers see it.
+            self.assertEqual(self.inside(pod, "sh", "-c", "grep ^0:: /proc/self/cgroup").strip(), "0::/")
         for pod in self.pods("kube-system", "app=agent"):
-            text = self.kubectl("exec", "-n", "kube-system", pod["metadata"]["name"], "--", "cat", "/proc/self/cgroup")
-            self.assertIn("burstable", text)
+            self.assertIn("burstable", cgroup(pod))
 
     def test_variables_and_volumes(self):
         pod = self.pods("shop", "app=echo")[0]
@@ -441,8 +449,7 @@ class Lab(unittest.TestCase):
         self.kubectl("wait", "-n", "shop", "--for=condition=Ready", "pod/tiny", "--timeout=20s")
         self.kubectl("exec", "-n", "shop", "tiny", "--", "/usr/bin/sleep", "0")
         self.assertIsNone(re.search("root", self.kubectl("exec", "-n", "shop", "tiny", "--", "/usr/bin/cat", "/etc/passwd", status=None)))
-        process = next(pod for pod in json.loads(run(LAB, "list", "--name", NAME, "-o", "json"))["pods"] if pod["id"]["name"] == "tiny")
-        with open(f"/proc/{process['containers'][0]['process']['pid']}/status") as file:
+        with open(f"/proc/{self.process('tiny')}/status") as file:
             self.assertRegex(file.read(), r"Uid:\t1000\t")
 
     def test_another_user_has_no_rights_and_reads_its_token(self):

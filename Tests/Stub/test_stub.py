@@ -340,7 +340,64 @@ def life():
         mesh.close()
 
 
-PARTS = [traffic, endpoints, strict, identity, control, life]
+def job():
+    """In a process namespace of the pod's own, as with shareProcessNamespace; bash stands for the pause container."""
+    mesh = started()
+    try:
+        a = mesh["a"]
+        mesh["b"].start_stub()
+        mesh["b"].serve(8080)
+        folder = mesh.issue("a", "a")
+        stub = (f"setpriv --reuid {pods.USER} --regid {pods.USER} --clear-groups {program('weft-stub')} run --pod shop/a "
+                f"--pod-ip {a.address},{a.address6} --host-ip {CONTROL} --service-account a --control {CONTROL}:15010 "
+                f"--certificate {folder}/tls.pem --key {folder}/key.pem --ca-file {folder}/ca.pem --end-with-application")
+        application = f"setpriv --reuid 1000 --regid 1000 --clear-groups {sys.executable} {pods.HERE}/app.py ask {VIP} 80"
+        # Between the stub's start and the application's, an image may have to be pulled: no process is there then.
+        script = (f"mkfifo {mesh.folder}/never; exec 9<>{mesh.folder}/never; {stub} & stub=$!; {program('weft-stub')} wait --timeout 15; "
+                  f"read -t 6 <&9; kill -0 $stub && echo there; {application} && echo answered; "
+                  f"read -t 1 <&9; kill -0 $stub && echo patient; wait $stub; echo ended $?")
+        done = subprocess.run(a.inside(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c", script]),
+                              capture_output=True, text=True, timeout=60)
+        said = done.stdout.split()
+        check("the stub waits for its application to begin, however long that takes", "there" in said, done.stdout + done.stderr[-600:])
+        check("the application reaches the mesh", "answered" in said, done.stderr[-600:])
+        check("and its end is the stub's", said[-2:] == ["ended", "0"], said)
+    finally:
+        mesh.close()
+
+
+def iptables():
+    """For kernels without nf_tables."""
+    mesh = started()
+    try:
+        a, b, c = (mesh[name] for name in "abc")
+        for pod in (a, b):
+            pod.capture("--remove")
+            pod.capture("--backend", "iptables")
+            pod.capture("--backend", "iptables")
+        both(mesh)
+        status, said = a.app("ask", VIP, 80)
+        check("captured by iptables, init twice", status == 0, said)
+        sniffer = Sniffer(b, "tcp")
+        for address in (b.address, f"{b.address6}"):
+            status, said = a.app("ask", address, 8080)
+            check(f"to {address}", status == 0, said)
+        packets = sniffer.lines()
+        check("all of it by the tunnel's port", packets and all(".15008" in line for line in packets), packets[:3])
+        status, said = c.app("ask", b.address, 8080)
+        check("from outside of the mesh", status == 0, said)
+        a.capture("--backend", "iptables", "--exclude-outbound-ports", "8080")
+        sniffer = Sniffer(a, "tcp port 8080")
+        status, said = a.app("ask", c.address, 8080)
+        check("an excluded port goes directly", status == 0 and bool(sniffer.lines()), said)
+        a.capture("--backend", "iptables", "--remove")
+        left = run(a.inside(["iptables-legacy-save"])) + run(a.inside(["ip6tables-legacy-save"]))
+        check("init --remove leaves no rule", "WEFT" not in left.upper(), left)
+    finally:
+        mesh.close()
+
+
+PARTS = [traffic, endpoints, strict, identity, control, life, job, iptables]
 
 
 def main():

@@ -52,15 +52,16 @@ struct StubPeer: Hashable, Sendable {
   }
 
   /// The pod of the first folder that is a pod's: what a process makes below its own changes nothing. An agent in a cgroup
-  /// namespace of its own is in a pod itself, beside others: the pods folder above both need not be named then.
+  /// namespace of its own is in a pod itself, beside others: the pods folder above both need not be named then, and nothing
+  /// but a class of service may be.
   static func place(_ path: String) -> Place? {
-    var isBelowPods = path.hasPrefix("/..")
     let names = path.split(separator: "/")
-    for (index, name) in names.enumerated() {
+    var isBelowPods = names.first == ".."
+    for (index, name) in names.enumerated() where name != ".." {
       if isBelowPods, let uid = PodCgroupName.podUID(name) {
         return Place(podUID: uid, below: names[(index + 1)...].map { "/\($0)" }.joined())
       }
-      isBelowPods = isBelowPods || PodCgroupName.isPodsFolder(name)
+      isBelowPods = PodCgroupName.isPodsFolder(name) || (isBelowPods && PodCgroupName.isClass(name))
     }
     return nil
   }

@@ -31,9 +31,13 @@ struct FactsGathering: Sendable {
       if case .found(let pods) = facts.pods, case .found(let more) = own { facts.pods = .found(pods + more) }
     }
     facts.bindings = await bindings()
-    for (kind, group, version) in Self.kinds {
+    for (kind, group, versions) in Self.kinds {
       let plural = kind == "TrafficPolicy" ? "trafficpolicies" : kind.lowercased() + "s"
-      let objects = await list(group, version, plural, namespace: options.namespace)
+      var objects: Fact<[JSONNode]> = .absent
+      for version in versions {
+        objects = await list(group, version, plural, namespace: options.namespace)
+        guard case .absent = objects else { break }
+      }
       facts.objects.append((kind, objects))
     }
     await askAgents(&facts, options)
@@ -42,9 +46,10 @@ struct FactsGathering: Sendable {
   }
 
   private static let kinds = [
-    ("HTTPRoute", "gateway.networking.k8s.io", "v1"), ("GRPCRoute", "gateway.networking.k8s.io", "v1"),
-    ("TCPRoute", "gateway.networking.k8s.io", "v1alpha2"), ("TLSRoute", "gateway.networking.k8s.io", "v1alpha2"),
-    ("TrafficPolicy", "weft.dev", "v1alpha1"), ("PeerAuthentication", "weft.dev", "v1alpha1"),
+    ("HTTPRoute", "gateway.networking.k8s.io", ["v1"]), ("GRPCRoute", "gateway.networking.k8s.io", ["v1", "v1alpha2"]),
+    ("TCPRoute", "gateway.networking.k8s.io", ["v1", "v1alpha2"]),
+    ("TLSRoute", "gateway.networking.k8s.io", ["v1", "v1alpha3", "v1alpha2"]),
+    ("TrafficPolicy", "weft.dev", ["v1alpha1"]), ("PeerAuthentication", "weft.dev", ["v1alpha1"]),
   ]
 
   // MARK: Agents and control planes
@@ -56,31 +61,28 @@ struct FactsGathering: Sendable {
     }
     let statuses = await source.ask(chosen, "/v1/status")
     let answering = zip(chosen, statuses).filter { if case .success = $1.outcome { true } else { false } }.map(\.0)
-    let checks = await source.ask(answering, "/v1/check")
-    let workloads = await source.ask(answering, "/v1/workloads")
-    facts.agents = statuses.map { answer in
-      // One that answers the first and not the others is known no better than one that doesn't answer.
-      let agent = Result<ClusterFacts.Agent, Failure> { () throws(Failure) in
-        let status: StatusAnswer = try Self.decoded(statuses, answer.node, "/v1/status")
-        let check: CheckAnswer = try Self.decoded(checks, answer.node, "/v1/check")
-        let known: WorkloadsAnswer = try Self.decoded(workloads, answer.node, "/v1/workloads")
-        return ClusterFacts.Agent(
-          node: answer.node, status: .success(status), checks: check.checks, workloads: known.workloads.filter(\.local))
-      }
-      switch agent {
-      case .success(let agent): return agent
-      case .failure(let failure):
-        return ClusterFacts.Agent(node: answer.node, status: .failure(failure), checks: [], workloads: [])
-      }
+    var checks = await source.ask(answering, "/v1/check")[...]
+    var workloads = await source.ask(answering, "/v1/workloads")[...]
+    facts.agents = statuses.map { status in
+      guard case .success = status.outcome else { return Self.agent(status, nil, nil) }
+      return Self.agent(status, checks.popFirst(), workloads.popFirst())
     }
   }
 
-  private static func decoded<Answer: Decodable>(
-    _ answers: [NodeAnswer], _ node: String, _ path: String
-  ) throws(Failure) -> Answer {
-    guard let answer = answers.first(where: { $0.node == node }) else {
-      throw Failure(message: "node \(node) was not asked \(path)", status: .unhealthy)
+  /// One that answers the first question and not the others is known no better than one that doesn't answer.
+  private static func agent(_ status: NodeAnswer, _ check: NodeAnswer?, _ known: NodeAnswer?) -> ClusterFacts.Agent {
+    do throws(Failure) {
+      let answer: StatusAnswer = try decoded(status, "/v1/status")
+      let check: CheckAnswer = try decoded(check ?? status, "/v1/check")
+      let known: WorkloadsAnswer = try decoded(known ?? status, "/v1/workloads")
+      return ClusterFacts.Agent(
+        node: status.node, status: .success(answer), checks: check.checks, workloads: known.workloads.filter(\.local))
+    } catch {
+      return ClusterFacts.Agent(node: status.node, status: .failure(error), checks: [], workloads: [])
     }
+  }
+
+  private static func decoded<Answer: Decodable>(_ answer: NodeAnswer, _ path: String) throws(Failure) -> Answer {
     let body = try answer.outcome.get()
     do { return try AgentAnswer.decode(body, from: path) } catch {
       throw error as? Failure ?? Failure(message: "\(error)", status: .unhealthy)

@@ -1,7 +1,7 @@
 import Discovery
 import Foundation
 
-/// What a replica that doesn't lead tells of its nodes, as a text of bounded size.
+/// What a replica tells of its nodes, as a text of bounded size.
 struct ReplicaReport: Codable, Hashable, Sendable {
   /// Of one type of resources.
   struct Kind: Codable, Hashable, Sendable {
@@ -11,8 +11,8 @@ struct ReplicaReport: Codable, Hashable, Sendable {
     /// By name: on how many streams it isn't in force yet.
     var pending: [String: Int] = [:]
     var refused: [String: [Refusal]] = [:]
-    /// Not all names are told.
-    var isCut = false
+    /// Of names that sort after it nothing is told; nil: all is.
+    var toldTo: String?
   }
 
   struct Refusal: Codable, Hashable, Sendable {
@@ -26,7 +26,8 @@ struct ReplicaReport: Codable, Hashable, Sendable {
   static let maximumNodes = 4
   /// Bytes.
   static let maximumReason = 256
-  static let maximumText = 256 << 10
+  /// Of as many replicas as a leader reads, a ConfigMap holds these texts.
+  static let maximumText = 48 << 10
 
   /// Grows while the replica lives.
   var beat = 0
@@ -36,21 +37,18 @@ struct ReplicaReport: Codable, Hashable, Sendable {
   init(_ report: DeliveryReport) {
     kinds = report.digests.mapValues { Kind(digest: String($0, radix: 16), streams: 0) }
     for (url, count) in report.streams { kinds[url]?.streams = count }
-    for (key, count) in report.pending.sorted(by: { $0.key.name < $1.key.name }) {
-      guard var kind = kinds[key.typeURL] else { continue }
-      if kind.pending.count < Self.maximumNames { kind.pending[key.name] = count } else { kind.isCut = true }
-      kinds[key.typeURL] = kind
-    }
-    for (key, rejections) in report.rejected.sorted(by: { $0.key.name < $1.key.name }) {
-      guard var kind = kinds[key.typeURL] else { continue }
-      if kind.refused.count < Self.maximumNames {
-        kind.refused[key.name] = rejections.prefix(Self.maximumNodes).map {
-          Refusal(node: $0.node, reason: String(decoding: $0.reason.utf8.prefix(Self.maximumReason), as: UTF8.self))
-        }
-      } else {
-        kind.isCut = true
+    let keys = Set(report.pending.keys).union(report.rejected.keys).sorted { $0.name < $1.name }
+    var told: [String: [String]] = [:]
+    for key in keys {
+      guard told[key.typeURL, default: []].count < Self.maximumNames else {
+        kinds[key.typeURL]?.toldTo = told[key.typeURL]?.last
+        continue
       }
-      kinds[key.typeURL] = kind
+      told[key.typeURL, default: []].append(key.name)
+      kinds[key.typeURL]?.pending[key.name] = report.pending[key]
+      kinds[key.typeURL]?.refused[key.name] = report.rejected[key]?.prefix(Self.maximumNodes).map {
+        Refusal(node: $0.node, reason: String(decoding: $0.reason.utf8.prefix(Self.maximumReason), as: UTF8.self))
+      }
     }
   }
 
@@ -61,7 +59,7 @@ struct ReplicaReport: Codable, Hashable, Sendable {
     let whole = encoded
     guard whole.utf8.count > Self.maximumText else { return whole }
     var short = self
-    short.kinds = kinds.mapValues { Kind(digest: $0.digest, streams: $0.streams, isCut: true) }
+    short.kinds = kinds.mapValues { Kind(digest: $0.digest, streams: $0.streams, toldTo: "") }
     return short.encoded
   }
 
@@ -85,15 +83,16 @@ struct ReplicaReport: Codable, Hashable, Sendable {
 
 extension DeliveryReport {
   /// All nodes', where the other replicas hold what this one does; where one doesn't, the type is unsettled.
-  func joined(_ others: [ReplicaReport]) -> DeliveryReport {
+  /// - Parameter others: nil: one that doesn't tell.
+  func joined(_ others: [ReplicaReport?]) -> DeliveryReport {
     var all = self
     for other in others {
       for (url, digest) in digests {
-        guard let kind = other.kinds[url], kind.digest == String(digest, radix: 16) else {
-          all.unsettled.insert(url)
+        guard let kind = other?.kinds[url], kind.digest == String(digest, radix: 16) else {
+          all.unsettle(url)
           continue
         }
-        if kind.isCut { all.unsettled.insert(url) }
+        if let name = kind.toldTo { all.unsettle(url, after: name) }
         if kind.streams > 0 { all.streams[url, default: 0] += kind.streams }
         for (name, count) in kind.pending { all.pending[ResourceKey(typeURL: url, name: name), default: 0] += count }
         for (name, refusals) in kind.refused {

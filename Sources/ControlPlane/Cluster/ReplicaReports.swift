@@ -4,24 +4,32 @@ import KubernetesAPI
 import Logging
 import Synchronization
 
-/// How the leader learns of the nodes of the other replicas: each of these keeps its report under its own key of one
-/// ConfigMap, and the leader reads it.
+/// How the leader learns of the nodes of the other replicas: each keeps its report under its own key of one ConfigMap, the
+/// leader too, for the one after it, which reads them.
 final class ReplicaReports: Sendable {
   static let name = "weft-deliveries"
   private static let resource = KubernetesResource(version: "v1", plural: "configmaps")
-  /// A follower writes what has changed once in this time; the leader reads as often as it renews its Lease.
-  private static let writing = Duration.seconds(1)
-  private static let reading = Duration.seconds(2)
-  /// Without a change a report is written again after this time; one that hasn't been for the second is its replica's last,
-  /// and after the third it is removed. Seconds, as watched from here.
+  /// What has changed is written once in this time; the leader reads as often as it renews its Lease. Seconds.
+  private static let pause = Duration.seconds(1)
+  private static let reading = 2.0
+  /// Without a change a report is written again after this time. Of a replica whose report hasn't been for the second nothing
+  /// is known: it may serve what is old. After the third it is taken for gone. Seconds, as watched from here.
   private static let beat = 10.0
   private static let patience = 30.0
-  private static let memory = 300.0
+  private static let memory = 90.0
   private static let maximumReplicas = 16
 
   private struct Seen: Sendable {
-    var report: ReplicaReport
+    var text: String
+    /// nil: none of this version.
+    var report: ReplicaReport?
     var since: Double
+  }
+
+  private struct Known: Sendable {
+    var replicas: [String: Seen] = [:]
+    /// Since this replica leads.
+    var wasRead = false
   }
 
   private let client: KubernetesClient
@@ -31,7 +39,7 @@ final class ReplicaReports: Sendable {
   private let isLeader: @Sendable () -> Bool
   private let onChange: @Sendable () -> Void
   private let logger: Logger
-  private let seen = Mutex<[String: Seen]>([:])
+  private let known = Mutex(Known())
   private let start = ContinuousClock.now
 
   /// - Parameters:
@@ -51,34 +59,40 @@ final class ReplicaReports: Sendable {
     self.logger = logger
   }
 
-  /// Of all replicas' nodes, as far as they tell.
+  /// Of all replicas' nodes. Nothing is settled before the others were asked.
   var all: DeliveryReport {
     let now = now
-    return own().joined(seen.withLock { $0.values.filter { now < $0.since + Self.patience }.map(\.report) })
+    let others = known.withLock { known in
+      known.wasRead ? known.replicas.values.map { now < $0.since + Self.patience ? $0.report : nil } : [nil]
+    }
+    return own().joined(others)
   }
 
   /// Until the task is cancelled.
   func run() async {
     var told: (report: ReplicaReport, at: Double)?
+    var read = -Self.reading
+    var hasFailed = false
     while !Task.isCancelled {
       do throws(KubernetesError) {
-        if isLeader() {
-          if told != nil { try await write(nil) }
-          told = nil
-          try await read()
-        } else {
-          seen.withLock { $0 = [:] }
-          var report = ReplicaReport(own())
-          if told.map({ !$0.report.isSame(as: report) || now >= $0.at + Self.beat }) ?? true {
-            report.beat = (told?.report.beat ?? 0) + 1
-            try await write(report)
-            told = (report, now)
-          }
+        var report = ReplicaReport(own())
+        if told.map({ !$0.report.isSame(as: report) || now >= $0.at + Self.beat }) ?? true {
+          report.beat = (told?.report.beat ?? 0) + 1
+          try await write(report)
+          told = (report, now)
         }
+        if !isLeader() {
+          known.withLock { $0 = Known() }
+        } else if now >= read + Self.reading {
+          try await self.read()
+          read = now
+        }
+        hasFailed = false
       } catch {
-        logger.debug("the ConfigMap \(namespace)/\(Self.name): \(error)")
+        logger.log(level: hasFailed ? .debug : .warning, "the ConfigMap \(namespace)/\(Self.name): \(error)")
+        hasFailed = true
       }
-      try? await Task.sleep(for: isLeader() ? Self.reading : Self.writing)
+      try? await Task.sleep(for: Self.pause)
     }
   }
 
@@ -91,24 +105,19 @@ final class ReplicaReports: Sendable {
     if case .object(let members)? = map?["data"] { told = members.map { ($0.key, $0.value.text ?? "") } }
     let now = now
     var (isNew, gone): (Bool, [String]) = (false, [])
-    seen.withLock { seen in
+    known.withLock { known in
       var next: [String: Seen] = [:]
       for (name, text) in told where name != key {
-        guard let report = ReplicaReport(text: text), next.count < Self.maximumReplicas else {
+        var entry = Seen(text: text, report: ReplicaReport(text: text), since: now)
+        if let before = known.replicas[name], before.text == text { entry.since = before.since }
+        guard now < entry.since + Self.memory, next.count < Self.maximumReplicas else {
           gone.append(name)
           continue
         }
-        var entry = Seen(report: report, since: now)
-        if let before = seen[name] {
-          isNew = isNew || !before.report.isSame(as: report)
-          if before.report == report { entry.since = before.since }
-        } else {
-          isNew = true
-        }
-        if now < entry.since + Self.memory { next[name] = entry } else { gone.append(name) }
+        next[name] = entry
       }
-      isNew = isNew || seen.keys.contains { next[$0] == nil }
-      seen = next
+      isNew = !known.wasRead || next.mapValues { $0.report?.kinds } != known.replicas.mapValues { $0.report?.kinds }
+      known = Known(replicas: next, wasRead: true)
     }
     if isNew { onChange() }
     if !gone.isEmpty {

@@ -54,7 +54,7 @@ struct StatusConditions {
     if let nodes = deliveries.pending[key] {
       return ObjectCondition("Programmed", "False", "Pending", "\(nodes) nodes have yet to confirm it")
     }
-    let isSettled = !deliveries.unsettled.contains(key.typeURL)
+    let isSettled = deliveries.isSettled(key)
     if isSettled, deliveries.streams[key.typeURL, default: 0] > 0 {
       return ObjectCondition("Programmed", "True", "Programmed", "")
     }

@@ -6,11 +6,11 @@ final class TokenSource: Sendable {
   private struct Known {
     var token = ""
     var certificate: ClientCertificate?
-    /// When the plugin's credential ends.
+    /// When the plugin is asked again.
     var expires = Int64.max
   }
 
-  /// Seconds before its end that a token isn't used any more.
+  /// Seconds before its end that a token isn't used any more; of one that lives shorter than twice that, half its life.
   private static let margin: Int64 = 60
 
   private let credential: APIServer.Credential
@@ -60,10 +60,11 @@ final class TokenSource: Sendable {
   private func ofPlugin(_ plugin: ExecPlugin) throws(KubernetesError) -> Known {
     let now = Int64(Date().timeIntervalSince1970)
     let last = known.withLock { $0 }
-    if !last.token.isEmpty || last.certificate != nil, last.expires - Self.margin > now { return last }
+    if !last.token.isEmpty || last.certificate != nil, last.expires > now { return last }
     do {
       let outcome = try plugin.run()
-      let made = Known(token: outcome.token, certificate: outcome.certificate, expires: outcome.expires ?? .max)
+      var made = Known(token: outcome.token, certificate: outcome.certificate)
+      if let end = outcome.expires { made.expires = end - max(1, min(Self.margin, (end - now) / 2)) }
       known.withLock { $0 = made }
       return made
     } catch {

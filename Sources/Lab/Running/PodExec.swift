@@ -32,9 +32,11 @@ extension Lab {
     try launch.execute()
   }
 
-  /// Becomes `command` in the namespaces, cgroup and environment of the pod's first container that runs.
+  /// Becomes `command` in the namespaces, cgroup and environment of the container that the pod names for that, or of its
+  /// first that runs.
   private static func enter(_ pod: LabState.Pod, command: [String]) throws -> Never {
-    guard let process = pod.containers.map(\.process).first(where: \.isRunning) else {
+    let running = pod.containers.filter(\.process.isRunning)
+    guard let process = (running.first { $0.name == pod.defaultContainer } ?? running.first)?.process else {
       throw LabError("no container of pod \(pod.id) runs")
     }
     guard let path = Commands.find("nsenter", searchPath: Commands.searchPath, directory: "/") else {

@@ -47,6 +47,8 @@ public struct LabState: Codable, Sendable {
     public var isMeshed: Bool
     public var hostname: String
     public var containers: [Container] = []
+    /// The container that commands are for where none is said; nil: the first.
+    public var defaultContainer: String?
   }
 
   public struct Container: Codable, Sendable {

@@ -3,7 +3,7 @@ import MeshModel
 /// The redirect as iptables-restore takes it, where a kernel has no nf_tables. It replaces the chains WEFT_OUTBOUND and
 /// WEFT_INBOUND and leaves all others alone.
 public enum IPTablesRules {
-  /// Two inputs: the first makes the chains and fails on nothing, the second hooks them in.
+  /// Makes the chains and hooks them in; what `removal` removes isn't there then.
   public static func restore(_ options: InitOptions, family: IPAddress.Family) -> String {
     var lines = ["*nat", ":WEFT_OUTBOUND - [0:0]", ":WEFT_INBOUND - [0:0]"]
     lines.append("-A WEFT_OUTBOUND -m owner --uid-owner \(options.user) -j RETURN")

@@ -56,17 +56,23 @@ enum CaptureStep {
   }
 
   private static func iptables(_ options: InitOptions, _ family: IPAddress.Family) throws(CredentialsFailure) {
-    let program = family == .v4 ? "iptables" : "ip6tables"
-    for arguments in IPTablesRules.removal { _ = execute(["\(program)"] + arguments, input: "", isQuiet: true) }
-    guard !options.removes else { return }
-    let restore = "\(program)-restore"
-    let status = execute([restore, "--noflush"], input: IPTablesRules.restore(options, family: family), isQuiet: false)
-    guard status == 0 else {
-      throw CredentialsFailure(
-        status == 127
-          ? "\(restore) isn't in this image: use one that has iptables, or a kernel with nf_tables"
-          : "\(restore) failed (\(status))")
+    // In a container the root is read-only. A pod's rules are nobody's but its own.
+    setenv("XTABLES_LOCKFILE", "/dev/shm/weft-xtables.lock", 0)
+    // Where there are two, that which nf_tables serves is of no use on a kernel without.
+    let name = family == .v4 ? "iptables" : "ip6tables"
+    let programs = ["\(name)-legacy", name]
+    for program in programs {
+      for arguments in IPTablesRules.removal { _ = execute([program] + arguments, input: "", isQuiet: true) }
     }
+    guard !options.removes else { return }
+    let rules = IPTablesRules.restore(options, family: family)
+    for program in programs {
+      let status = execute(["\(program)-restore", "--noflush"], input: rules, isQuiet: false)
+      if status == 0 { return }
+      guard status == 127 else { throw CredentialsFailure("\(program)-restore failed (\(status))") }
+    }
+    throw CredentialsFailure(
+      "\(name)-restore isn't in this image: use one that has iptables, or a kernel with nf_tables")
   }
 
   /// The exit status; 127 where there is no such program.

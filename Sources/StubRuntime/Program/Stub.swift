@@ -159,7 +159,8 @@ private final class Heartbeat: EventSource {
     }
   }
 
-  /// Of a pod that shares its process namespace: all but the pause container (1), this one and its children.
+  /// Of a pod that shares its process namespace: all but the pause container (1) and what this program runs as (`wait` too,
+  /// before the application).
   private func countOfOtherProcesses() -> Int {
     guard let folder = opendir("/proc") else { return 0 }
     defer { closedir(folder) }
@@ -169,8 +170,17 @@ private final class Heartbeat: EventSource {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { atoi($0) }
       }
-      if name > 1, name != own { count += 1 }
+      if name > 1, name != own, !isStub(name) { count += 1 }
     }
     return count
+  }
+
+  private func isStub(_ process: Int32) -> Bool {
+    let file = open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return false }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 16)
+    let count = read(file, &bytes, bytes.count)
+    return count > 0 && bytes[..<count].elementsEqual("weft-stub\n".utf8)
   }
 }

@@ -150,7 +150,7 @@ struct CgroupPods: Sendable {
     facts.isEnrolled = pod.shown.map { around.isEnrolled($0) } ?? false
     facts.wasMeshed = pod.wasMeshed
     facts.wasThere = pod.wasThere
-    facts.wasEnrolled = records[cgroup] == .enrolled
+    facts.wasEnrolled = records[cgroup] == .enrolled && (pod.verdict ?? .enrolled) == .enrolled
     facts.namespace = pod.namespace
     facts.namespaceIsMeshed = pod.namespace.map { around.mesh.isMeshed(namespace: $0) } ?? false
     facts.isConnected = around.isConnected
@@ -159,7 +159,7 @@ struct CgroupPods: Sendable {
     if pod.verdict != verdict { actions.append(.judge(cgroup: cgroup, verdict)) }
     pods[cgroup]?.verdict = verdict
     pods[cgroup]?.reason = reason
-    // The kernel holds what the pod sends; what is sent to it is held by its network.
+    // The kernel drops what asks it for a connection; once its network is seen, that is refused.
     let holdsNetwork = verdict == .held && facts.workload == nil && pod.sandbox != nil
     guard holdsNetwork != pod.holdsNetwork else { return }
     pods[cgroup]?.holdsNetwork = holdsNetwork

@@ -31,8 +31,9 @@ struct CgroupScan: Sendable {
   static let eagerness: UInt64 = 2_000_000_000
   static let eagerInterval: UInt64 = 3_000_000
   static let scanInterval: UInt64 = 1_000_000_000
-  /// After which a namespace that was found is to be found again.
+  /// After which a namespace that was found is to be found again, and once more.
   static let confirmation: UInt64 = 200_000_000
+  static let lastConfirmation: UInt64 = 2_000_000_000
   /// Pods of one node.
   static let podsBound = 4_000
 
@@ -40,7 +41,8 @@ struct CgroupScan: Sendable {
     var folder: Folder
     var changedAt: UInt64
     var sandbox: (container: String, namespace: UInt64)?
-    /// When the sandbox is to be looked at once more; nil: it was.
+    /// When it was found, and is to be looked at once more; nil: it was.
+    var foundAt: UInt64 = 0
     var confirmAt: UInt64?
   }
 
@@ -88,7 +90,10 @@ struct CgroupScan: Sendable {
     if let sandbox = pod.sandbox {
       if let same = others.first(where: { $0.namespace == sandbox.namespace }) {
         pods[folder.cgroup]?.sandbox = (same.container, same.namespace)
-        if let time = pod.confirmAt, now >= time { pods[folder.cgroup]?.confirmAt = nil }
+        if let time = pod.confirmAt, now >= time {
+          let last = pod.foundAt + Self.lastConfirmation
+          pods[folder.cgroup]?.confirmAt = now < last ? last : nil
+        }
         return []
       }
       // Nothing says that its process has ended, or is elsewhere.
@@ -107,6 +112,7 @@ struct CgroupScan: Sendable {
   ) -> [Event] {
     guard let found else { return [] }
     pods[folder.cgroup]?.sandbox = found
+    pods[folder.cgroup]?.foundAt = now
     pods[folder.cgroup]?.confirmAt = now + Self.confirmation
     return [.sandbox(folder, namespace: found.namespace)]
   }
@@ -117,6 +123,8 @@ struct CgroupScan: Sendable {
       now < pod.changedAt + Self.eagerness && !pod.folder.containers.isEmpty
         && pod.sandbox.map { !pod.folder.containers.contains($0.container) } ?? true
     }
-    return isEager ? Self.eagerInterval : Self.scanInterval
+    if isEager { return Self.eagerInterval }
+    let confirmation = pods.values.compactMap(\.confirmAt).min().map { $0 > now ? $0 - now : Self.eagerInterval }
+    return min(confirmation ?? Self.scanInterval, Self.scanInterval)
   }
 }

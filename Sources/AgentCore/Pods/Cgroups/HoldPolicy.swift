@@ -20,7 +20,7 @@ struct HoldPolicy: Sendable {
     var isEnrolled = false
     /// It was known as meshed, and nobody names it any more.
     var wasMeshed = false
-    /// An agent before this one enrolled it.
+    /// An agent before this one enrolled it, and this one has said nothing else since.
     var wasEnrolled = false
     /// It ran when the first agent of this node started, or an agent before let it pass.
     var wasThere = false
@@ -36,7 +36,10 @@ struct HoldPolicy: Sendable {
       if workload.usesHostNetwork { return (.passes, "it uses its node's network") }
       guard workload.isMeshed else { return (.passes, "it isn't meshed") }
       if workload.mode == .stubTunnel { return (.passes, "its stub carries it") }
-      return facts.isEnrolled ? (.enrolled, "") : (.held, "it isn't enrolled yet")
+      if facts.isEnrolled { return (.enrolled, "") }
+      // The verdict holds in a network that is captured, and in no other.
+      return facts.wasEnrolled
+        ? (.enrolled, "an agent before this one enrolled it") : (.held, "it isn't enrolled yet")
     }
     if facts.wasMeshed { return (.held, "it was meshed, and the control plane names it no more") }
     if facts.wasEnrolled { return (.enrolled, "an agent before this one enrolled it") }

@@ -65,6 +65,6 @@ struct Sandbox: Sendable {
     LabState.Pod(
       id: pod, node: node.name, index: given?.index ?? -1, slot: given?.slot ?? -1, networkNamespace: networkNamespace,
       addresses: addresses, cgroup: cgroup, isMeshed: spec.labels[LabInput.meshLabel] == "enabled",
-      hostname: spec.hostname)
+      hostname: spec.hostname, defaultContainer: spec.annotations["kubectl.kubernetes.io/default-container"])
   }
 }
