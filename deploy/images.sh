@@ -55,10 +55,10 @@ for image in "${images[@]}"; do
       ln -s xtables-legacy-multi "$root/$name"
       ln -s xtables-legacy-multi "$root/$name-restore"
     done
-    for part in "$(dirname "$(ldconfig -p | sed -n 's/.*libxtables.so.* => //p' | head -1)")"/xtables/libxt_{REDIRECT,owner,standard,tcp}.so; do
-      mkdir -p "$root$(dirname "$part")"
-      cp --dereference "$part" "$root$part"
-    done
+    # Where Dockerfile.stub says that they are.
+    mkdir "$root/xtables"
+    cp --dereference "$(dirname "$(ldconfig -p | sed -n 's/.*libxtables.so.* => //p' | head -1)")"/xtables/libxt_{REDIRECT,owner,standard,tcp}.so \
+      "$root/xtables"
   fi
   # Mount points, for a root that is read-only; and names for code that asks who it is.
   mkdir -p "$root"/{etc,proc,sys,dev,run/weft,tmp,var/lib/weft,var/run/secrets}

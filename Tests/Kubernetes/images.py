@@ -81,6 +81,7 @@ class Images(unittest.TestCase):
         with open(f"{folder}/config.json") as file:
             spec = json.load(file)
         spec["process"].update(terminal=False, args=[f"/{program}", *arguments], user={"uid": user, "gid": user}, noNewPrivileges=True)
+        spec["process"]["env"] = self.document(image, self.manifest(image)["config"]["digest"])["config"]["Env"]
         spec["process"]["capabilities"] = {kind: [] for kind in spec["process"]["capabilities"]}
         spec["root"]["readonly"] = True
         for source, target, option in mounts:
