@@ -178,11 +178,15 @@ def uninstall(cluster, line):
     left = cluster.kubectl("get", "namespaces,clusterroles,clusterrolebindings,priorityclasses,crd,mutatingwebhookconfigurations", "-o", "name")
     left += cluster.kubectl("get", "configmaps", "-n", "shop", "-o", "name")
     expect("weft" not in left, f"left in the cluster: {re.findall('.*weft.*', left)}")
+    with open("/proc/mounts") as mounts:
+        tree = next(fields[1] for fields in map(str.split, mounts) if fields[2] == "cgroup2")
     for node in ("a", "b"):
+        cgroup = f"{tree}/weft-lab/{cluster.name}/{node}/weft"
+        expect(not os.path.exists(cgroup), f"left: the cgroup {cgroup}")
         for folder in (f"/sys/fs/bpf/weft-lab/{cluster.name}/{node}", f"{cluster.folder}/nodes/{node}/root/run/weft", f"{cluster.folder}/nodes/{node}/root/var/lib/weft"):
             found = [name for _, _, names in os.walk(folder) for name in names]
             expect(not found, f"left in {folder}: {found}")
-    return "no object, pin, socket or file is left"
+    return "no object, pin, cgroup, socket or file is left"
 
 
 # What each line has to bring about, by its beginning.

@@ -23,10 +23,13 @@ public struct AttestationError: Error, Hashable, CustomStringConvertible {
 
   public let kind: Kind
   public let description: String
+  /// `namespace/name` of the pod that the token is proven to be of, where it asks for itself.
+  public let pod: String?
 
-  public init(_ kind: Kind, _ description: String) {
+  public init(_ kind: Kind, _ description: String, pod: String? = nil) {
     self.kind = kind
     self.description = description
+    self.pod = pod
   }
 }
 

@@ -174,6 +174,11 @@ class Authority(unittest.TestCase):
         self.assertEqual((control.probe("live"), control.probe("ready")), (200, 503))
         self.put({"ca.key": key, "ca.pem": root}, "PUT")
         control.ready()
+        # Spoilt later, a person is told; what was good stays in force.
+        self.put({"ca.key": other, "ca.pem": root}, "PUT")
+        control.wait("the event", lambda: any(event["reason"] == "AuthorityUnusable" and "not the key" in event["message"]
+            for event in self.cluster.call("GET", f"{SYSTEM}/events")["items"]), 30)
+        self.assertEqual(control.probe("ready"), 200)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,20 @@ class Install(unittest.TestCase):
         self.assertIn("3 nodes are clean", self.weft("uninstall", "--crds"))
         self.assertEqual(self.names(), before)
 
+    def test_an_uninstall_while_an_upgrade_goes_on(self):
+        before = self.names()
+        self.weft("install", "--overlay", "small")
+        self.nodes.broken = {"ghcr.io/weft-mesh/weft-agent:broken"}
+        upgrade = subprocess.Popen([WEFT, "upgrade", "--set", "image.tag=broken", "--timeout", "60"], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "KUBECONFIG": self.config})
+        self.addCleanup(upgrade.kill)
+        self.cluster.wait_until(lambda: "weft-agent:broken" in json.dumps(self.get("daemonset", "weft-agent")["spec"]), "the upgrade to reach the agents")
+        self.assertIn("3 nodes are clean", self.weft("uninstall", "--crds"))
+        said = upgrade.communicate(timeout=70)[0]
+        self.assertNotEqual(upgrade.returncode, 0, said)
+        self.assertIn("deleted meanwhile", said)
+        self.assertEqual(self.names(), before)
+
     def test_an_overlay_without_agents_cleans_the_nodes_first(self):
         self.weft("install", "--overlay", "small")
         self.assertIn("weft upgrade --overlay stub-only changes it", self.weft("install", "--overlay", "stub-only", status=1))

@@ -241,9 +241,10 @@ class Lab(unittest.TestCase):
 
     @staticmethod
     def process(pod):
-        """The pid of a pod's first container."""
+        """The pid of a pod's first container that runs."""
         pods = json.loads(run(LAB, "list", "--name", NAME, "-o", "json"))["pods"]
-        return next(entry for entry in pods if entry["id"]["name"] == pod)["containers"][0]["process"]["pid"]
+        containers = next(entry for entry in pods if entry["id"]["name"] == pod)["containers"]
+        return next(pid for pid in (entry["process"]["pid"] for entry in containers) if os.path.exists(f"/proc/{pid}"))
 
     def pod(self, name, command, extra="", container=""):
         self.apply(f"""

@@ -36,7 +36,24 @@ class Rollout(unittest.TestCase):
         self.assertGreaterEqual(result["proxies_replaced"], 4)
         self.nothing_is_lost(result)
 
-    def test_3_an_upgrade_that_dies_in_the_middle_is_uninstalled(self):
+    def test_3_agents_move_when_their_replica_is_gone(self):
+        self.cluster.weft_cli("upgrade", "--overlay", "standard", timeout=180)
+        replicas = lambda: self.cluster.kubectl("get", "pods", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft-control", "-o", "jsonpath={.items[*].metadata.name}").split()
+        connected = lambda: [answer["control"]["since"] for answer in self.cluster.answers("status") if answer["control"]["connected"]]
+        wait_for("two replicas, and both agents at one", lambda: len(replicas()) == 2 and len(connected()) == 2, 30)
+        before, deployed = connected(), replicas()
+        for index, name in enumerate(deployed):
+            self.cluster.kubectl("delete", "pod", "-n", "weft-system", name, "--grace-period=0", "--force", timeout=60)
+            wait_for("both agents to be connected", lambda: len(connected()) == 2, 30)
+            # What is new reaches them.
+            self.cluster.kubectl("set", "env", "-n", "shop", "deployment/web-v2", f"MOVED={index}")
+            self.cluster.kubectl("rollout", "status", "-n", "shop", "deployment/web-v2", "--timeout=60s", timeout=70)
+            wait_for("the new pod to be enrolled", lambda: sum(entry["state"] == "enrolled" for answer in self.cluster.answers("workloads")
+                for entry in answer["workloads"] if entry["name"].startswith("web-v2")) == 1, 30)
+            self.cluster.kubectl("rollout", "status", "-n", "weft-system", "deployment/weft-control", "--timeout=60s", timeout=70)
+        self.assertFalse(set(before) & set(connected()), "each has moved once at least")
+
+    def test_4_an_upgrade_that_dies_in_the_middle_is_uninstalled(self):
         agents = lambda: self.cluster.kubectl("get", "pods", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft-agent", "-o", "jsonpath={.items[*].metadata.uid}").split()
         before = set(agents())
         upgrade = subprocess.Popen(

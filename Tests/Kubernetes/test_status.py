@@ -215,7 +215,7 @@ class Status(unittest.TestCase):
         leader.wait("its consent", lambda: self.verdicts("hard").get("Programmed") == ("True", "Programmed"))
         # What nobody stands for any more is not kept.
         follower.end()
-        leader.wait("the end of its report", lambda: not self.cluster.exists(DELIVERIES).get("data"))
+        leader.wait("the end of its report", lambda: list(self.cluster.exists(DELIVERIES).get("data", {})) == [leader.name])
         self.rest("hard")
         agent.close()
 

@@ -106,6 +106,9 @@ class Stub(unittest.TestCase):
         self.cluster.wait_until(
             lambda: "not meshed by a stub" in (self.status().get("certificate_error") or ""), "a refusal with its reason")
         self.assertFalse(self.status()["ready"])
+        self.cluster.wait_until(lambda: any(
+            (event["reason"], event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("JoinRefused", "Pod", "web-2")
+            for event in self.cluster.call("GET", f"{SHOP}/events")["items"]), "an event that a person finds")
 
     def test_no_token_at_all(self):
         self.start("web-1", "nonsense")

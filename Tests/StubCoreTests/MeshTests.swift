@@ -85,6 +85,31 @@ struct MeshTests {
     }
   }
 
+  /// Refuses one client, by its identity or, in plaintext, by its address.
+  private struct Refusing: ConnectionAuthorizer {
+    let client: String
+
+    func judge(_ question: AuthorizationQuestion) -> Verdict {
+      (question.clientIdentity ?? "\(question.clientAddress)") == client ? .refused("a policy says so") : .allowed
+    }
+  }
+
+  @Test func aPolicyRefusesBeforeAByteMoves() throws {
+    let (good, bad) = ("spiffe://cluster.local/ns/shop/sa/good", "spiffe://cluster.local/ns/shop/sa/bad")
+    let client = IPAddress("10.0.0.1")!
+    let judge = InboundJudge(pod: pod, authorizer: Refusing(client: bad))
+    let target = SocketAddress("10.0.0.9:8080")!
+    #expect(judge.connect("10.0.0.9:8080", from: client, identity: good) == .deliver(to: target))
+    #expect(judge.connect("10.0.0.9:8080", from: client, identity: bad) == .refused(status: 403, "a policy says so"))
+    let open = try table([workload("own", "10.0.0.9")], strict: false)
+    #expect(judge.plaintext(from: client, to: target, by: open) == .deliver(to: target))
+    let other = InboundJudge(pod: pod, authorizer: Refusing(client: "10.0.0.1"))
+    #expect(other.plaintext(from: client, to: target, by: open) == .refused(status: 403, "a policy says so"))
+    // What the mesh refuses no policy is asked of.
+    let elsewhere = judge.connect("10.0.0.8:8080", from: client, identity: good)
+    #expect(elsewhere == .refused(status: 403, "CONNECT to 10.0.0.8:8080, which is not this pod"))
+  }
+
   @Test func plaintextUnderEachModeAndBeforeAnyIsKnown() throws {
     func judge(_ strict: Bool?, _ client: String, _ target: String) throws -> Verdict {
       try table([workload("own", "10.0.0.9", probe: 8081)], strict: strict)

@@ -45,6 +45,7 @@ extension ControlPlane {
     let server = try serve(
       authority, attestation(client), isNode: { mesh.hasNode($0) },
       onRefusal: { node, error in
+        if let pod = error.pod { EventText(pod: pod, error).map(recorder.record) }
         // Only of nodes that there are: anybody may call.
         if error.kind != .unavailable, mesh.hasNode(node) { recorder.record(EventText(node: node, error)) }
       },

@@ -98,6 +98,15 @@ extension EventText {
       reason: "JoinRefused", message: "weft-agent may not join as this node: \(error)")
   }
 
+  /// A pod that asks for its own certificate and isn't let in.
+  init?(pod: String, _ error: AttestationError) {
+    let parts = pod.split(separator: "/").map(String.init)
+    guard parts.count == 2 else { return nil }
+    self.init(
+      resourceOfObject: KubernetesResource(version: "v1", plural: "pods"), kind: "Pod", namespace: parts[0],
+      name: parts[1], reason: "JoinRefused", message: "its stub may not join: \(error)")
+  }
+
   /// The CA needs a person.
   init(authority reason: String, _ message: String, namespace: String) {
     self.init(

@@ -64,7 +64,8 @@ final class TokenReviewAttestation: NodeAttestation {
     case .unknown: throw AttestationError(.unavailable, "the pod \(label) isn't known here yet")
     case .other:
       throw AttestationError(
-        .denied, "the pod \(label) is not meshed by a stub in tunnel mode: its node's agent has its certificate")
+        .denied, "the pod \(label) is not meshed by a stub in tunnel mode: its node's agent has its certificate",
+        pod: label)
     case .stub: break
     }
     guard

@@ -93,6 +93,43 @@ public protocol ConnectionAuthorizer {
   func judge(_ question: AuthorizationQuestion) -> Verdict
 }
 
+/// Who may connect, and to what: first by the mesh's table, then by the policies.
+public struct InboundJudge {
+  public enum Answer: Equatable {
+    case deliver(to: SocketAddress)
+    /// - Parameter status: of the answer to a CONNECT.
+    case refused(status: Int, String)
+  }
+
+  private let pod: StubPod
+  private let authorizer: any ConnectionAuthorizer
+
+  public init(pod: StubPod, authorizer: any ConnectionAuthorizer = AllowAll()) {
+    self.pod = pod
+    self.authorizer = authorizer
+  }
+
+  public func plaintext(from client: IPAddress, to target: SocketAddress, by table: MeshTable) -> Answer {
+    if case .refused(let reason) = table.judgePlaintext(from: client, to: target, of: pod) {
+      return .refused(status: 403, reason)
+    }
+    return authorized(AuthorizationQuestion(clientIdentity: nil, clientAddress: client, target: target))
+  }
+
+  /// A tunnel's client has proven its identity before.
+  public func connect(_ authority: String, from client: IPAddress, identity: String) -> Answer {
+    guard let target = MeshTable.deliveryTarget(authority: authority, of: pod) else {
+      return .refused(status: 403, "CONNECT to \(authority), which is not this pod")
+    }
+    return authorized(AuthorizationQuestion(clientIdentity: identity, clientAddress: client, target: target))
+  }
+
+  private func authorized(_ question: AuthorizationQuestion) -> Answer {
+    if case .refused(let reason) = authorizer.judge(question) { return .refused(status: 403, reason) }
+    return .deliver(to: question.target)
+  }
+}
+
 /// In force while there are no policies.
 public struct AllowAll: ConnectionAuthorizer {
   public init() {}

@@ -26,7 +26,7 @@ final class Stub {
   var delta: DeltaClient
   var loads = EndpointLoads()
   var counters = Counters()
-  var authorizer: any ConnectionAuthorizer = AllowAll()
+  let judge: InboundJudge
   let tunnels: TunnelPool
   private(set) var sessions: [ObjectIdentifier: Session] = [:]
   private(set) lazy var inboundTunnels = InboundTunnels(stub: self)
@@ -42,6 +42,7 @@ final class Stub {
     loop = try Loop()
     delta = DeltaClient(trustDomain: options.identity.trustDomain)
     tunnels = TunnelPool(loop: loop)
+    judge = InboundJudge(pod: options.pod)
   }
 
   var isDraining: Bool { drainDeadline != nil }

@@ -7,12 +7,7 @@ import StubCore
 extension Stub {
   func acceptInbound(_ fd: Int32, _ peer: SocketAddress) {
     guard let target = Sockets.originalDestination(fd) else { return refuse(fd) }
-    var verdict = delta.table.judgePlaintext(from: peer.ip, to: target, of: options.pod)
-    if verdict == .allowed {
-      verdict = authorizer.judge(
-        AuthorizationQuestion(clientIdentity: nil, clientAddress: peer.ip, target: target))
-    }
-    if case .refused(let reason) = verdict {
+    if case .refused(_, let reason) = judge.plaintext(from: peer.ip, to: target, by: delta.table) {
       log.write(.warning, "plaintext is refused: \(reason)")
       return refuse(fd)
     }
@@ -116,12 +111,11 @@ final class InboundTunnels: HTTP2Delegate {
     _ connection: HTTP2Connection, stream: HTTP2Stream, method: String, authority: String, forwarded: String
   ) {
     guard method == "CONNECT" else { return refuse(connection, stream, 405, "method \(method)") }
-    guard let target = MeshTable.deliveryTarget(authority: authority, of: stub.options.pod) else {
-      return refuse(connection, stream, 403, "CONNECT to \(authority), which is not this pod")
+    let target: SocketAddress
+    switch stub.judge.connect(authority, from: connection.peer.ip, identity: connection.peerURI) {
+    case .deliver(let address): target = address
+    case .refused(let status, let reason): return refuse(connection, stream, status, reason)
     }
-    let question = AuthorizationQuestion(
-      clientIdentity: connection.peerURI, clientAddress: connection.peer.ip, target: target)
-    if case .refused(let reason) = stub.authorizer.judge(question) { return refuse(connection, stream, 403, reason) }
     guard stub.sessions.count < stub.options.connections else {
       return refuse(connection, stream, 503, "\(stub.options.connections) connections are open")
     }
