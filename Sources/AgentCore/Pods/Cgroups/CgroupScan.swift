@@ -31,9 +31,9 @@ struct CgroupScan: Sendable {
   static let eagerness: UInt64 = 2_000_000_000
   static let eagerInterval: UInt64 = 3_000_000
   static let scanInterval: UInt64 = 1_000_000_000
-  /// After which a namespace that was found is to be found again, and once more.
-  static let confirmation: UInt64 = 200_000_000
-  static let lastConfirmation: UInt64 = 2_000_000_000
+  /// After which a namespace that was found is to be found again, and once more: when a burst of pods is through.
+  static let confirmation: UInt64 = 1_000_000_000
+  static let lastConfirmation: UInt64 = 3_000_000_000
   /// Pods of one node.
   static let podsBound = 4_000
 
