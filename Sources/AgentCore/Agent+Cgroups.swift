@@ -48,7 +48,6 @@ extension Agent {
       switch action {
       case .judge(let cgroup, let verdict):
         attempt("the hold of a pod's cgroup") { try engine.judge(cgroup: cgroup, verdict) }
-        if verdict == .podsFolder { holdInbound(cgroup) }
       case .appeared(let sandbox): appeared(sandbox)
       case .vanished(let uid): vanished(uid)
       case .holdNetwork(let uid, let sandbox):
@@ -79,14 +78,12 @@ extension Agent {
       attempt("the node's addresses") { try engine.set(nodeAddresses: NodeAddresses.own()) }
     }
     guard podsAreKnown else { return }
-    for cgroup in podsFolderPaths.keys where !heldInbound.contains(cgroup) { holdInbound(cgroup) }
-  }
-
-  private func holdInbound(_ cgroup: UInt64) {
-    guard let path = podsFolderPaths[cgroup] else { return }
-    attempt(Self.inboundProblem(cgroup)) {
-      try engine.holdInbound(below: path)
-      heldInbound.insert(cgroup)
+    // One that failed is tried again.
+    for (cgroup, path) in podsFolderPaths where !heldInbound.contains(cgroup) {
+      attempt(Self.inboundProblem(cgroup)) {
+        try engine.holdInbound(below: path)
+        heldInbound.insert(cgroup)
+      }
     }
   }
 

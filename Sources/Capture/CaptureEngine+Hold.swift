@@ -36,8 +36,7 @@ extension CaptureEngine {
     let layout = PinLayout(configuration.bpffsDirectory)
     try Files.makeFolder(layout.folderLinks)
     let id = try CgroupTree.identifier(of: folder)
-    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw .system("opening the cgroup \(folder)", code: errno, reason: .cgroup) }
+    let descriptor = try openFolder(folder)
     defer { close(descriptor) }
     let program = CaptureProgram.ingress
     try PinnedLink.ensure(
@@ -48,16 +47,6 @@ extension CaptureEngine {
   /// The folder, by its cgroup's id, holds pods no more.
   public func releaseInbound(folder: UInt64) {
     PinnedLink.remove(pin: "\(PinLayout(configuration.bpffsDirectory).folderLinks)/\(folder)")
-  }
-
-  /// An agent before this one attached its program: this one takes its place. A folder that is gone has taken its link along.
-  func updateFolderLinks() throws(CaptureError) {
-    let layout = PinLayout(configuration.bpffsDirectory)
-    for name in Files.list(layout.folderLinks) {
-      let pin = "\(layout.folderLinks)/\(name)"
-      let program = try object.program(CaptureProgram.ingress.name)
-      if !PinnedLink.update(pin: pin, program: program, target: nil) { unlink(pin) }
-    }
   }
 
   /// Every verdict in force, also those of an agent before this one.

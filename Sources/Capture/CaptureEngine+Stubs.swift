@@ -14,8 +14,7 @@ extension CaptureEngine {
     let layout = PinLayout(configuration.bpffsDirectory)
     try Files.makeFolder(layout.stubLinks)
     let id = try CgroupTree.identifier(of: cgroup)
-    let folder = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard folder >= 0 else { throw .system("opening the cgroup \(cgroup)", code: errno, reason: .cgroup) }
+    let folder = try openFolder(cgroup)
     defer { close(folder) }
     for program in CaptureProgram.all where Self.programs.contains(program.name) {
       try PinnedLink.ensure(
@@ -32,13 +31,11 @@ extension CaptureEngine {
     }
   }
 
-  /// An agent before this one attached its programs: these take their place.
   func updateStubLinks() throws(CaptureError) {
-    let layout = PinLayout(configuration.bpffsDirectory)
-    for name in Files.list(layout.stubLinks) {
-      guard let program = Self.programs.first(where: { name.hasSuffix("-\($0)") }) else { continue }
-      let pin = "\(layout.stubLinks)/\(name)"
-      if !PinnedLink.update(pin: pin, program: try object.program(program), target: nil) { unlink(pin) }
+    var programs: [(suffix: String, program: CInt)] = []
+    for name in Self.programs { programs.append(("-\(name)", try object.program(name))) }
+    updateLinks(in: PinLayout(configuration.bpffsDirectory).stubLinks) { pin in
+      programs.first { pin.hasSuffix($0.suffix) }?.program
     }
   }
 }

@@ -75,12 +75,10 @@ public final class CaptureEngine {
   private func attach(root: UInt64, agent: UInt64) throws(CaptureError) {
     let layout = PinLayout(configuration.bpffsDirectory)
     let lookup = try object.program(CaptureProgram.skLookup.name)
-    for name in Files.list(layout.podLinks) {
-      let pin = "\(layout.podLinks)/\(name)"
-      if !PinnedLink.update(pin: pin, program: lookup, target: nil) { unlink(pin) }
-    }
+    let ingress = try object.program(CaptureProgram.ingress.name)
+    updateLinks(in: layout.podLinks) { _ in lookup }
+    updateLinks(in: layout.folderLinks) { _ in ingress }
     try updateStubLinks()
-    try updateFolderLinks()
     let rootFolder = try openFolder(configuration.cgroupRoot)
     defer { close(rootFolder) }
     let agentFolder = try openFolder(configuration.agentCgroup)
@@ -102,7 +100,18 @@ public final class CaptureEngine {
     }
   }
 
-  private func openFolder(_ path: String) throws(CaptureError) -> CInt {
+  /// An agent before this one attached its programs: these take their place. What is gone has taken its link along.
+  /// - Parameter program: for a pin's name; nil: it stays as it is.
+  func updateLinks(in folder: String, _ program: (String) -> CInt?) {
+    for name in Files.list(folder) {
+      guard let program = program(name) else { continue }
+      let pin = "\(folder)/\(name)"
+      if !PinnedLink.update(pin: pin, program: program, target: nil) { unlink(pin) }
+    }
+  }
+
+  /// The caller closes it.
+  func openFolder(_ path: String) throws(CaptureError) -> CInt {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .system("opening the cgroup \(path)", code: errno, reason: .cgroup) }
     return descriptor

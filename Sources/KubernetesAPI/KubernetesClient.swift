@@ -129,7 +129,10 @@ public final class KubernetesClient: Sendable {
 
   /// With the client's certificate of now. Blocks for a plugin's run.
   func tlsConfiguration() throws(KubernetesError) -> TLSConfiguration {
-    let certificate = try tokens.certificate()
+    try tlsConfiguration(try tokens.certificate())
+  }
+
+  private func tlsConfiguration(_ certificate: ClientCertificate?) throws(KubernetesError) -> TLSConfiguration {
     do { return try Self.tls(server, certificate) } catch { throw .refused(401, "\(error)") }
   }
 
@@ -168,8 +171,8 @@ public final class KubernetesClient: Sendable {
     request.headers.add(name: "user-agent", value: "weft")
     if let token = try tokens.token() { request.headers.add(name: "authorization", value: "Bearer \(token)") }
     // Others' is that of all connections.
-    if case .plugin = server.credential, try tokens.certificate() != nil {
-      request.tlsConfiguration = try tlsConfiguration()
+    if case .plugin = server.credential, let certificate = try tokens.certificate() {
+      request.tlsConfiguration = try tlsConfiguration(certificate)
     }
     let response: HTTPClientResponse
     do {

@@ -4,7 +4,7 @@
 /// A pod's sandbox is the first network namespace other than the node's that one of its processes lives in. A process that is
 /// still in the node's says nothing: a runtime moves it a moment later. The sandbox stays while any of the pod's processes is
 /// in it, whatever containers come and go; when none is, it is gone, and the next one is looked for. A namespace that has just
-/// been found is looked at once more: a runtime that lives in one of its own moves its processes from there.
+/// been found is looked at twice more: a runtime that lives in one of its own moves its processes from there.
 struct CgroupScan: Sendable {
   /// A pod's folder as it was seen.
   struct Folder: Hashable, Sendable {
@@ -41,7 +41,7 @@ struct CgroupScan: Sendable {
     var folder: Folder
     var changedAt: UInt64
     var sandbox: (container: String, namespace: UInt64)?
-    /// When it was found, and is to be looked at once more; nil: it was.
+    /// When it was found, and when it is to be looked at next; nil: it was twice.
     var foundAt: UInt64 = 0
     var confirmAt: UInt64?
   }
