@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What README's "Deploying to Kubernetes" types, on a real API server whose two nodes the lab simulates; each line checked.
+"""What README's "Deploy to Kubernetes" types, on a real API server whose two nodes the lab simulates; each line checked.
 
 Usage: kubernetes.py [IMAGES]; needs root, the programs in $BIN and `make deps-kubernetes`. IMAGES: the folder of an OCI layout;
 what it holds runs from there, with no file but the image's. Ends with status 1 if a line failed.
@@ -48,9 +48,9 @@ class Cluster(Lab):
 
 
 def commands():
-    """The lines that README's "Deploying to Kubernetes" types, without their comments."""
+    """The lines that README's "Deploy to Kubernetes" types, without their comments."""
     with open(f"{HERE}/../README.md") as file:
-        section = file.read().split("\n## Deploying to Kubernetes\n")[1].split("\n## ")[0]
+        section = file.read().split("\n## Deploy to Kubernetes\n")[1].split("\n## ")[0]
     block = section.split("```\n")[1]
     return [line[2:].split(" # ")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
 

@@ -119,6 +119,7 @@ extension Agent {
       return stubs[workload.id] == nil
         ? "its stub is away: what it has opened goes on" : "its stub opens its sockets: weft.dev/injected is handoff"
     case .stubHandoff where pod == nil: return "neither its sandbox nor its stub is there yet"
+    case .node where pod == nil && !configuration.hold.entersPods: return HoldPolicy.mayNotEnter
     case .node, .stubHandoff: return pod?.lifecycle.reason ?? "its sandbox isn't there yet"
     }
   }

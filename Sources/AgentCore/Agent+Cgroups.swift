@@ -39,7 +39,10 @@ extension Agent {
     guard !cgroupPods.isEmpty, !isEnding else { return }
     let around = CgroupPods.Surroundings(
       mesh: mesh, isConnected: client?.status.connected ?? false,
-      isEnrolled: { [pods] in pods[$0]?.lifecycle.phase == .enrolled })
+      isEnrolled: { [pods] in pods[$0]?.lifecycle.phase == .enrolled },
+      isEnrolledByStub: { [pods, stubMade] id, folder in
+        stubMade.contains(id) && pods[id]?.lifecycle.phase == .enrolled && pods[id]?.sandbox.cgroup == folder.path
+      })
     perform(cgroupPods.settle(around, now: DispatchTime.now().uptimeNanoseconds, only: only))
   }
 

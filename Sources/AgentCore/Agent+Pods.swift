@@ -112,7 +112,9 @@ extension Agent {
       pods[uid]?.captured = facts
       stubs[uid]?.send(.captured)
       if pod.enrolledAt == 0 { pods[uid]?.enrolledAt = DispatchTime.now().uptimeNanoseconds }
-      if let cgroup = cgroupPods.cgroup(shownAs: uid) { settleCgroups(only: cgroup) }
+      if let cgroup = cgroupPods.cgroup(shownAs: uid) ?? cgroupPods.cgroup(at: pod.sandbox.cgroup) {
+        settleCgroups(only: cgroup)
+      }
     case .release:
       attempt("release of a pod") { try engine.release(uid: uid) }
       takeFromProxy(uid)

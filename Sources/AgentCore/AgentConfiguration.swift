@@ -41,9 +41,10 @@ public struct AgentConfiguration: Sendable {
   /// - Parameters:
   ///   - unknown: seconds, at most an hour.
   ///   - unheldNamespaces: whose pods pass while they're unknown.
-  public mutating func hold(unknown: UInt64, unheldNamespaces: [String]) {
+  ///   - entersPods: whether the agent may enter their network namespaces.
+  public mutating func hold(unknown: UInt64, unheldNamespaces: [String], entersPods: Bool = true) {
     hold = HoldPolicy(
-      holdUnknown: min(unknown, 3600) * 1_000_000_000, unheldNamespaces: Set(unheldNamespaces))
+      holdUnknown: min(unknown, 3600) * 1_000_000_000, unheldNamespaces: Set(unheldNamespaces), entersPods: entersPods)
   }
 
   public init(

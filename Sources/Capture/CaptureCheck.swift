@@ -63,14 +63,18 @@ extension CaptureEngine {
   }
 
   private static func checkPrivileges() -> [CaptureCheck] {
-    var effective: UInt64 = 0
-    let code = weft_thread_capabilities(&effective)
-    // <linux/capability.h>
-    return [("CAP_BPF", 39), ("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21)].map { name, bit in
-      let ok = code == 0 && effective >> bit & 1 == 1
+    let effective = Privileges.effective
+    return [("CAP_BPF", Privileges.bpf), ("CAP_NET_ADMIN", .netAdmin)].map { name, privilege in
+      let ok = effective.contains(privilege)
       return CaptureCheck(
         name.lowercased(), ok: ok, detail: ok ? "effective" : "missing", repair: "run as root, or add \(name)")
-    }
+    } + [
+      CaptureCheck(
+        "cap_sys_admin", ok: true,
+        detail: effective.contains(.sysAdmin)
+          ? "effective" : "missing: no pod is entered, and only those whose stub opens their sockets are served",
+        repair: "")
+    ]
   }
 
   private static func checkCgroup(_ root: String) -> CaptureCheck {

@@ -30,7 +30,8 @@ public struct CaptureError: Error, Equatable, Sendable, CustomStringConvertible 
     self.description = description
   }
 
-  static let privilegeRepair = "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN"
+  static let privilegeRepair =
+    "run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and, to enter pods, CAP_SYS_ADMIN"
 
   /// A failed call: `code` is an errno value.
   static func system(_ what: String, code: CInt, repair: String? = nil, reason: Reason = .system) -> Self {

@@ -95,7 +95,8 @@ struct RunAgent: AsyncParsableCommand {
     DescriptorLimit.raise()
     do {
       let source: any PodSource =
-        podsDir.map { DirectoryPodSource(directory: $0) } ?? CgroupPodSource(root: cgroupRoot)
+        podsDir.map { DirectoryPodSource(directory: $0) }
+        ?? CgroupPodSource(root: cgroupRoot, entersPods: Privileges.effective.contains(.sysAdmin))
       let agent = try Agent(try prepare(), source: source, logger: logger)
       let work = Task { try await agent.run() }
       let signals = TerminationSignals { work.cancel() }
@@ -117,16 +118,7 @@ struct RunAgent: AsyncParsableCommand {
         throw AgentError("the folder \(directory) can't be made: \(error.localizedDescription)")
       }
     }
-    let own = try cgroup ?? CgroupTree.find().own()
-    let proxyOwn = proxyCgroup ?? own + "/proxy"
-    for directory in [own, proxyOwn] {
-      do {
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-      } catch {
-        throw AgentError("the cgroup \(directory) can't be made: \(error.localizedDescription)")
-      }
-    }
-    if cgroup != nil { try OwnCgroup.join(own) }
+    let (own, proxyOwn) = try joinCgroups()
     let here = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     var configuration = AgentConfiguration(
       node: node, control: control, join: join, joinTokenFile: joinTokenFile, trustFile: caFile,
@@ -136,12 +128,42 @@ struct RunAgent: AsyncParsableCommand {
       proxyWorkers: proxyWorkers ?? ProcessInfo.processInfo.activeProcessorCount,
       nodeAddresses: nodeAddress.isEmpty ? NodeAddresses.own() : nodeAddress.compactMap { IPAddress($0) },
       logLevel: logLevel, keepsOnExit: keepOnExit)
-    configuration.hold(unknown: holdUnknown, unheldNamespaces: unheldNamespace)
+    configuration.hold(
+      unknown: holdUnknown, unheldNamespaces: unheldNamespace,
+      entersPods: Privileges.effective.contains(.sysAdmin))
     configuration.holdUnseen = holdUnseen
     configuration.followsNodeAddresses = nodeAddress.isEmpty
     configuration.replacesProxy = replaceProxy
     configuration.podLogs = cgroupPods ? podLogs : ""
     return configuration
+  }
+
+  /// - Returns: the agent's cgroup, which it is in now, and the proxy's.
+  private func joinCgroups() throws -> (own: String, proxy: String) {
+    func make(_ folder: String) throws {
+      do {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      } catch {
+        throw AgentError("the cgroup \(folder) can't be made: \(error.localizedDescription)")
+      }
+    }
+    guard let cgroup else {
+      let own = try CgroupTree.find().own()
+      let proxy = proxyCgroup ?? own + "/proxy"
+      try make(proxy)
+      return (own, proxy)
+    }
+    try make(cgroup)
+    let own = try OwnCgroup.join(cgroup, under: cgroupRoot)
+    let isElsewhere = own != cgroup
+    if isElsewhere {
+      Logger(label: "weft.agent").warning(
+        "the agent may not leave its container's cgroup: the proxy lives there too, and ends with this pod",
+        metadata: ["cgroup": "\(own)", "repair": "add SYS_ADMIN, or run the container in the host's cgroup namespace"])
+    }
+    let proxy = proxyCgroup.flatMap { isElsewhere ? nil : $0 } ?? own + "/proxy"
+    try make(proxy)
+    return (own, proxy)
   }
 
   private func findObject(beside here: URL) throws -> String {

@@ -122,7 +122,7 @@ final class AgentNode {
   /// their original destination. `close()` takes it back.
   func joinAgentCgroup() throws {
     home = try CgroupTree.find().own()
-    try OwnCgroup.join(cgroup + "/agent")
+    _ = try OwnCgroup.join(cgroup + "/agent", under: cgroup)
   }
 
   /// A cgroup of processes that aren't the mesh's own.
@@ -190,7 +190,7 @@ final class AgentNode {
     ProxyProcess.killAll(in: cgroup + "/proxy", uid: 61_337)
     CaptureEngine.detach(bpffsDirectory: bpffs)
     _ = await eventually { proxyProcesses.isEmpty }
-    if let home { try? OwnCgroup.join(home) }
+    if let home { _ = try? OwnCgroup.join(home, under: home) }
     for path in ["/agent", "/proxy", "/apps", ""] { rmdir(cgroup + path) }
   }
 }

@@ -15,8 +15,12 @@ import Testing
     return mesh
   }
 
-  private func around(_ mesh: MeshState, enrolled: Set<String> = []) -> CgroupPods.Surroundings {
-    .init(mesh: mesh, isConnected: true, isEnrolled: { enrolled.contains($0) })
+  private func around(
+    _ mesh: MeshState, enrolled: Set<String> = [], byStub: [String: String] = [:]
+  ) -> CgroupPods.Surroundings {
+    .init(
+      mesh: mesh, isConnected: true, isEnrolled: { enrolled.contains($0) },
+      isEnrolledByStub: { byStub[$0] == $1.path })
   }
 
   private func folder(_ cgroup: UInt64, _ uid: String, isRunning: Bool = false) -> PodFolder {
@@ -52,6 +56,18 @@ import Testing
     // The next sandbox of the pod is held before the old one is let go.
     #expect(uids(pods.sandboxVanished(cgroup: 10)) == ["judge 10 held", "vanished shop/web"])
     #expect(uids(pods.vanished(cgroup: 10)) == ["judge 10 nil"])
+  }
+
+  @Test func aPodThatOnlyItsStubHasShownIsEnrolledInItsOwnFolderAlone() throws {
+    let mesh = mesh(try Sample.workload("web", podUID: "u1"))
+    var pods = CgroupPods(policy: HoldPolicy(entersPods: false), records: [:])
+    _ = pods.synchronized()
+    pods.appeared(folder(10, "u1"), now: 0)
+    #expect(uids(pods.settle(around(mesh, byStub: ["shop/web": "/kubepods/podu0"]), now: 0)) == ["judge 10 held"])
+    let enrolled = around(mesh, byStub: ["shop/web": "/kubepods/podu1"])
+    #expect(uids(pods.settle(enrolled, now: 0)) == ["judge 10 enrolled"])
+    #expect(pods.settle(enrolled, now: 0).isEmpty)
+    #expect(uids(pods.settle(around(mesh), now: 0)) == ["judge 10 held"])
   }
 
   @Test func anUnknownPodIsHeldOnBothSidesUntilItIsNamed() throws {

@@ -35,6 +35,18 @@ import Testing
     #expect(verdict { $0.workload = workload(meshed: true, mode: .stubHandoff) } == .held)
   }
 
+  @Test func anAgentThatMayNotEnterPodsSaysWhatTheyNeed() {
+    let policy = HoldPolicy(entersPods: false)
+    var facts = HoldPolicy.Facts()
+    facts.workload = workload(meshed: true)
+    let held = policy.verdict(facts, now: 0)
+    #expect(held.verdict == .held && held.reason.contains("weft.dev/mode: stub"))
+    facts.workload = workload(meshed: true, mode: .stubHandoff)
+    #expect(!policy.verdict(facts, now: 0).reason.contains("SYS_ADMIN"), "it waits for its stub only")
+    facts.workload = workload(meshed: false)
+    #expect(policy.verdict(facts, now: 0).verdict == .passes)
+  }
+
   @Test func anUnknownPodIsHeldForABoundedTime() {
     #expect(verdict({ $0.seenAt = 5 * second }, at: 14 * second) == .held)
     #expect(verdict({ $0.seenAt = 5 * second }, at: 15 * second) == .passes)

@@ -31,6 +31,8 @@ class Agent:
         # Type -> name -> version; and how many bytes of resources came on this stream.
         self.state = state if state is not None else {url: {} for url in TYPES}
         self.answered, self.received, self.changed = set(), 0, threading.Condition()
+        # The fewest resources of each type that it has had since it knew all.
+        self.fewest = {}
 
     def connect(self, port):
         self.requests = queue.Queue()
@@ -82,6 +84,7 @@ class Agent:
         with self.changed:
             self.received += sum(len(value) for _, _, value in resources)
             self.answered.add(url)
+            self.fewest[url] = min(len(self.state[url]), self.fewest.get(url, len(self.state[url])))
             self.changed.notify_all()
 
     def wait(self, condition, what, seconds=20):

@@ -4,6 +4,8 @@ import http.client, http.server, re, socket, ssl, threading, time
 EVENT = b'{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"ghost","namespace":"shop","resourceVersion":"1"'
 # Bytes; more than any object that etcd takes.
 ENDLESS = 64 << 20
+# Seconds.
+SLOW = 2
 
 
 def endless():
@@ -19,7 +21,8 @@ STREAMS = {
 
 
 class Faults:
-    """`rules` are (method, pattern of the path, what happens): a status, "garbage", "nothing", "silence", or of a watch "cut" (in
+    """`rules` are (method, pattern of the path, what happens): a status, "garbage", "nothing", "silence", "slow" (seconds before an answer, and before each
+    piece of it), or of a watch "cut" (in
     the middle of an event), "endless" (an event without an end) or "gone" (410 as an event)."""
 
     def __init__(self, cluster):
@@ -41,13 +44,16 @@ class Faults:
                 faults.seen.append((self.command, self.path))
                 for method, pattern, fault in list(faults.rules):
                     if method == self.command and re.search(pattern, self.path):
-                        return self.spoil(fault)
+                        return self.spoil(fault, body)
                 self.forward(body)
 
-            def spoil(self, fault):
+            def spoil(self, fault, body):
                 self.close_connection = True
                 if fault == "nothing":
                     return
+                if fault == "slow":
+                    time.sleep(SLOW)
+                    return self.forward(body, SLOW / 4)
                 if fault == "silence":
                     return time.sleep(60)
                 if fault in STREAMS:
@@ -71,7 +77,7 @@ class Faults:
                     # It has read enough.
                     pass
 
-            def forward(self, body):
+            def forward(self, body, pause=0):
                 context = ssl.create_default_context(cafile=f"{faults.cluster.folder}/certificates/apiserver.crt")
                 upstream = http.client.HTTPSConnection("127.0.0.1", faults.cluster.ports["api"], context=context)
                 try:
@@ -86,6 +92,7 @@ class Faults:
                     self.send_header("transfer-encoding", "chunked")
                     self.end_headers()
                     while chunk := answer.read1(65536):
+                        time.sleep(pause)
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                         self.wfile.flush()
                     self.wfile.write(b"0\r\n\r\n")

@@ -24,7 +24,8 @@ import Testing
   @Test func everySettingChangesWhatItSays() throws {
     let values = try InstallValues([
       "image.registry=registry.example:5000/mesh", "image.tag=9.9", "image.pullPolicy=Always", "control.replicas=5",
-      "control.cpu=1", "control.memory=3Gi", "agent.cpu=2", "agent.memory=4Gi", "mesh.trustDomain=corp",
+      "control.cpu=1", "control.memory=3Gi", "agent.cpu=2", "agent.memory=4Gi",
+      "agent.entersPods=false", "agent.holdUnknown=0", "agent.holdUnseen=600", "mesh.trustDomain=corp",
       "mesh.clusterDomain=corp.example", "mesh.certificateLifetime=90m", "log.level=debug",
       "webhook.failurePolicy=Ignore",
     ])
@@ -49,6 +50,9 @@ import Testing
     let flags = agent["args"]?.elements.compactMap(\.text) ?? []
     #expect(flags.contains("--control=weft-control.weft-system.svc.corp.example:15010"))
     #expect(flags.contains("--join=weft-control.weft-system.svc.corp.example:15012"))
+    #expect(flags.contains("--hold-unknown=0") && flags.contains("--hold-unseen=600"))
+    let privileges = agent[["securityContext", "capabilities", "add"]]?.elements.compactMap(\.text) ?? []
+    #expect(privileges.contains("NET_ADMIN") && !privileges.contains("SYS_ADMIN") && !privileges.contains("SYS_PTRACE"))
     let deployment = manifests.first { $0.identity.kind == .deployment }
     #expect(deployment?.content[["spec", "replicas"]]?.integer == 5)
     let webhooks = manifests.last?.content["webhooks"]?.elements ?? []
@@ -60,7 +64,9 @@ import Testing
     ("control.replica=3", "did you mean control.replicas?"), ("colour=red", "known are image.registry"),
     ("control.replicas", "give NAME=VALUE"), ("control.replicas=0", "a whole number from 1 to 9"),
     ("control.replicas=-1", "a whole number from 1 to 9"), ("image.tag=a b", "a tag of"),
-    ("image.registry=HTTPS://x", "a registry"), ("image.registry=", "a registry"), ("agent.memory=lots", "a quantity"),
+    ("agent.entersPods=no", "one of true, false"), ("agent.holdUnseen=2m", "in seconds"),
+    ("agent.holdUnknown=3601", "0 to 3600"), ("image.registry=HTTPS://x", "a registry"),
+    ("image.registry=", "a registry"), ("agent.memory=lots", "a quantity"),
     ("mesh.certificateLifetime=1s", "10m to 2160h"), ("log.level=loud", "one of debug"),
     ("mesh.trustDomain=", "a trust domain"), ("webhook.failurePolicy=fail", "one of Fail, Ignore"),
   ])

@@ -46,6 +46,24 @@ struct InstallSetting: Sendable {
     resource("agent.cpu", "requested by weft-agent and its proxy; the overlay's", .daemonSet, ["requests", "cpu"]),
     resource(
       "agent.memory", "of weft-agent and its proxy at most; the overlay's", .daemonSet, ["limits", "memory"]),
+    InstallSetting(
+      name: "agent.entersPods",
+      meaning: "true or false: without SYS_ADMIN and SYS_PTRACE, serving only pods that have a stub; true",
+      problem: oneOf(["true", "false"]),
+      change: { value, manifest in
+        guard value == "false", manifest.identity.kind == .daemonSet else { return }
+        manifest.editContainers { container in
+          container.removeElements(["securityContext", "capabilities", "add"]) {
+            ["SYS_ADMIN", "SYS_PTRACE"].contains($0.text)
+          }
+        }
+      }),
+    argument(
+      "agent.holdUnknown", "how long a pod is held that an agent knows nothing of, 0 to 3600 seconds; 10",
+      flag: "--hold-unknown", expecting("0 to 3600, in seconds", isHold)),
+    argument(
+      "agent.holdUnseen", "how long new pods are held while no agent runs, 0 to 3600 seconds; 120",
+      flag: "--hold-unseen", expecting("0 to 3600, in seconds", isHold)),
     argument(
       "mesh.trustDomain", "of all identities; cluster.local", flag: "--trust-domain",
       expecting("a trust domain: 1 to 255 of a-z, 0-9, -, _ and .") { text in
@@ -121,6 +139,8 @@ struct InstallSetting: Sendable {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     return 1...12 ~= digits.count && ["", "m", "k", "M", "G", "Ki", "Mi", "Gi"].contains(text.dropFirst(digits.count))
   }
+
+  private static func isHold(_ text: String) -> Bool { UInt64(text).map { $0 <= 3600 } ?? false }
 
   private static func lifetime(_ text: String) -> Bool {
     let digits = text.prefix { $0.isASCII && $0.isNumber }

@@ -34,6 +34,11 @@ extension JSONNode {
     set(path, to: .array(elements))
   }
 
+  mutating func removeElements(_ path: [String], where isUnwanted: (JSONNode) -> Bool) {
+    guard case .array(let elements) = self[path] else { return }
+    set(path, to: .array(elements.filter { !isUnwanted($0) }))
+  }
+
   /// Without the members of that name, wherever they stand.
   func removing(_ key: String) -> JSONNode {
     switch self {

@@ -70,16 +70,18 @@ struct CgroupListing: Sendable {
 
   /// The first process of a container; also of one that its runtime, or an init system in it, put into a folder further down.
   static func firstProcess(in folder: String, depth: Int = 3) -> Int32? {
-    if let text = read(folder + "/cgroup.procs", limit: 4096),
-      let pid = text.split(separator: "\n").lazy.compactMap({ Int32($0) }).first(where: { $0 > 0 })
-    {
-      return pid
-    }
+    if let pid = processes(in: folder).first { return pid }
     guard depth > 0 else { return nil }
     for name in folders(in: folder).prefix(64) {
       if let pid = firstProcess(in: join(folder, name), depth: depth - 1) { return pid }
     }
     return nil
+  }
+
+  /// The first ones of a folder itself, some 500.
+  static func processes(in folder: String) -> [Int32] {
+    (read(folder + "/cgroup.procs", limit: 4096) ?? "").split(separator: "\n").compactMap { Int32($0) }
+      .filter { $0 > 0 }
   }
 
   private static func join(_ folder: String, _ name: String) -> String {

@@ -8,15 +8,21 @@ import MeshModel
 /// names each pod by its UID, its processes lead to its network namespace, and its addresses are read inside.
 public struct CgroupPodSource: PodSource {
   private let root: String
+  private let entersPods: Bool
 
-  /// - Parameter root: the folder at or above the kubelet's pods: `/sys/fs/cgroup`.
-  public init(root: String) { self.root = root }
+  /// - Parameters:
+  ///   - root: the folder at or above the kubelet's pods: `/sys/fs/cgroup`.
+  ///   - entersPods: whether network namespaces may be entered (CAP_SYS_ADMIN). Otherwise only the pods' folders are told.
+  public init(root: String, entersPods: Bool = true) {
+    self.root = root
+    self.entersPods = entersPods
+  }
 
   public func events() -> AsyncStream<PodEvent> {
     AsyncStream { continuation in
       let task = Task(priority: .high) {
         do {
-          let follower = try CgroupFollower(root: root) { continuation.yield($0) }
+          let follower = try CgroupFollower(root: root, entersPods: entersPods) { continuation.yield($0) }
           await follower.run()
         } catch {
           continuation.yield(.problem(of: root, "pods can't be found in the cgroup tree: \(error)"))
@@ -37,6 +43,7 @@ private final class CgroupFollower {
   private let watch = CgroupWatch()
   private let thread: NamespaceThread
   private let node: UInt64
+  private let entersPods: Bool
   private let tell: (PodEvent) -> Void
   private var scan = CgroupScan()
   private var podsFolders: [String] = []
@@ -44,10 +51,11 @@ private final class CgroupFollower {
   private var toldFolders: [UInt64: String] = [:]
   private var isFirst = true
 
-  init(root: String, tell: @escaping (PodEvent) -> Void) throws {
+  init(root: String, entersPods: Bool, tell: @escaping (PodEvent) -> Void) throws {
     listing = CgroupListing(root: root)
     thread = try NamespaceThread()
     node = try NetworkNamespace(path: "/proc/self/ns/net").inode
+    self.entersPods = entersPods
     self.tell = tell
   }
 
@@ -64,12 +72,14 @@ private final class CgroupFollower {
       for event in scan.listed(tree.pods, now: now) { await perform(event) }
       // The root, for a pods folder that the kubelet has still to make.
       let isBlind = watch.watch(tree.watched + (tree.podsFolders.isEmpty ? [listing.root] : []))
-      for event in scan.wanted(now: now) { await perform(event) }
+      if entersPods {
+        for event in scan.wanted(now: now) { await perform(event) }
+      }
       if isFirst, !isBlind {
         isFirst = false
         tell(.synchronized)
       }
-      watch.wake(after: isBlind ? 0 : scan.interval(now: now))
+      watch.wake(after: isBlind ? 0 : entersPods ? scan.interval(now: now) : CgroupScan.scanInterval)
     }
   }
 

@@ -38,6 +38,8 @@ struct CgroupPods: Sendable {
     var mesh: MeshState
     var isConnected: Bool
     var isEnrolled: (String) -> Bool
+    /// Whether that workload, which only its stub has shown, is the pod of this folder and enrolled.
+    var isEnrolledByStub: (String, PodFolder) -> Bool
   }
 
   let policy: HoldPolicy
@@ -63,6 +65,7 @@ struct CgroupPods: Sendable {
 
   func pod(shownAs id: String) -> Pod? { pods.values.first { $0.shown == id } }
   func cgroup(shownAs id: String) -> UInt64? { pods.first { $0.value.shown == id }?.key }
+  func cgroup(at path: String) -> UInt64? { pods.first { $0.value.folder.path == path }?.key }
 
   // MARK: What the source tells
 
@@ -147,7 +150,9 @@ struct CgroupPods: Sendable {
     var facts = HoldPolicy.Facts()
     facts.workload = around.mesh.workload(podUID: pod.folder.uid)
     // Under this very sandbox: a name that another pod has taken over says nothing of this one.
-    facts.isEnrolled = pod.shown.map { around.isEnrolled($0) } ?? false
+    facts.isEnrolled =
+      pod.shown.map { around.isEnrolled($0) }
+      ?? facts.workload.map { around.isEnrolledByStub($0.id, pod.folder) } ?? false
     facts.wasMeshed = pod.wasMeshed
     facts.wasThere = pod.wasThere
     facts.wasEnrolled = records[cgroup] == .enrolled && (pod.verdict ?? .enrolled) == .enrolled

@@ -11,9 +11,14 @@ struct HoldPolicy: Sendable {
   var holdUnknown: UInt64 = 10_000_000_000
   /// Namespaces whose pods pass while unknown: those that the cluster and the mesh itself need to come back.
   var unheldNamespaces: Set<String> = ["kube-system", "weft-system"]
+  /// Whether this agent may enter pods' network namespaces: otherwise it serves only those whose stubs open their sockets.
+  var entersPods = true
 
   /// With the control plane there its word comes; the bound is for one that knows no UIDs.
   static let patience: UInt64 = 6
+
+  static let mayNotEnter =
+    "its node's agent runs without SYS_ADMIN and may not enter it: it needs a stub, weft.dev/mode: stub"
 
   struct Facts: Sendable {
     var workload: Workload?
@@ -37,6 +42,7 @@ struct HoldPolicy: Sendable {
       guard workload.isMeshed else { return (.passes, "it isn't meshed") }
       if workload.mode == .stubTunnel { return (.passes, "its stub carries it") }
       if facts.isEnrolled { return (.enrolled, "") }
+      guard entersPods || workload.mode == .stubHandoff else { return (.held, Self.mayNotEnter) }
       // The verdict holds in a network that is captured, and in no other.
       return facts.wasEnrolled
         ? (.enrolled, "an agent before this one enrolled it") : (.held, "it isn't enrolled yet")
