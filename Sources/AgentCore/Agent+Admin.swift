@@ -108,7 +108,7 @@ extension Agent {
   }
 
   /// Why a pod of this node is in its state, and who carries it.
-  private func reason(of workload: Workload) -> String {
+  func reason(of workload: Workload) -> String {
     guard workload.node == configuration.node else { return "" }
     if workload.usesHostNetwork { return "it uses its node's network, which is never captured" }
     guard workload.isMeshed else { return "" }
@@ -120,6 +120,9 @@ extension Agent {
         ? "its stub is away: what it has opened goes on" : "its stub opens its sockets: weft.dev/injected is handoff"
     case .stubHandoff where pod == nil: return "neither its sandbox nor its stub is there yet"
     case .node where pod == nil && !configuration.hold.entersPods: return HoldPolicy.mayNotEnter
+    case _ where pod?.lifecycle.phase == .awaitingIdentity:
+      let error = mesh.identity(of: workload).flatMap { identities.entries[$0]?.schedule.lastError }
+      return ["waits for its certificate", error].compactMap { $0 }.joined(separator: ": ")
     case .node, .stubHandoff: return pod?.lifecycle.reason ?? "its sandbox isn't there yet"
     }
   }

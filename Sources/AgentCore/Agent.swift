@@ -88,6 +88,8 @@ public actor Agent {
   var nextQuery: UInt64 = 0
   private(set) var podsAreKnown = false
   var rollout = Rollout.undecided
+  var troubles = PodTroubles()
+  var isReporting = false
   private var leftoversAreGone = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
@@ -251,7 +253,10 @@ public actor Agent {
       settle(now: now)
       renew()
       tickCgroups(now: now)
-      if count % 10 == 0 { removeStubMade() }
+      if count % 10 == 0 {
+        removeStubMade()
+        reportTroubles(now: now)
+      }
       stockSockets(now: now)
       tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }

@@ -41,6 +41,7 @@ public final class DiscoveryServer: Sendable {
   ///   - isNode: whether a node of that name is in the cluster now. Asked for each renewal of a node's certificate.
   ///   - attestation: who may join.
   ///   - onRefusal: is told of each caller that may not.
+  ///   - onPodProblem: is told of each pod that a node says it doesn't carry; whether it is that node's isn't checked.
   ///   - onNodeStatus: is told each change of a node's stream, one at a time, the latest state of each node.
   public init(
     configuration: Configuration, cache: SnapshotCache, authority: CertificateAuthority,
@@ -48,6 +49,7 @@ public final class DiscoveryServer: Sendable {
     isNode: @escaping @Sendable (String) -> Bool = { _ in true }, attestation: any NodeAttestation,
     logger: Logger = Logger(label: "weft.discovery"),
     onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
+    onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Void = { _, _ in },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
   ) throws(IdentityError) {
     self.configuration = configuration
@@ -83,6 +85,7 @@ public final class DiscoveryServer: Sendable {
         DiscoveryService(cache: cache, logger: logger),
         SigningService(
           authority: authority, lifetime: lifetime, isScheduled: isScheduled, isNode: isNode, logger: logger),
+        ReportService(onPodProblem: onPodProblem),
       ])
     join = GRPCServer(
       transport: Self.transport(

@@ -6,6 +6,7 @@ import grpc
 from control import field, read_varint
 
 TYPES = [f"type.googleapis.com/weft.mesh.v1.{name}" for name in ("MeshConfig", "TrafficPolicy", "Route", "Service", "Workload")]
+REPORT = "/weft.node.v1.NodeReport/ReportPods"
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 
@@ -86,6 +87,15 @@ class Agent:
             self.answered.add(url)
             self.fewest[url] = min(len(self.state[url]), self.fewest.get(url, len(self.state[url])))
             self.changed.notify_all()
+
+    def report(self, **pods):
+        """Says why it doesn't carry pods: the gRPC status."""
+        content = b"".join(field(1, field(1, name.replace("_", "/").encode()) + field(2, reason.encode())) for name, reason in pods.items())
+        try:
+            self.channel.unary_unary(REPORT, lambda message: message, lambda message: message)(content, timeout=10)
+        except grpc.RpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
 
     def wait(self, condition, what, seconds=20):
         with self.changed:

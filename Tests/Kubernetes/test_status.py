@@ -269,6 +269,25 @@ class Status(unittest.TestCase):
         time.sleep(1)
         self.assertEqual(len(self.events("JoinRefused", "default")), 1)
 
+    def test_a_pod_that_its_node_does_not_carry_is_told_of(self):
+        control = self.start()
+        agent = self.agent(control)
+        agent.wait(lambda agent: agent.answered, "the first answer")
+        self.cluster.call("POST", "/api/v1/namespaces/shop/pods", {"metadata": {"name": "elsewhere"},
+            "spec": {"nodeName": "two", "containers": [{"name": "c", "image": "i"}]}})
+        control.wait("the other pod", lambda: '"elsewhere"' in control.status())
+        self.addCleanup(lambda: self.cluster.call("DELETE", "/api/v1/namespaces/shop/pods/elsewhere?gracePeriodSeconds=0"))
+        for _ in range(3):
+            self.assertEqual(agent.report(shop_web="no sockets", shop_elsewhere="it isn't mine", shop_ghost="nobody", nonsense="x").name, "OK")
+        event = control.wait("the event", lambda: self.events("NotEnrolled"))[0]
+        self.assertEqual((event["involvedObject"]["kind"], event["involvedObject"]["name"]), ("Pod", "web"))
+        self.assertEqual(event["message"], "node one doesn't carry it: no sockets")
+        # What is too much is refused, of pods of other nodes nothing is said.
+        self.assertEqual(agent.report(shop_web="x" * 1025).name, "INVALID_ARGUMENT")
+        self.assertEqual(agent.report(**{f"shop_{index}": "x" for index in range(65)}).name, "INVALID_ARGUMENT")
+        time.sleep(1)
+        self.assertEqual(len(self.events("NotEnrolled")), 1)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

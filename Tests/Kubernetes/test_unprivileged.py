@@ -88,6 +88,7 @@ class Unprivileged(unittest.TestCase):
             return next((entry["reason"] for entry in self.here() if entry["name"] == "bare"), "")
         wait_for("weft workloads to say what it lacks", lambda: "it needs a stub" in reason(), 20)
         wait_for("its request to be refused", lambda: "curl: (" in self.cluster.kubectl("logs", "-n", "shop", "bare"), 20)
+        wait_for("the Event of it", lambda: "NotEnrolled" in self.cluster.kubectl("get", "events", "-n", "shop", "--field-selector", "involvedObject.name=bare"), 30)
         self.assertNotIn("web-v", self.cluster.kubectl("logs", "-n", "shop", "bare"))
 
     def test_3_nothing_is_lost_while_such_agents_are_replaced(self):

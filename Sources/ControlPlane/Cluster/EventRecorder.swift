@@ -91,6 +91,11 @@ extension EventText {
     reason = "RefusedByNode"
   }
 
+  /// A meshed pod that its node doesn't carry; nil: no Pod has such a name.
+  init?(_ problem: PodProblem, node: String) {
+    self.init(pod: problem.workload, "NotEnrolled", "node \(node) doesn't carry it: \(problem.reason)")
+  }
+
   /// A caller that says that it is a node and isn't let in.
   init(node: String, _ error: AttestationError) {
     self.init(
@@ -100,11 +105,16 @@ extension EventText {
 
   /// A pod that asks for its own certificate and isn't let in.
   init?(pod: String, _ error: AttestationError) {
+    self.init(pod: pod, "JoinRefused", "its stub may not join: \(error)")
+  }
+
+  /// - Parameter pod: NAMESPACE/NAME.
+  private init?(pod: String, _ reason: String, _ message: String) {
     let parts = pod.split(separator: "/").map(String.init)
     guard parts.count == 2 else { return nil }
     self.init(
       resourceOfObject: KubernetesResource(version: "v1", plural: "pods"), kind: "Pod", namespace: parts[0],
-      name: parts[1], reason: "JoinRefused", message: "its stub may not join: \(error)")
+      name: parts[1], reason: reason, message: message)
   }
 
   /// The CA needs a person.

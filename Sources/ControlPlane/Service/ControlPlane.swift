@@ -140,11 +140,12 @@ public final class ControlPlane: Sendable {
   /// Makes the server.
   /// - Parameters:
   ///   - isNode: where nodes are objects, whether there is one; in files they need none: the list of tokens names them.
-  ///   - onRefusal: see `DiscoveryServer`.
+  ///   - onRefusal, onPodProblem: see `DiscoveryServer`.
   func serve(
     _ authority: CertificateAuthority, _ attestation: any NodeAttestation,
     isNode: @escaping @Sendable (String) -> Bool = { _ in true },
     onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
+    onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Void = { _, _ in },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
   ) throws -> DiscoveryServer {
     let (mesh, status, logger) = (mesh, status, logger)
@@ -153,6 +154,13 @@ public final class ControlPlane: Sendable {
       isScheduled: { mesh.isScheduled($0, node: $1) },
       isNode: isNode, attestation: attestation, logger: logger,
       onRefusal: onRefusal,
+      onPodProblem: { node, pod in
+        guard mesh.isScheduled(workload: pod.workload, node: node) else { return }
+        logger.warning(
+          "a node doesn't carry a pod",
+          metadata: ["node": "\(node)", "pod": "\(pod.workload)", "reason": "\(pod.reason)"])
+        onPodProblem(node, pod)
+      },
       onNodeStatus: { node in
         Self.log(node, logger)
         status?.touch()

@@ -109,6 +109,11 @@ final class MeshState: Sendable {
     compiler.withLock { $0.isScheduled(identity, node: node) }
   }
 
+  /// Whether that pod is meshed and on that node.
+  func isScheduled(workload id: String, node: String) -> Bool {
+    compiler.withLock { $0.workloads[id].map { $0.isMeshed && $0.node == node } ?? false }
+  }
+
   /// Where pods with a stub in tunnel mode are.
   var tunnelNamespaces: Set<String> { compiler.withLock { $0.tunnelNamespaces } }
 
