@@ -79,6 +79,12 @@ extension Agent {
     return refused
   }
 
+  /// Whether the pod's identity is among those that are held or asked for.
+  func isNeedKnown(of uid: String) -> Bool {
+    guard let workload = mesh.workloads[uid], let id = mesh.identity(of: workload) else { return false }
+    return identities.entries[id] != nil
+  }
+
   /// Which identities this node's workloads need now.
   func updateNeeds() {
     var needed: Set<SPIFFEID> = []

@@ -22,7 +22,8 @@ extension Agent {
     }
     pods[sandbox.uid] = Pod(sandbox: sandbox, foundAt: DispatchTime.now().uptimeNanoseconds)
     logger.info("pod found", metadata: ["pod": "\(sandbox.uid)"])
-    updateNeeds()
+    // Mostly known before the pod is there.
+    if !isNeedKnown(of: sandbox.uid) { updateNeeds() }
     evaluate(sandbox.uid)
   }
 
@@ -204,26 +205,35 @@ extension Agent {
     perform(pods[uid]?.lifecycle.listenersOpened() ?? [], uid)
   }
 
-  /// Of each kind, as soon as a pod is enrolled.
-  private static let firstSockets = 16
+  /// Of each kind, as soon as a pod is enrolled, some for each event loop: others that come with it wait for their listeners.
+  private var firstSockets: Int { min(Self.usualSockets, max(4, 2 * configuration.proxyWorkers)) }
+  /// Of each kind, when no pod waits any more.
+  private static let usualSockets = 16
   /// To its own application, when no pod waits any more: new connections are made of them while no agent is there.
   private static let stockedSockets = 128
   /// Nanoseconds after its enrolment.
   private static let stockedAfter: UInt64 = 1_000_000_000
   private static let stockedPerTick = 4
 
-  /// Fills the stock of pods that have only the first sockets, a few at a time, as far as descriptors allow.
+  /// Fills the stock of pods that have only the first sockets, and then that of those without all, a few at a time, as far as
+  /// descriptors allow.
   func stockSockets(now: UInt64) {
-    guard link != nil, !pods.values.contains(where: { [.opening, .awaitingProxy].contains($0.lifecycle.phase) }),
-      pods.count * 2 * Self.stockedSockets < DescriptorLimit.current
-    else { return }
-    let due = pods.filter {
-      !$0.value.isStocked && $0.value.lifecycle.phase == .enrolled && now > $0.value.enrolledAt + Self.stockedAfter
+    guard link != nil, !pods.values.contains(where: { [.opening, .awaitingProxy].contains($0.lifecycle.phase) }) else {
+      return
     }
+    let enrolled = pods.filter { $0.value.lifecycle.phase == .enrolled }
+    for (uid, pod) in enrolled.filter({ $0.value.stock == .first }).prefix(Self.stockedPerTick * 4) {
+      pods[uid]?.stock = .usual
+      for kind in PodSocketKind.allCases where pod.has(kind) && firstSockets < Self.usualSockets {
+        sendSockets(uid, kind, count: Self.usualSockets - firstSockets)
+      }
+    }
+    guard pods.count * 2 * Self.stockedSockets < DescriptorLimit.current else { return }
+    let due = enrolled.filter { $0.value.stock == .usual && now > $0.value.enrolledAt + Self.stockedAfter }
     for (uid, pod) in due.prefix(Self.stockedPerTick) {
-      pods[uid]?.isStocked = true
+      pods[uid]?.stock = .full
       for kind in [PodSocketKind.deliveryV4, .deliveryV6] where pod.has(kind) {
-        sendSockets(uid, kind, count: Self.stockedSockets - Self.firstSockets)
+        sendSockets(uid, kind, count: Self.stockedSockets - Self.usualSockets)
       }
     }
   }
@@ -244,9 +254,9 @@ extension Agent {
 
   private func offerSockets(_ uid: String) {
     guard let pod = pods[uid] else { return }
-    pods[uid]?.isStocked = false
+    pods[uid]?.stock = .first
     for kind in PodSocketKind.allCases where pod.has(kind) {
-      sendSockets(uid, kind, count: Self.firstSockets)
+      sendSockets(uid, kind, count: firstSockets)
     }
   }
 

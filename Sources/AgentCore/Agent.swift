@@ -21,12 +21,16 @@ public actor Agent {
     var enrolledAt: UInt64 = 0
     /// As the kernel was told it.
     var captured: Captured?
-    /// The proxy has more than the first sockets of it.
-    var isStocked = false
+    /// How many of its sockets the proxy was given ahead of need.
+    var stock = Stock.first
 
     /// Whether it has addresses of the sockets' family; of IPv4 always.
     func has(_ kind: PodSocketKind) -> Bool {
       [.egressV4, .deliveryV4].contains(kind) || sandbox.addresses.contains { $0.family == .v6 }
+    }
+
+    enum Stock {
+      case first, usual, full
     }
 
     struct Captured: Equatable {

@@ -37,19 +37,23 @@ static int is_own(int netns)
          own.st_ino == other.st_ino;
 }
 
+int weft_netns_enter_cookie(int netns, uint64_t *cookie)
+{
+  if (!is_own(netns) && setns(netns, CLONE_NEWNET) != 0)
+    return errno;
+  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return errno;
+  socklen_t length = sizeof *cookie;
+  int error = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &length) == 0 ? 0 : errno;
+  close(fd);
+  return error;
+}
+
 static void *read_cookie(void *argument)
 {
   struct netns_job *job = argument;
-  if (!is_own(job->netns) && setns(job->netns, CLONE_NEWNET) != 0) {
-    job->error = errno;
-    return NULL;
-  }
-  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  socklen_t length = sizeof(job->cookie);
-  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &job->cookie, &length) != 0)
-    job->error = errno;
-  if (fd >= 0)
-    close(fd);
+  job->error = weft_netns_enter_cookie(job->netns, &job->cookie);
   return NULL;
 }
 

@@ -43,31 +43,44 @@ public final class NamespaceThread: Sendable {
   /// Jobs that wait for the one that runs.
   public var waiting: Int { queue.state.withLock { $0.jobs.count } }
 
+  /// Runs `body` on the thread, which it may bring into other network namespaces.
+  public func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+      enqueue(continuation) { continuation.resume(with: Swift.Result { try body() }) }
+    }
+  }
+
   /// Runs `body` on the thread inside `namespace`. It may block, and blocks the jobs after it while it does.
   public func run<Result: Sendable>(
     in namespace: NetworkNamespace, _ body: @escaping @Sendable () throws -> Result
   ) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
-      let accepted = queue.state.withLock { state in
-        guard state.jobs.count < capacity else { return false }
-        state.jobs.append {
-          let code = weft_netns_enter(namespace.descriptor)
-          guard code == 0 else {
-            let failure = CaptureError.system(
-              "entering the network namespace \(namespace.inode)", code: code, reason: .namespace)
-            continuation.resume(throwing: failure)
-            return
-          }
-          continuation.resume(with: Swift.Result { try body() })
+      enqueue(continuation) {
+        let code = weft_netns_enter(namespace.descriptor)
+        guard code == 0 else {
+          let failure = CaptureError.system(
+            "entering the network namespace \(namespace.inode)", code: code, reason: .namespace)
+          continuation.resume(throwing: failure)
+          return
         }
-        return true
+        continuation.resume(with: Swift.Result { try body() })
       }
-      if accepted {
-        queue.wake.signal()
-      } else {
-        let failure = CaptureError(.system, "\(capacity) jobs wait for the namespace thread: it's stuck or overloaded")
-        continuation.resume(throwing: failure)
-      }
+    }
+  }
+
+  private func enqueue<Result>(
+    _ continuation: CheckedContinuation<Result, any Error>, _ job: @escaping Job
+  ) {
+    let accepted = queue.state.withLock { state in
+      guard state.jobs.count < capacity else { return false }
+      state.jobs.append(job)
+      return true
+    }
+    if accepted {
+      queue.wake.signal()
+    } else {
+      let failure = CaptureError(.system, "\(capacity) jobs wait for the namespace thread: it's stuck or overloaded")
+      continuation.resume(throwing: failure)
     }
   }
 

@@ -22,9 +22,9 @@ import Testing
   @Test func aProcessInTheNodesNetworkSaysNothing() {
     var scan = CgroupScan()
     _ = scan.listed([pod(10, "a")], now: 0)
-    #expect(scan.wanted(now: 0) == [.look(pod(10, "a"))])
+    #expect(scan.wanted(now: 0) == [pod(10, "a")])
     #expect(scan.looked(pod(10, "a"), found: [("a", node)], node: node, now: 0).isEmpty)
-    #expect(scan.wanted(now: 0) == [.look(pod(10, "a"))], "a runtime moves it a moment later")
+    #expect(scan.wanted(now: 0) == [pod(10, "a")], "a runtime moves it a moment later")
     #expect(scan.interval(now: 1) == CgroupScan.eagerInterval)
     #expect(scan.interval(now: CgroupScan.eagerness) == CgroupScan.scanInterval)
     #expect(
@@ -40,7 +40,7 @@ import Testing
     #expect(scan.wanted(now: 0).isEmpty)
     // The one it was found by goes; another is in the same network.
     _ = scan.listed([pod(10, "app")], now: 2)
-    #expect(scan.wanted(now: 0) == [.look(pod(10, "app"))])
+    #expect(scan.wanted(now: 0) == [pod(10, "app")])
     #expect(scan.looked(pod(10, "app"), found: [("app", 7)], node: node, now: 0).isEmpty)
     #expect(scan.wanted(now: 0).isEmpty)
   }
@@ -71,7 +71,7 @@ import Testing
     _ = scan.listed([pod(10, "a")], now: 0)
     _ = scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0)
     scan.failed(pod(10, "a"))
-    #expect(scan.wanted(now: 0) == [.look(pod(10, "a"))])
+    #expect(scan.wanted(now: 0) == [pod(10, "a")])
     #expect(
       scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0) == [.sandbox(pod(10, "a"), namespace: 7)])
   }
@@ -83,7 +83,7 @@ import Testing
     #expect(scan.looked(folder, found: [("a", 5)], node: node, now: 0) == [.sandbox(folder, namespace: 5)])
     #expect(scan.wanted(now: CgroupScan.confirmation - 1).isEmpty)
     let later = CgroupScan.confirmation
-    #expect(scan.wanted(now: later) == [.look(folder)])
+    #expect(scan.wanted(now: later) == [folder])
     #expect(scan.looked(folder, found: [], node: node, now: later).isEmpty, "its container is there")
     #expect(
       scan.looked(folder, found: [("a", 7)], node: node, now: later)

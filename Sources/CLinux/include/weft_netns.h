@@ -8,6 +8,9 @@
 // caller's never leaves its namespace.
 int weft_netns_cookie(int netns, uint64_t *cookie);
 
+// The same on the calling thread, which is in that namespace afterwards.
+int weft_netns_enter_cookie(int netns, uint64_t *cookie);
+
 // The network namespace that a socket lives in, as a descriptor, without entering it (SIOCGSKNS; needs CAP_NET_ADMIN
 // there).
 int weft_netns_of_socket(int sock, int *netns);

@@ -69,11 +69,11 @@ private final class CgroupFollower {
       }
       let tree = listing.tree(podsFolders)
       tell(folders: tree.podsFolders)
-      for event in scan.listed(tree.pods, now: now) { await perform(event) }
+      for event in scan.listed(tree.pods, now: now) { perform(event) }
       // The root, for a pods folder that the kubelet has still to make.
       let isBlind = watch.watch(tree.watched + (tree.podsFolders.isEmpty ? [listing.root] : []))
       if entersPods {
-        for event in scan.wanted(now: now) { await perform(event) }
+        await look(at: scan.wanted(now: now))
       }
       if isFirst, !isBlind {
         isFirst = false
@@ -90,7 +90,7 @@ private final class CgroupFollower {
     tell(.podsFolders(now))
   }
 
-  private func perform(_ event: CgroupScan.Event) async {
+  private func perform(_ event: CgroupScan.Event) {
     switch event {
     case .appeared(let folder):
       tell(
@@ -99,58 +99,28 @@ private final class CgroupFollower {
             uid: folder.uid, cgroup: folder.cgroup, path: folder.path, isRunning: !folder.containers.isEmpty)))
     case .vanished(let folder): tell(.folderVanished(cgroup: folder.cgroup))
     case .sandboxGone(let folder): tell(.sandboxVanished(cgroup: folder.cgroup))
-    case .look(let folder): await look(at: folder)
     case .sandbox: break
     }
   }
 
-  private func look(at folder: CgroupScan.Folder) async {
-    var opened: [UInt64: NetworkNamespace] = [:]
-    var found: [(container: String, namespace: UInt64)] = []
-    for container in folder.containers {
-      guard let namespace = Self.namespace(of: "\(folder.path)/\(container)", node: node) else { continue }
-      found.append((container, namespace.inode))
-      if case .other(let other) = namespace { opened[other.inode] = other }
-    }
-    for event in scan.looked(folder, found: found, node: node, now: DispatchTime.now().uptimeNanoseconds) {
-      guard case .sandbox(_, let inode) = event, let namespace = opened[inode] else {
-        await perform(event)
-        continue
-      }
-      let addresses = (try? await thread.run(in: namespace) { PodAddresses.own() }) ?? []
-      if addresses.isEmpty {
-        // The network plugin isn't through.
-        scan.failed(folder)
-      } else {
-        tell(.sandboxAppeared(cgroup: folder.cgroup, OpenNamespace(namespace), addresses))
+  private func look(at folders: [CgroupScan.Folder]) async {
+    guard !folders.isEmpty else { return }
+    let (known, node) = (folders.map { scan.namespace(of: $0) }, node)
+    let looks = try? await thread.run { zip(folders, known).map { PodLook(at: $0, known: $1, node: node) } }
+    for (folder, look) in zip(folders, looks ?? []) {
+      for event in scan.looked(folder, found: look.found, node: node, now: DispatchTime.now().uptimeNanoseconds) {
+        guard case .sandbox(_, let inode) = event, let opened = look.opened[inode] else {
+          perform(event)
+          continue
+        }
+        if opened.addresses.isEmpty {
+          // The network plugin isn't through.
+          scan.failed(folder)
+        } else {
+          tell(.sandboxAppeared(cgroup: folder.cgroup, OpenNamespace(opened.namespace), opened.addresses))
+        }
       }
     }
-  }
-
-  private enum Found {
-    case node(UInt64)
-    case other(NetworkNamespace)
-
-    var inode: UInt64 {
-      switch self {
-      case .node(let inode): inode
-      case .other(let namespace): namespace.inode
-      }
-    }
-  }
-
-  /// Of the container's first process. Held open: from here on neither the process's end nor another one of its number matters.
-  private static func namespace(of container: String, node: UInt64) -> Found? {
-    guard let pid = CgroupListing.firstProcess(in: container) else { return nil }
-    let path = "/proc/\(pid)/ns/net"
-    var info = stat()
-    guard stat(path, &info) == 0 else { return nil }
-    if UInt64(info.st_ino) == node { return .node(node) }
-    guard let namespace = try? NetworkNamespace(path: path),
-      // The number may have become another process's meanwhile.
-      CgroupListing.firstProcess(in: container) == pid
-    else { return nil }
-    return namespace.inode == node ? .node(node) : .other(namespace)
   }
 }
 

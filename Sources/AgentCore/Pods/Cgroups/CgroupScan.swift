@@ -19,8 +19,6 @@ struct CgroupScan: Sendable {
   enum Event: Hashable, Sendable {
     case appeared(Folder)
     case vanished(Folder)
-    /// The pod's processes are to be looked for: `looked` takes the answer.
-    case look(Folder)
     /// A process of the pod lives in this namespace (its inode), which isn't the node's.
     case sandbox(Folder, namespace: UInt64)
     /// None does any more.
@@ -73,12 +71,15 @@ struct CgroupScan: Sendable {
     return events
   }
 
-  /// The pods whose processes are to be looked for now.
-  func wanted(now: UInt64) -> [Event] {
+  /// The inode of the pod's sandbox, where it has one.
+  func namespace(of folder: Folder) -> UInt64? { pods[folder.cgroup]?.sandbox?.namespace }
+
+  /// The pods whose processes are to be looked for now: `looked` takes the answers.
+  func wanted(now: UInt64) -> [Folder] {
     pods.values.filter { pod in
       guard let sandbox = pod.sandbox else { return !pod.folder.containers.isEmpty }
       return !pod.folder.containers.contains(sandbox.container) || pod.confirmAt.map { now >= $0 } ?? false
-    }.sorted { $0.folder.uid < $1.folder.uid }.map { .look($0.folder) }
+    }.map(\.folder).sorted { $0.uid < $1.uid }
   }
 
   /// What a look at the pod's containers has found: for each with a process, the namespace of its first.
