@@ -57,12 +57,12 @@ extension Agent {
 
   /// Takes an update; what this agent or its proxy can't use is refused, and the last good version stays.
   func received(_ update: DiscoveryUpdate) async -> [RejectedResource] {
-    let before = mesh
+    var undo: MeshUndo? = MeshUndo()
     meshChangedAt = DispatchTime.now().uptimeNanoseconds
-    var (change, refused) = mesh.apply(update)
+    var (change, refused) = mesh.apply(update, noting: &undo)
     if let error = await pushAndWait(change), !error.isEmpty {
       // The proxy has changed nothing. What is gone is gone in any case.
-      mesh = before
+      if let undo { mesh.revert(undo) }
       let names = Set(refused.map(\.name))
       refused += update.resources.filter { !names.contains($0.name) }
         .map { RejectedResource(typeURL: update.typeURL, name: $0.name, reason: "the proxy can't use it: \(error)") }

@@ -286,7 +286,7 @@ public actor Agent {
   /// On a thread that may block; a failure is told, and tried again.
   private func saveSnapshot() async {
     guard let state = client?.state else { return }
-    snapshot.began()
+    snapshot.began(now: DispatchTime.now().uptimeNanoseconds)
     let result = await snapshotStore.saveOffPool(state)
     attempt("saved snapshot") { try result.get() }
     snapshot.ended((try? result.get()) != nil, now: DispatchTime.now().uptimeNanoseconds)

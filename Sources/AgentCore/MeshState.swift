@@ -60,28 +60,48 @@ struct MeshState: Sendable {
   /// Takes what is valid of an update.
   /// - Returns: the change in the proxy's terms, and what was refused; of that the last good version stays.
   mutating func apply(_ update: DiscoveryUpdate) -> (Weft_Proxy_V1_MeshUpdate, [RejectedResource]) {
+    var none: MeshUndo?
+    return apply(update, noting: &none)
+  }
+
+  /// The same, so that `revert` can take it back.
+  /// - Parameter undo: nil: it won't be.
+  mutating func apply(
+    _ update: DiscoveryUpdate, noting undo: inout MeshUndo?
+  ) -> (Weft_Proxy_V1_MeshUpdate, [RejectedResource]) {
     var change = Weft_Proxy_V1_MeshUpdate()
     var rejected: [RejectedResource] = []
     for resource in update.resources {
       do {
-        try apply(resource, update.typeURL, &change)
+        try apply(resource, update.typeURL, &change, &undo)
       } catch {
         rejected.append(RejectedResource(typeURL: update.typeURL, name: resource.name, reason: "\(error)"))
       }
     }
-    for name in update.removed { remove(name, update.typeURL, &change) }
+    for name in update.removed { remove(name, update.typeURL, &change, &undo) }
     told.insert(update.typeURL)
     return (change, rejected)
   }
 
+  /// Brings back what was before the update; that its type was told of stays.
+  mutating func revert(_ undo: MeshUndo) {
+    if let before = undo.config { config = before }
+    undo.workloads.revert { set($1, $0) }
+    undo.services.revert { services[$0] = $1 }
+    undo.routes.revert { routes[$0] = $1 }
+    undo.policies.revert { policies[$0] = $1 }
+  }
+
   private mutating func apply(
-    _ resource: ReceivedResource, _ typeURL: String, _ change: inout Weft_Proxy_V1_MeshUpdate
+    _ resource: ReceivedResource, _ typeURL: String, _ change: inout Weft_Proxy_V1_MeshUpdate,
+    _ undo: inout MeshUndo?
   ) throws {
     switch typeURL {
     case Weft_Mesh_V1_Workload.typeURL:
       let message = try Weft_Mesh_V1_Workload(serializedBytes: resource.value)
       let workload = try Workload(message)
       guard workload.id == resource.name else { throw Self.misnamed("uid", workload.id, resource.name) }
+      undo?.workloads.note(workload.id, before: workloads[workload.id])
       set(workload, workload.id)
       change.workloads.append(message)
     case Weft_Mesh_V1_Service.typeURL:
@@ -90,42 +110,50 @@ struct MeshState: Sendable {
       guard service.key.description == resource.name else {
         throw Self.misnamed("name", service.key.description, resource.name)
       }
-      services[service.key] = service
+      let before = services.updateValue(service, forKey: service.key)
+      undo?.services.note(service.key, before: before)
       change.services.append(message)
     case Weft_Mesh_V1_Route.typeURL:
       let message = try Weft_Mesh_V1_Route(serializedBytes: resource.value)
       let route = try Route(message)
       guard route.id == resource.name else { throw Self.misnamed("name", route.id, resource.name) }
-      routes[route.id] = route
+      let before = routes.updateValue(route, forKey: route.id)
+      undo?.routes.note(route.id, before: before)
       change.routes.append(message)
     case Weft_Mesh_V1_TrafficPolicy.typeURL:
       let message = try Weft_Mesh_V1_TrafficPolicy(serializedBytes: resource.value)
       let policy = try TrafficPolicy(message)
       guard policy.id == resource.name else { throw Self.misnamed("name", policy.id, resource.name) }
-      policies[policy.id] = policy
+      let before = policies.updateValue(policy, forKey: policy.id)
+      undo?.policies.note(policy.id, before: before)
       change.policies.append(message)
     case Weft_Mesh_V1_MeshConfig.typeURL:
       let message = try Weft_Mesh_V1_MeshConfig(serializedBytes: resource.value)
-      config = try MeshConfig(message)
+      let new = try MeshConfig(message)
+      if undo != nil, undo?.config == nil { undo?.config = config }
+      config = new
       change.config = message
     default: throw AgentError("resources of the type \(typeURL) are not known here")
     }
   }
 
-  private mutating func remove(_ name: String, _ typeURL: String, _ change: inout Weft_Proxy_V1_MeshUpdate) {
+  private mutating func remove(
+    _ name: String, _ typeURL: String, _ change: inout Weft_Proxy_V1_MeshUpdate, _ undo: inout MeshUndo?
+  ) {
     switch typeURL {
     case Weft_Mesh_V1_Workload.typeURL:
+      if let before = workloads[name] { undo?.workloads.note(name, before: before) }
       set(nil, name)
       change.removedWorkloads.append(name)
     case Weft_Mesh_V1_Service.typeURL:
       guard let key = ServiceKey(name) else { return }
-      services[key] = nil
+      if let before = services.removeValue(forKey: key) { undo?.services.note(key, before: before) }
       change.removedServices.append(name)
     case Weft_Mesh_V1_Route.typeURL:
-      routes[name] = nil
+      if let before = routes.removeValue(forKey: name) { undo?.routes.note(name, before: before) }
       change.removedRoutes.append(name)
     case Weft_Mesh_V1_TrafficPolicy.typeURL:
-      policies[name] = nil
+      if let before = policies.removeValue(forKey: name) { undo?.policies.note(name, before: before) }
       change.removedPolicies.append(name)
     default: break
     }

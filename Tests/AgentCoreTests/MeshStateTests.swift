@@ -102,6 +102,27 @@ import Testing
         typeURL: "x/Unknown", resources: [ReceivedResource(name: "a", version: "1", value: Data())], removed: ["b"]))
     #expect(refused.map(\.name) == ["a"])
   }
+
+  @Test func anUpdateIsTakenBack() throws {
+    var mesh = MeshState(node: Sample.node)
+    _ = mesh.apply(try Sample.update([Sample.workload("web", podUID: "u1"), Sample.workload("api")]))
+    let before = mesh
+    var undo: MeshUndo? = MeshUndo()
+    var update = try Sample.update([
+      Sample.workload("web", meshed: false, podUID: "u2"), Sample.workload("new", podUID: "u1"),
+      Sample.workload("new", podUID: "u3"), Sample.workload("web", podUID: "u4"),
+    ])
+    update = DiscoveryUpdate(typeURL: update.typeURL, resources: update.resources, removed: ["shop/api", "shop/nobody"])
+    _ = mesh.apply(update, noting: &undo)
+    #expect(Set(mesh.workloads.keys) == ["shop/web", "shop/new"])
+    mesh.revert(try #require(undo))
+    #expect(mesh.workloads == before.workloads)
+    #expect(mesh.workload(podUID: "u1")?.id == "shop/web")
+    #expect(mesh.workload(podUID: "u3") == nil && mesh.workload(podUID: "u4") == nil)
+    #expect(mesh.isMeshed(namespace: "shop"))
+    _ = mesh.apply(DiscoveryUpdate(typeURL: update.typeURL, resources: [], removed: ["shop/api", "shop/web"]))
+    #expect(!mesh.isMeshed(namespace: "shop"), "counted once")
+  }
 }
 
 @Suite struct SnapshotSavingTests {
@@ -112,7 +133,7 @@ import Testing
     #expect(!saving.isDue(second))
     for step in 0..<10 { saving.changed(now: second + UInt64(step) * second / 20) }
     #expect(saving.isDue(second + second / 2))
-    saving.began()
+    saving.began(now: 3 * second - 1)
     #expect(!saving.isDue(3 * second))
     saving.ended(true, now: 3 * second)
     #expect(!saving.isDirty)
@@ -121,7 +142,7 @@ import Testing
   @Test func aFailureIsTriedAgain() {
     var saving = SnapshotSaving()
     saving.changed(now: 0)
-    saving.began()
+    saving.began(now: second)
     saving.ended(false, now: second)
     #expect(saving.isDirty && !saving.isDue(2 * second) && saving.isDue(6 * second))
   }
@@ -129,13 +150,27 @@ import Testing
   @Test func aChangeDuringASaveIsSavedToo() {
     var saving = SnapshotSaving()
     saving.changed(now: 0)
-    saving.began()
+    saving.began(now: second / 2)
     saving.changed(now: second)
     saving.ended(true, now: 2 * second)
     #expect(saving.isDue(2 * second))
-    saving.began()
+    saving.changed(now: 2 * second)
+    saving.began(now: 2 * second)
     // Read at the very moment of a change.
-    saving.ended(true, now: second + second / 10)
+    saving.ended(true, now: 2 * second + second / 10)
     #expect(saving.isDirty)
+  }
+
+  @Test func aLargeStateIsSavedSoMuchLaterThatItTakesLittle() {
+    var saving = SnapshotSaving()
+    saving.changed(now: 0)
+    saving.began(now: second)
+    saving.ended(true, now: 2 * second)
+    saving.changed(now: 3 * second)
+    #expect(!saving.isDue(52 * second) && saving.isDue(53 * second))
+    saving.began(now: 60 * second)
+    saving.ended(true, now: 100 * second)
+    saving.changed(now: 200 * second)
+    #expect(!saving.isDue(319 * second) && saving.isDue(320 * second), "but not for ever")
   }
 }

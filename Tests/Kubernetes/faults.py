@@ -1,5 +1,6 @@
 """Stands before the real API server and spoils the answers that a test names."""
-import http.client, http.server, re, socket, ssl, threading, time
+import http.server, re, socket, threading, time
+from relay import relay
 
 EVENT = b'{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"ghost","namespace":"shop","resourceVersion":"1"'
 # Bytes; more than any object that etcd takes.
@@ -78,29 +79,7 @@ class Faults:
                     pass
 
             def forward(self, body, pause=0):
-                context = ssl.create_default_context(cafile=f"{faults.cluster.folder}/certificates/apiserver.crt")
-                upstream = http.client.HTTPSConnection("127.0.0.1", faults.cluster.ports["api"], context=context)
-                try:
-                    fields = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-                    upstream.request(self.command, self.path, body, fields)
-                    answer = upstream.getresponse()
-                    faults.streams.add(upstream.sock)
-                    self.send_response(answer.status)
-                    for name in ("content-type", "retry-after"):
-                        if answer.getheader(name):
-                            self.send_header(name, answer.getheader(name))
-                    self.send_header("transfer-encoding", "chunked")
-                    self.end_headers()
-                    while chunk := answer.read1(65536):
-                        time.sleep(pause)
-                        self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-                        self.wfile.flush()
-                    self.wfile.write(b"0\r\n\r\n")
-                except (OSError, http.client.HTTPException, ValueError):
-                    self.close_connection = True
-                finally:
-                    faults.streams.discard(upstream.sock)
-                    upstream.close()
+                relay(self, faults.cluster, body, faults.streams, pause)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 

@@ -12,22 +12,14 @@ import argparse, ctypes, datetime, json, os, shutil, signal, socket, subprocess,
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
-from common import BenchError, program, run
+from common import BenchError, program
 from figures import free_port, memory, percentile, write
+from node import TOKEN, NodeAgent, secret
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 GOALS = {"p99_ms": 100, "agent_resident_mb": 40}
 NODE = "bench-node"
-
-
-def cgroup_root():
-    with open("/proc/mounts") as mounts:
-        for line in mounts:
-            fields = line.split()
-            if fields[2] == "cgroup2":
-                return fields[1]
-    raise BenchError("no cgroup v2 is mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified`")
 
 
 def pod_uid(index):
@@ -99,26 +91,22 @@ class Node:
     def __init__(self, count):
         self.count = count
         self.folder = tempfile.mkdtemp(prefix="weft-enrolment-")
-        self.cgroup = f"{cgroup_root()}/{os.path.basename(self.folder)}"
+        self.agent = NodeAgent(NODE, self.folder)
+        self.cgroup = self.agent.cgroup
         self.pods, self.programs = [], []
 
     def start(self):
-        for name in ("", "/agent", "/kubepods", "/kubepods/burstable"):
-            os.mkdir(self.cgroup + name)
         os.makedirs(f"{self.folder}/mesh")
         with open(f"{self.folder}/mesh/pods.yaml", "w") as file:
             file.write("\n---\n".join(json.dumps(manifest) for manifest in manifests(self.count)))
-        for name, text in (("tokens", f"{NODE} a-token-of-sixteen-bytes\n"), ("token", "a-token-of-sixteen-bytes\n")):
-            with open(f"{self.folder}/{name}", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(text)
+        secret(f"{self.folder}/tokens", f"{NODE} {TOKEN}\n")
         discovery, join = free_port(), free_port()
         self.run("weft-control", "--config", f"{self.folder}/mesh", "--state-dir", f"{self.folder}/control", "--join-tokens", f"{self.folder}/tokens",
             "--listen", "127.0.0.1", "--advertise", "127.0.0.1", "--discovery-port", str(discovery), "--join-port", str(join))
         self.wait("weft-control", lambda: os.path.exists(f"{self.folder}/control/ca.pem") and self.answers(join))
-        self.agent = self.run("weft-agent", "--node", NODE, "--control", f"127.0.0.1:{discovery}", "--join", f"127.0.0.1:{join}",
-            "--join-token-file", f"{self.folder}/token", "--ca-file", f"{self.folder}/control/ca.pem", "--state-dir", f"{self.folder}/agent",
-            "--run-dir", f"{self.folder}/run", "--cgroup-pods", "--cgroup-root", self.cgroup, "--cgroup", f"{self.cgroup}/agent",
-            "--bpffs", f"/sys/fs/bpf/{os.path.basename(self.folder)}", "--pod-logs", "")
+        self.programs.append(self.agent.start(discovery, join, f"{self.folder}/control/ca.pem"))
+        for name in ("/kubepods", "/kubepods/burstable"):
+            os.mkdir(self.cgroup + name)
 
     def run(self, name, *arguments):
         with open(f"{self.folder}/{name}.log", "w") as log:
@@ -141,16 +129,6 @@ class Node:
                 raise BenchError(f"{name} isn't there after {seconds} s: {self.log(name)[-3000:]}")
             time.sleep(0.02)
 
-    def ask(self, path):
-        """The agent's answer on its admin socket."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(f"{self.folder}/run/agent.sock")
-            client.sendall(f"GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n".encode())
-            answer = b""
-            while more := client.recv(65536):
-                answer += more
-        return json.loads(answer.partition(b"\r\n\r\n")[2])
-
     def enrolled(self):
         """Pod's name -> when its connections were captured: seconds of the wall clock."""
         times = {}
@@ -162,7 +140,7 @@ class Node:
 
     def measure(self):
         """(milliseconds of each pod, the agent's megabytes)."""
-        self.wait("weft-agent", lambda: os.path.exists(f"{self.folder}/run/agent.sock") and len(self.ask("/v1/workloads")["workloads"]) == self.count)
+        self.wait("weft-agent", lambda: len((self.agent.ask("/v1/workloads") or {"workloads": []})["workloads"]) == self.count)
         # Its certificates are there before its pods are: time for them, as between scheduling and the sandbox.
         time.sleep(3)
         gate, opening = os.pipe()
@@ -175,20 +153,15 @@ class Node:
         self.wait("weft-agent", lambda: len(self.enrolled()) == self.count)
         enrolled = self.enrolled()
         time.sleep(3)
-        return [1000 * (enrolled[name] - at) for name, at in began.items()], memory(self.agent.pid)
+        return [1000 * (enrolled[name] - at) for name, at in began.items()], memory(self.agent.process.pid)
 
     def end(self):
         for pod in self.pods:
             pod.stop()
-        for process in reversed(self.programs):
+        self.agent.end()
+        for process in self.programs:
             process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for folder, _, _ in os.walk(self.cgroup, topdown=False):
-            os.rmdir(folder)
+            process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

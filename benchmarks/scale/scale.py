@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
-"""Measures weft-control in a large cluster: 10,000 Services, 100,000 Pods, 500 namespaces, 1,000 routes, told by a recorded
-stream (api.py), through the same list and watch decoder as an API server's; 100 agents connected.
+"""Measures weft-control in a large cluster: 10,000 Services, 500 namespaces, 1,000 Nodes and 1,000 routes in a real API server,
+100,000 Pods with their EndpointSlices from a recorded stream before it (api.py), which goes through the same decoder; 100 agents
+connected by gRPC, and a real one with its proxy.
 
-Usage: scale.py [--agents N] [--changes N]. Writes ../scale.json. Needs $BIN/weft-control and the Python package grpcio.
+Usage: scale.py [--agents N] [--changes N]. Writes the part "control_plane" of ../scale.json. Needs weft-control, weft-agent and
+weft-proxy in $BIN, `make deps-kubernetes`, the Python package grpcio, and root.
 """
-import argparse, json, os, shutil, socket, subprocess, sys, tempfile, threading, time
+import argparse, os, shutil, socket, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from common import BenchError, program
 import api, world
 from figures import free_port, memory, percentile, write
+from node import TOKEN, NodeAgent, secret
 try:
     import agents
 except ImportError:
     sys.exit("scale.py: the Python package grpcio isn't installed: pip install grpcio")
 
-GOALS = {"resident_mb": 1024, "ready_s": 60, "change_p99_ms": 50}
+GOALS = {"resident_mb": 1024, "ready_s": 60, "change_p99_ms": 50, "in_force_p99_ms": 50}
+# The node of the real agent; the others are the next ones.
+REAL = "node-0000"
 
 
 def cpu_seconds(pid):
@@ -31,18 +36,17 @@ class Run:
         self.folder = tempfile.mkdtemp(prefix="weft-scale-")
         self.ports = (free_port(), free_port())
         self.waiting, self.lock, self.done = None, threading.Lock(), threading.Event()
-        self.clients = []
+        self.clients, self.control = [], None
+        self.api = api.ScaleAPI()
+        self.node = NodeAgent(REAL, self.folder)
 
     def start(self):
-        self.api = api.RecordedAPI()
-        config = {"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": self.api.url}}], "users": [{"name": "u", "user": {}}]}
-        for name, text in (("kubeconfig", json.dumps(config)), ("tokens", "node-0000 a-token-of-sixteen-bytes\n")):
-            with open(f"{self.folder}/{name}", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(text)
-        self.control = subprocess.Popen([program("weft-control"), "--kubeconfig", f"{self.folder}/kubeconfig", "--state-dir", f"{self.folder}/state",
+        objects, seconds = self.api.create()
+        print(f"the API server holds {objects} objects after {seconds:.0f} s", flush=True)
+        secret(f"{self.folder}/tokens", f"{REAL} {TOKEN}\n")
+        self.control = subprocess.Popen([program("weft-control"), "--kubeconfig", self.api.cluster.kubeconfig(server=self.api.url), "--state-dir", f"{self.folder}/state",
             "--join-tokens", f"{self.folder}/tokens", "--listen", "127.0.0.1", "--advertise", "127.0.0.1", "--discovery-port", str(self.ports[0]),
-            "--join-port", str(self.ports[1]), "--health-port", str(free_port()), "--log-level", "warning"], stdout=sys.stderr, stderr=sys.stderr)
+            "--join-port", str(self.ports[1]), "--webhook-port", str(free_port()), "--pod-name", "one", "--health-port", str(free_port()), "--log-level", "warning"], stdout=sys.stderr, stderr=sys.stderr)
         began = time.monotonic()
         while True:
             with socket.socket() as probe:
@@ -60,7 +64,8 @@ class Run:
         for name, content in self.api.authority().items():
             with open(f"{self.folder}/authority/{name}", "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 file.write(content)
-        for index in range(self.options.agents):
+        self.node.start(self.ports[0], self.ports[1], f"{self.folder}/authority/ca.pem")
+        for index in range(1, self.options.agents + 1):
             node = f"node-{index:04}"
             folder = f"{self.folder}/{node}"
             agents.certify(program("weft-control"), f"{self.folder}/authority", node, folder)
@@ -73,7 +78,28 @@ class Run:
                 if time.monotonic() > end:
                     raise BenchError(f"the agent of {node} has {client.count} of {expected} resources after 60 s")
                 time.sleep(0.02)
+        while self.endpoint(world.PODS - 1) is None:
+            if time.monotonic() > end + 60:
+                raise BenchError(f"the real agent's proxy has no endpoints: {self.node.log()[-2000:]}")
+            time.sleep(0.1)
         return time.monotonic() - began, self.clients[0].count, self.clients[0].bytes
+
+    def statuses(self):
+        """Waits until every route says that it is in force: seconds."""
+        began, told = time.monotonic(), (0, 0)
+        while told != (world.ROUTES, world.ROUTES):
+            if time.monotonic() > began + 120:
+                raise BenchError(f"of {world.ROUTES} routes {told[0]} have a status, {told[1]} are in force")
+            time.sleep(1)
+            told = self.api.routes_with_status()
+        return time.monotonic() - began
+
+    def endpoint(self, index):
+        """Whether the real node's proxy sends to that pod; None: it doesn't know it, or has dropped it."""
+        service = index // world.PODS_OF_A_SERVICE
+        answer = self.node.ask(f"/v1/endpoints/{world.namespace_of(service)}/svc-{service:05}")
+        name = f"{world.namespace_of(service)}/{world.pod_name(index)}"
+        return next((entry["ready"] for entry in (answer or {"endpoints": []})["endpoints"] if entry["workload"] == name), None)
 
     def seen(self, client, message, arrived):
         waiting = self.waiting
@@ -84,7 +110,7 @@ class Run:
                     self.done.set()
 
     def change(self, turn):
-        """One endpoint becomes unready, or ready again: (milliseconds of each agent, bytes of all)."""
+        """One endpoint becomes unready, or ready again: (milliseconds of each agent and of the real one's proxy, bytes of all)."""
         index = (turn // 2 * 7919) % world.PODS
         is_ready = turn % 2 == 1
         before = sum(client.bytes for client in self.clients)
@@ -92,13 +118,18 @@ class Run:
         self.waiting = {"name": world.pod_name(index).encode(), "arrived": {}}
         told = time.monotonic()
         self.api.tell("/api/v1/pods", world.pod(index, 2_000_000 + 2 * turn, is_ready))
-        self.api.tell("/apis/discovery.k8s.io/v1/endpointslices", world.slice_(index // world.PODS_OF_A_SERVICE, () if is_ready else (index,), 2_000_001 + 2 * turn))
+        self.api.tell(world.SLICES, world.slice_(index // world.PODS_OF_A_SERVICE, () if is_ready else (index,), 2_000_001 + 2 * turn))
+        while bool(self.endpoint(index)) is not is_ready:
+            if time.monotonic() > told + 10:
+                raise BenchError("the real agent's proxy wasn't told of a change within 10 s")
+            time.sleep(0.001)
+        in_force = 1000 * (time.monotonic() - told)
         if not self.done.wait(10):
             raise BenchError(f"only {len(self.waiting['arrived'])} of {len(self.clients)} agents were told of a change within 10 s")
         times = [1000 * (at - told) for at in self.waiting["arrived"].values()]
         time.sleep(0.1)
         self.waiting = None
-        return times, sum(client.bytes for client in self.clients) - before
+        return times, in_force, sum(client.bytes for client in self.clients) - before
 
     def measure(self):
         ready = self.start()
@@ -107,10 +138,13 @@ class Run:
         seconds, count, size = self.connect()
         connected = memory(self.control.pid), memory(self.control.pid, "VmHWM")
         print(f"{len(self.clients)} agents have {count} resources ({size / 1e6:.1f} MB each) after {seconds:.1f} s; {connected[0]} MB resident", flush=True)
-        times, sizes = [], []
+        statuses = self.statuses()
+        print(f"the statuses of all routes are written {statuses:.0f} s later", flush=True)
+        times, in_force, sizes = [], [], []
         for turn in range(self.options.changes):
-            taken, sent = self.change(turn)
+            taken, real, sent = self.change(turn)
             times += taken
+            in_force.append(real)
             if max(taken) > GOALS["change_p99_ms"]:
                 print(f"change {turn}: {min(taken):.1f} to {max(taken):.1f} ms", flush=True)
             sizes.append(sent / len(self.clients))
@@ -118,19 +152,23 @@ class Run:
             "agents": len(self.clients), "listed_mb": round(self.api.bytes / 1e6, 1), "ready_s": round(ready, 2), "ready_cpu_s": round(at_rest[2], 2),
             "resident_mb": max(connected[0], memory(self.control.pid)), "peak_mb": memory(self.control.pid, "VmHWM"), "resources_of_an_agent": count, "bytes_of_an_agent": size,
             "all_agents_told_s": round(seconds, 2), "changes": self.options.changes, "change_p50_ms": round(percentile(times, 0.5), 2),
-            "change_p99_ms": round(percentile(times, 0.99), 2), "change_bytes_of_an_agent": round(sum(sizes) / len(sizes)), "goals": GOALS}
+            "change_p99_ms": round(percentile(times, 0.99), 2), "in_force_p50_ms": round(percentile(in_force, 0.5), 2),
+            "in_force_p99_ms": round(percentile(in_force, 0.99), 2), "real_agent_mb": memory(self.node.process.pid), "statuses_s": round(statuses, 1),
+            "change_bytes_of_an_agent": round(sum(sizes) / len(sizes)), "goals": GOALS}
         return result
 
     def end(self):
         for client in self.clients:
             client.end()
+        self.node.end()
+        if self.control:
+            self.control.terminate()
+            try:
+                self.control.wait(20)
+            except subprocess.TimeoutExpired:
+                self.control.kill()
+                self.control.wait()
         self.api.stop()
-        self.control.terminate()
-        try:
-            self.control.wait(20)
-        except subprocess.TimeoutExpired:
-            self.control.kill()
-            self.control.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -63,9 +63,8 @@ def pod(index, version=None, is_ready=True):
 
 def service(index):
     return {"metadata": metadata(f"svc-{index:05}", namespace_of(index), index, labels={"app": f"svc-{index:05}"}),
-        "spec": {"type": "ClusterIP", "clusterIP": f"10.96.{index >> 8}.{index & 255}", "clusterIPs": [f"10.96.{index >> 8}.{index & 255}"],
-            "selector": {"app": f"svc-{index:05}"}, "sessionAffinity": "None",
-            "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]}, "status": {"loadBalancer": {}}}
+        "spec": {"type": "ClusterIP", "selector": {"app": f"svc-{index:05}"}, "sessionAffinity": "None",
+            "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]}}
 
 
 def endpoint(index, is_ready):
@@ -90,7 +89,7 @@ def slice_(index, unready=(), version=None):
 
 def route(index):
     target = index * (SERVICES // ROUTES)
-    return {"metadata": metadata(f"route-{index:04}", namespace_of(target), index, generation=1),
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata(f"route-{index:04}", namespace_of(target), index, generation=1),
         "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": f"svc-{target:05}", "port": 80}],
             "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/v2"}}], "backendRefs": [{"name": f"svc-{target:05}", "port": 80, "weight": 9}, {"name": f"svc-{target:05}", "port": 80, "weight": 1}]},
                 {"backendRefs": [{"name": f"svc-{target:05}", "port": 80}]}]}}
@@ -109,17 +108,19 @@ def account(index):
     return {"metadata": metadata(f"account-{index % 20:02}", f"team-{index // 20:03}", index)}
 
 
-KINDS = {
-    "/api/v1/pods": (pod, PODS), "/api/v1/services": (service, SERVICES), "/api/v1/nodes": (node, NODES),
-    "/api/v1/namespaces": (namespace, NAMESPACES), "/api/v1/serviceaccounts": (account, NAMESPACES * 20),
-    "/apis/discovery.k8s.io/v1/endpointslices": (slice_, SERVICES),
-    "/apis/gateway.networking.k8s.io/v1/httproutes": (route, ROUTES),
+# The API server of the tests serves EndpointSlices as v1beta1; recorded they are as today's servers have them.
+SLICES = "/apis/discovery.k8s.io/v1beta1/endpointslices"
+RECORDED = {"/api/v1/pods": (pod, PODS), SLICES: (slice_, SERVICES)}
+# In this order: namespaces before what is in them.
+REAL = {
+    "/api/v1/namespaces": (namespace, NAMESPACES), "/api/v1/nodes": (node, NODES), "/api/v1/serviceaccounts": (account, NAMESPACES * 20),
+    "/api/v1/services": (service, SERVICES), "/apis/gateway.networking.k8s.io/v1/httproutes": (route, ROUTES),
 }
 
 
 def page(path, start):
     """One page of a list and where the next begins; None: it was the last."""
-    make, count = KINDS[path]
+    make, count = RECORDED[path]
     end = min(start + PAGE, count)
     content = {"metadata": {"resourceVersion": "1000000", **({"continue": str(end)} if end < count else {})}, "items": [make(index) for index in range(start, end)]}
     return json.dumps(content, separators=(",", ":")).encode()
