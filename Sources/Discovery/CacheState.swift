@@ -163,7 +163,8 @@ struct CacheState {
     // A stream that was replaced says nothing any more.
     guard let stream = streams[id] else { return }
     let changed = try stream.machine.receive(request, world: world)
-    stream.wake.yield()
+    // An answer is mostly to the last that there was to say.
+    if stream.machine.isBehind { stream.wake.yield() }
     guard changed, !world.workloads.contains(stream.machine.node) else { return }
     statuses[stream.machine.node]?.nacked = stream.machine.rejected
     statusChanged(stream.machine.node)

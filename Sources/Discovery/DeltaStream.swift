@@ -141,6 +141,9 @@ struct DeltaStream {
 
   var typeURLs: [String] { order }
 
+  /// Whether something is due to be sent, be it that it has to wait for answers.
+  var isBehind: Bool { types.values.contains { $0.owesAnswer || !$0.isIdle } }
+
   /// The names that are to be sent, or sent and not answered; nil: the type isn't subscribed to.
   func pending(_ typeURL: String) -> Set<String>? {
     guard let subscription = types[typeURL] else { return nil }

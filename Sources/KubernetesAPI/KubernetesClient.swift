@@ -9,10 +9,10 @@ public final class KubernetesClient: Sendable {
   /// Of a list's page: 500 Pods are about 5 MiB.
   static let maximumPage = 64 << 20
   private static let pageSize = 500
-  /// A watch is asked to end after so many seconds; a connection that says nothing for `silence` is dead: bookmarks come
-  /// each minute.
+  /// A watch is asked to end after so many seconds.
   private static let watchSeconds = 300
-  private static let silence = TimeAmount.seconds(150)
+  /// A connection that says nothing for so long may be dead: servers of today send a bookmark each minute.
+  static let silence = TimeAmount.seconds(150)
 
   public let server: APIServer
   private let base: String
@@ -20,13 +20,18 @@ public final class KubernetesClient: Sendable {
   private let tokens: TokenSource
 
   /// - Throws: `KubeconfigError` where a certificate or key can't be read.
-  public init(_ server: APIServer) throws(KubeconfigError) {
+  public convenience init(_ server: APIServer) throws(KubeconfigError) {
+    try self.init(server, silence: Self.silence)
+  }
+
+  /// - Parameter silence: see `KubernetesClient.silence`.
+  init(_ server: APIServer, silence: TimeAmount) throws(KubeconfigError) {
     self.server = server
     tokens = TokenSource(server.credential)
     var configuration = HTTPClient.Configuration()
     configuration.tlsConfiguration = try Self.tls(server, server.credential.certificate)
     configuration.timeout.connect = .seconds(10)
-    configuration.timeout.read = Self.silence
+    configuration.timeout.read = silence
     configuration.redirectConfiguration = .disallow
     // Each watch has a connection of its own: one of HTTP/2 for all would outlive the timeouts of its streams, and a server
     // that has lost its power would be waited for until TCP gives up.
@@ -99,7 +104,7 @@ public final class KubernetesClient: Sendable {
     return try ObjectPage(body: body, reading: .all).resourceVersion
   }
 
-  /// Calls `event` for each event until the server ends the watch. Cancelling the task ends it too.
+  /// Calls `event` for each event until the server ends the watch, or says nothing for `silence`. Cancelling the task ends it too.
   public func watch(
     _ resource: KubernetesResource, from version: String, reading selection: JSONSelection = .all,
     event: (WatchEvent) async throws(KubernetesError) -> Void
@@ -117,6 +122,8 @@ public final class KubernetesClient: Sendable {
       }
     } catch let error as KubernetesError {
       throw error
+    } catch let error as HTTPClientError where error == .readTimeout {
+      // Older servers are silent where nothing changes: it has ended, and the next one shows whether the server is there.
     } catch {
       throw .unreachable("the watch broke: \(error)")
     }

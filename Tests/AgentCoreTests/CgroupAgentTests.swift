@@ -37,8 +37,9 @@ extension AgentTests {
       threading.Thread(target=chat, daemon=True).start()
       """
 
-    @Test func aPodIsFoundHeldAndEnrolledByItsUID() async throws {
-      let uid = KubeTree.uid(1)
+    /// Of a static pod the UID is its file's hash.
+    @Test(arguments: [KubeTree.uid(1), "0123456789abcdef0123456789abcdef"])
+    func aPodIsFoundHeldAndEnrolledByItsUID(uid: String) async throws {
       try await withAgent([try Sample.workload("web", podUID: uid)], inCgroups: true) { node in
         let tree = try #require(node.tree)
         let network = try PodNetwork()

@@ -7,44 +7,12 @@ Usage: test_schemas.py PATH-TO-weft-control, with weft beside it; the API server
 import copy, glob, json, os, re, shutil, subprocess, sys, tempfile, unittest, urllib.error
 import yaml
 from cluster import Cluster, TOKEN, free_port
+from policies import BAD, FULL, STRICT, changed
 
 CONTROL = os.path.abspath(sys.argv.pop(1))
 WEFT = os.path.join(os.path.dirname(CONTROL), "weft")
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 PLURALS = {"TrafficPolicy": "trafficpolicies", "PeerAuthentication": "peerauthentications"}
-
-FULL = yaml.safe_load("""
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: {name: full, namespace: shop}
-spec:
-  targetRefs:
-  # Not "": kube-apiserver 1.20 as Go 1.19 builds it takes that for null.
-  - {group: core, kind: Service, name: web, port: 80}
-  - {kind: Service, name: web, sectionName: http}
-  - {group: gateway.networking.k8s.io, kind: HTTPRoute, name: web.v1}
-  clients: [{namespace: street}, {serviceAccount: till}, {namespace: shop, serviceAccount: cart}]
-  loadBalancer: {algorithm: ringHash, slowStart: 30s, hash: {cookie: {name: session, ttl: 24h}}}
-  locality: {isPreferred: true, panicThreshold: 50%, overprovisioning: 140}
-  sessionPersistence: {name: s, isHeader: false, lifetime: 24h, idleTimeout: 1h}
-  timeouts: {request: 1.5s, perTry: 250ms, idle: 0s, connect: 1m30s}
-  retry: {attempts: 3, statuses: [502, 503], grpcStatuses: [14], onConnectFailure: true, onReset: true,
-    retriesNonIdempotent: false, backoff: 25ms, maximumBackoff: 250ms, bufferLimit: 65536}
-  retryBudget: {percent: 20, interval: 10s, minimumRate: 10, minimumInterval: 1s}
-  hedging: {percentile: 95, minimumDelay: 5ms}
-  circuitBreaker: {maxConnections: 100, maxPending: 0, maxRequests: 1000, maxRetries: 3}
-  outlierDetection: {consecutiveErrors: 5, interval: 10s, baseEjectionTime: 30s, maximumEjectionTime: 5m,
-    maximumEjectionPercent: "10%", successRateDeviation: 1900, minimumRequests: 100, minimumEndpoints: 5, latencyPercent: 300}
-  adaptiveConcurrency: {minimum: 4, maximum: 1000}
-  rateLimits: [{requests: 100, interval: 1s, burst: 200, keys: [clientIdentity, route, {header: x-user}]}]
-  faults:
-  - {delay: 100ms, percent: "12.5%", header: {name: x-test, value: "1", type: Exact}}
-  - {abort: 503, percent: 5}
-  - {abortGRPC: 14}
-  headers: {forwardedFor: true, via: false, requestID: true, reason: false}
-""")
-STRICT = {"apiVersion": "weft.dev/v1alpha1", "kind": "PeerAuthentication", "metadata": {"name": "default", "namespace": "weft-system"},
-    "spec": {"mtls": {"mode": "STRICT"}}}
 
 # Where in the schema each of the decoder's `Schemas` stands.
 MAPS = {
@@ -54,41 +22,6 @@ MAPS = {
     "outlierDetection": "outlierDetection", "rateLimit": "rateLimits.[]", "adaptiveConcurrency": "adaptiveConcurrency",
     "fault": "faults.[]", "locality": "locality", "sessionPersistence": "sessionPersistence", "headerOptions": "headers",
 }
-
-# A change of the full policy that has to be refused: path, value.
-BAD = [
-    ("targetRefs", []), ("targetRefs", [{"kind": "Service", "name": f"s{i}"} for i in range(17)]),
-    ("targetRefs.0.kind", "Gateway"), ("targetRefs.0.name", "Bad_Name"), ("targetRefs.0.name", None), ("targetRefs.0.port", 0),
-    ("targetRefs.0.port", 65536), ("targetRefs.0.sectionName", "http"), ("targetRefs.2.port", 80), ("targetRefs.2.group", "apps"),
-    ("clients.0", {}), ("clients.0.namespace", "A"), ("loadBalancer.algorithm", "fastest"), ("loadBalancer.algorithm", "random"),
-    ("loadBalancer.hash", None), ("loadBalancer.hash.header", "x"), ("loadBalancer.slowStart", "1d"), ("loadBalancer.slowStart", "-1s"),
-    ("locality.panicThreshold", 101), ("locality.panicThreshold", "101%"), ("locality.overprovisioning", 99),
-    ("sessionPersistence.name", None), ("sessionPersistence.lifetime", "9000h"), ("timeouts.request", "soon"),
-    ("timeouts.request", 5), ("timeouts.request", "1194h"), ("retry.attempts", 21), ("retry.statuses", [200]),
-    ("retry.grpcStatuses", [0]), ("retry.maximumBackoff", "1ms"), ("retry.bufferLimit", 1048577), ("retryBudget.percent", "x"),
-    ("retryBudget.interval", "0s"), ("hedging.percentile", 100), ("circuitBreaker.maxRequests", 0),
-    ("outlierDetection.maximumEjectionTime", "1s"), ("outlierDetection.consecutiveErrors", 100001),
-    ("adaptiveConcurrency.minimum", 2000), ("rateLimits.0.requests", None), ("rateLimits.0.requests", 0),
-    ("rateLimits.0.keys", ["user"]), ("rateLimits.0.keys", [{"header": "a b"}]), ("faults.0.abort", 500), ("faults.1.abort", 600),
-    ("faults.2", {}), ("faults.0.percent", "12.345%"), ("faults.0.header.type", "Glob"), ("headers.via", "yes"),
-]
-
-
-def at(value, path):
-    for key in path:
-        value = value[int(key) if isinstance(value, list) else key]
-    return value
-
-
-def changed(policy, path, value):
-    policy = copy.deepcopy(policy)
-    *way, last = path.split(".")
-    parent = at(policy["spec"], way)
-    if value is None:
-        del parent[last]
-    else:
-        parent[int(last) if isinstance(parent, list) else last] = value
-    return policy
 
 
 class Schemas(unittest.TestCase):

@@ -198,24 +198,53 @@ def cycles(mesh):
     fetch(mesh, f"{mesh.address('reviews')}:8000")
 
 
+NEWCOMER = """apiVersion: v1
+kind: ServiceAccount
+metadata: {name: newcomer, namespace: shop}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: newcomer, namespace: shop}
+spec:
+  nodeName: a
+  serviceAccountName: newcomer
+  containers: [{name: main, command: [sleep, infinity]}]
+"""
+
+
+def fill_up(folder):
+    run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=700", "tmpfs", folder])
+    file = os.open(folder + "/fill", os.O_CREAT | os.O_WRONLY)
+    try:
+        os.write(file, b"x" * 8192)
+    except OSError:
+        pass
+    finally:
+        os.close(file)
+
+
 def full_disk(mesh):
     outlive(mesh)
-    folder = f"{mesh.folder}/nodes/a/state/snapshot"
-    run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder])
+    folders = [f"{mesh.folder}/nodes/a/state/{name}" for name in ("snapshot", "identities")]
     try:
-        fill_up = os.open(folder + "/fill", os.O_CREAT | os.O_WRONLY)
-        try:
-            os.write(fill_up, b"x" * 8192)
-        except OSError:
-            pass
-        finally:
-            os.close(fill_up)
+        for folder in folders:
+            fill_up(folder)
         mesh.apply("apiVersion: v1\nkind: Service\nmetadata:\n  name: late\n  namespace: shop\nspec:\n  selector:\n    app: web\n  ports:\n    - port: 81\n      targetPort: 8080\n")
         problem = lambda: any(not c["ok"] and "snapshot" in c["name"] for c in mesh.weft("a", "check")["checks"])
         wait_for("weft check to tell of the full disk", problem, 10)
         fetch(mesh, "late:81")
+        # A pod with an identity that was never there: its certificate can't be kept, and serves all the same.
+        mesh.apply(NEWCOMER)
+        wait_for("the new pod to be enrolled", lambda: enrolled(mesh) == 8, 20)
+        said = mesh.exec("newcomer", "curl", "-sS", "--fail", "--max-time", "5", "http://late:81/", check=False)
+        expect(said.returncode == 0, f"the new pod's request: {said.stderr}")
+        problem = lambda: any(not c["ok"] and "identities" in c["name"] for c in mesh.weft("a", "check")["checks"])
+        wait_for("weft check to tell of the certificate that isn't kept", problem, 10)
     finally:
-        run(["umount", folder])
+        for folder in folders:
+            run(["umount", folder], check=False)
+        mesh._lab("delete", "pod/newcomer", "-n", "shop", check=False)
+    wait_for("the new pod to be gone", lambda: enrolled(mesh) == 7, 20)
 
 
 # The connection that full_disk begins outlives the cycles, and rotation waits for its end.

@@ -219,5 +219,9 @@ import Testing
     let command = try #require(try Weft.parseAsRoot(["completion", shell]) as? Completion)
     let script = Weft.completionScript(for: command.shell.kind)
     #expect(script.contains("workloads") && script.contains("kubectl get namespaces"))
+    guard shell == "bash" else { return }
+    let reader = try #require(popen("bash -n", "w"))
+    fputs(script, reader)
+    #expect(pclose(reader) == 0, "bash can't read it")
   }
 }

@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from common import BenchError, program
 import api, world
-from figures import free_port, memory, percentile, write
+from figures import cpu_seconds, free_port, memory, percentile, write
 from node import TOKEN, NodeAgent, secret
 try:
     import agents
@@ -22,12 +22,6 @@ except ImportError:
 GOALS = {"resident_mb": 1024, "ready_s": 60, "change_p99_ms": 50, "in_force_p99_ms": 50}
 # The node of the real agent; the others are the next ones.
 REAL = "node-0000"
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        values = stat.read().rpartition(")")[2].split()
-    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Run:
