@@ -1,6 +1,11 @@
-"""A real weft-agent with its proxy, in a cgroup of its own."""
-import json, os, socket, subprocess, time
+"""A real weft-agent with its proxy, in a cgroup of its own.
 
+As a program, with the agent's folder: reads lines of SERVICE WORKLOAD 0|1 and answers each with the monotonic time, in seconds, at
+which the proxy sends to that workload (1) or doesn't (0). A process of its own: the threads of the bench are many.
+"""
+import json, os, socket, subprocess, sys, time
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from common import BenchError, program
 
 TOKEN = "a-token-of-sixteen-bytes"
@@ -58,6 +63,11 @@ class NodeAgent:
         head, _, body = answer.partition(b"\r\n\r\n")
         return json.loads(body) if head.split(b" ")[1:2] == [b"200"] else None
 
+    def sends(self, service, workload):
+        """Whether the proxy sends to that workload of that Service (each NAMESPACE/NAME); None: it doesn't know it."""
+        answer = self.ask(f"/v1/endpoints/{service}")
+        return next((entry["ready"] for entry in (answer or {"endpoints": []})["endpoints"] if entry["workload"] == workload), None)
+
     def end(self):
         if self.process:
             self.process.terminate()
@@ -73,3 +83,18 @@ class NodeAgent:
                     break
                 except OSError:
                     time.sleep(0.02)
+
+
+def main():
+    node = NodeAgent("", sys.argv[1])
+    for line in sys.stdin:
+        service, workload, wanted = line.split()
+        end = time.monotonic() + 10
+        while bool(node.sends(service, workload)) is not (wanted == "1") and time.monotonic() < end:
+            time.sleep(0.0005)
+        now = time.monotonic()
+        print(now if now < end else "never", flush=True)
+
+
+if __name__ == "__main__":
+    main()

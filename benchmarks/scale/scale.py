@@ -30,7 +30,7 @@ class Run:
         self.folder = tempfile.mkdtemp(prefix="weft-scale-")
         self.ports = (free_port(), free_port())
         self.waiting, self.lock, self.done = None, threading.Lock(), threading.Event()
-        self.clients, self.control = [], None
+        self.clients, self.control, self.watcher = [], None, None
         self.api = api.ScaleAPI()
         self.node = NodeAgent(REAL, self.folder)
 
@@ -72,7 +72,7 @@ class Run:
                 if time.monotonic() > end:
                     raise BenchError(f"the agent of {node} has {client.count} of {expected} resources after 60 s")
                 time.sleep(0.02)
-        while self.endpoint(world.PODS - 1) is None:
+        while self.node.sends(*self.place(world.PODS - 1)) is None:
             if time.monotonic() > end + 60:
                 raise BenchError(f"the real agent's proxy has no endpoints: {self.node.log()[-2000:]}")
             time.sleep(0.1)
@@ -88,12 +88,10 @@ class Run:
             told = self.api.routes_with_status()
         return time.monotonic() - began
 
-    def endpoint(self, index):
-        """Whether the real node's proxy sends to that pod; None: it doesn't know it, or has dropped it."""
+    def place(self, index):
+        """(Service, workload) of a pod."""
         service = index // world.PODS_OF_A_SERVICE
-        answer = self.node.ask(f"/v1/endpoints/{world.namespace_of(service)}/svc-{service:05}")
-        name = f"{world.namespace_of(service)}/{world.pod_name(index)}"
-        return next((entry["ready"] for entry in (answer or {"endpoints": []})["endpoints"] if entry["workload"] == name), None)
+        return f"{world.namespace_of(service)}/svc-{service:05}", f"{world.namespace_of(service)}/{world.pod_name(index)}"
 
     def seen(self, client, message, arrived):
         waiting = self.waiting
@@ -110,14 +108,15 @@ class Run:
         before = sum(client.bytes for client in self.clients)
         self.done.clear()
         self.waiting = {"name": world.pod_name(index).encode(), "arrived": {}}
+        self.watcher.stdin.write(f"{' '.join(self.place(index))} {int(is_ready)}\n")
+        self.watcher.stdin.flush()
         told = time.monotonic()
         self.api.tell("/api/v1/pods", world.pod(index, 2_000_000 + 2 * turn, is_ready))
         self.api.tell(world.SLICES, world.slice_(index // world.PODS_OF_A_SERVICE, () if is_ready else (index,), 2_000_001 + 2 * turn))
-        while bool(self.endpoint(index)) is not is_ready:
-            if time.monotonic() > told + 10:
-                raise BenchError("the real agent's proxy wasn't told of a change within 10 s")
-            time.sleep(0.001)
-        in_force = 1000 * (time.monotonic() - told)
+        at = self.watcher.stdout.readline().strip()
+        if at == "never":
+            raise BenchError("the real agent's proxy wasn't told of a change within 10 s")
+        in_force = 1000 * (float(at) - told)
         if not self.done.wait(10):
             raise BenchError(f"only {len(self.waiting['arrived'])} of {len(self.clients)} agents were told of a change within 10 s")
         times = [1000 * (at - told) for at in self.waiting["arrived"].values()]
@@ -132,6 +131,7 @@ class Run:
         seconds, count, size = self.connect()
         connected = memory(self.control.pid), memory(self.control.pid, "VmHWM")
         print(f"{len(self.clients)} agents have {count} resources ({size / 1e6:.1f} MB each) after {seconds:.1f} s; {connected[0]} MB resident", flush=True)
+        self.watcher = subprocess.Popen([sys.executable, f"{HERE}/node.py", self.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         statuses = self.statuses()
         print(f"the statuses of all routes are written {statuses:.0f} s later", flush=True)
         times, in_force, sizes = [], [], []
@@ -154,6 +154,10 @@ class Run:
     def end(self):
         for client in self.clients:
             client.end()
+        if self.watcher:
+            # It ends with its input.
+            self.watcher.stdin.close()
+            self.watcher.wait()
         self.node.end()
         if self.control:
             self.control.terminate()
