@@ -7,6 +7,10 @@ import MeshModel
 extension Agent {
   func appeared(_ folder: PodFolder) {
     cgroupPods.appeared(folder, now: DispatchTime.now().uptimeNanoseconds)
+    // Its stub was there before the tree was read.
+    if let id = stubMade.first(where: { $0.value == folder.uid })?.key, pods[id]?.sandbox.cgroup.isEmpty == true {
+      pods[id]?.sandbox.cgroup = folder.path
+    }
     settleCgroups(only: folder.cgroup)
   }
 
@@ -41,7 +45,7 @@ extension Agent {
       mesh: mesh, isConnected: client?.status.connected ?? false,
       isEnrolled: { [pods] in pods[$0]?.lifecycle.phase == .enrolled },
       isEnrolledByStub: { [pods, stubMade] id, folder in
-        stubMade.contains(id) && pods[id]?.lifecycle.phase == .enrolled && pods[id]?.sandbox.cgroup == folder.path
+        stubMade[id] == folder.uid && pods[id]?.lifecycle.phase == .enrolled
       })
     perform(cgroupPods.settle(around, now: DispatchTime.now().uptimeNanoseconds, only: only))
   }

@@ -71,6 +71,8 @@ extension Agent {
     let named = Set(update.resources.map(\.name) + update.removed)
     rejected.removeAll { $0.typeURL == update.typeURL && named.contains($0.name) }
     rejected = Array((rejected + refused).suffix(1000))
+    heardTypes.insert(update.typeURL)
+    if !snapshot.isDirty { snapshotStore.markStale() }
     snapshot.changed(now: DispatchTime.now().uptimeNanoseconds)
     guard !isEnding else { return refused }
     updateNeeds()

@@ -8,9 +8,9 @@ import MeshModel
 extension Agent {
   func appeared(_ sandbox: PodSandbox) {
     if let known = pods[sandbox.uid] {
-      if stubMade.contains(sandbox.uid), let open = sandbox.open, known.sandbox.open == open {
+      if stubMade[sandbox.uid] != nil, let open = sandbox.open, known.sandbox.open == open {
         // The source has found by itself what the stub had shown.
-        stubMade.remove(sandbox.uid)
+        stubMade[sandbox.uid] = nil
         pods[sandbox.uid]?.sandbox = sandbox
         if known.captured != nil, known.sandbox.addresses != sandbox.addresses { perform([.capture], sandbox.uid) }
         return
@@ -45,7 +45,7 @@ extension Agent {
   func release(_ uid: String) {
     perform(pods[uid]?.lifecycle.set(wanted: false, hasIdentity: false) ?? [], uid)
     pods[uid] = nil
-    stubMade.remove(uid)
+    stubMade[uid] = nil
   }
 
   func evaluateAll() {
@@ -113,7 +113,7 @@ extension Agent {
       pods[uid]?.captured = facts
       stubs[uid]?.send(.captured)
       if pod.enrolledAt == 0 { pods[uid]?.enrolledAt = DispatchTime.now().uptimeNanoseconds }
-      if let cgroup = cgroupPods.cgroup(shownAs: uid) ?? cgroupPods.cgroup(at: pod.sandbox.cgroup) {
+      if let cgroup = cgroupPods.cgroup(shownAs: uid) ?? stubMade[uid].flatMap({ cgroupPods.cgroup(uid: $0) }) {
         settleCgroups(only: cgroup)
       }
     case .release:

@@ -34,7 +34,9 @@ extension Agent {
   /// several responses for it, and none of them says that it is the last. Only then may what a proxy and an agent before
   /// this one still hold beyond it go.
   func settle(now: UInt64) {
-    guard !meshIsSettled, mesh.knowsEveryType, now > meshChangedAt + Self.settlingTime else { return }
+    guard !meshIsSettled, mesh.knowsEveryType, now > meshChangedAt + Self.settlingTime,
+      !isRestoredStale || heardTypes.isSuperset(of: MeshState.typeURLs)
+    else { return }
     meshIsSettled = true
     for update in mesh.allUpdates(replacing: true) { push(update) }
     removeLeftovers()

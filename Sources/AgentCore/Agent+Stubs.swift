@@ -18,7 +18,7 @@ extension Agent {
     }
     guard namespace.cookie != home.cookie else { return link.refuse("the pod \(uid) lives in its node's network") }
     if let pod = pods[uid], let known = pod.namespace ?? pod.sandbox.open?.value, known.cookie != namespace.cookie {
-      guard stubMade.contains(uid) else {
+      guard stubMade[uid] != nil else {
         return link.refuse("the stub lives in another network namespace than its pod \(uid)")
       }
       vanished(uid)
@@ -64,7 +64,7 @@ extension Agent {
       uid: workload.id, namespace: workload.namespace, name: workload.name, networkNamespace: "",
       cgroup: folders(of: link.peer)?.pod ?? "", addresses: addresses(of: workload, link))
     sandbox.open = OpenNamespace(namespace)
-    stubMade.insert(workload.id)
+    stubMade[workload.id] = link.peer.place?.podUID ?? ""
     appeared(sandbox)
   }
 
@@ -147,8 +147,8 @@ extension Agent {
 
   /// Pods that only their stubs have shown end with their cgroups.
   func removeStubMade() {
-    for uid in stubMade where stubs[uid] == nil {
-      if let cgroup = pods[uid]?.sandbox.cgroup, access(cgroup, F_OK) != 0 { vanished(uid) }
+    for uid in stubMade.keys where stubs[uid] == nil {
+      if let cgroup = pods[uid]?.sandbox.cgroup, !cgroup.isEmpty, access(cgroup, F_OK) != 0 { vanished(uid) }
     }
   }
 }

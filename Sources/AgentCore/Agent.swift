@@ -52,10 +52,10 @@ public actor Agent {
   var mesh: MeshState
   var pods: [String: Pod] = [:]
   /// Of pods in handoff mode: their stubs, the sockets that these have opened ahead of need, and the pods that only their
-  /// stubs have shown.
+  /// stubs have shown, with their UIDs in the cgroup tree (empty: in none).
   var stubs: [String: StubLink] = [:]
   var reserves: [String: SocketReserve] = [:]
-  var stubMade: Set<String> = []
+  var stubMade: [String: String] = [:]
   /// Pods of the cgroup tree, where the source finds them there.
   var cgroupPods: CgroupPods
   var podsFolderPaths: [UInt64: String] = [:]
@@ -77,6 +77,10 @@ public actor Agent {
   var isRestored = false
   /// Whether the mesh is known in full, from disk or by `settle`.
   var meshIsSettled = false
+  /// What was restored is older than what the agent before knew: the control plane has to tell all types first.
+  var isRestoredStale = false
+  /// The types that the control plane has told something of.
+  var heardTypes: Set<String> = []
   /// Monotonic nanoseconds.
   var meshChangedAt: UInt64 = 0
   var snapshot = SnapshotSaving()
@@ -118,7 +122,9 @@ public actor Agent {
       CaptureConfiguration(
         objectPath: configuration.bpfObject, bpffsDirectory: configuration.bpffsDirectory,
         cgroupRoot: configuration.cgroupRoot, agentCgroup: configuration.cgroup,
-        bypassCgroups: [configuration.cgroup, configuration.proxyCgroup], nodeAddresses: configuration.nodeAddresses))
+        bypassCgroups: [configuration.cgroup, configuration.proxyCgroup]
+          + [configuration.formerProxyCgroup].compactMap(\.self).filter { access($0, F_OK) == 0 },
+        nodeAddresses: configuration.nodeAddresses))
     cgroupPods = CgroupPods(policy: configuration.hold, records: try engine.verdicts())
     supervisor = ProxySupervisor(
       ProxySupervisor.Configuration(
@@ -174,10 +180,14 @@ public actor Agent {
         restoredState.apply(update, rejected: Set(refused.map(\.name)))
       }
       isRestored = true
-      meshIsSettled = true
+      isRestoredStale = snapshotStore.isStale
+      meshIsSettled = !isRestoredStale
       logger.info(
         "serving from the saved snapshot until the control plane answers",
-        metadata: ["workloads": "\(mesh.workloads.count)", "services": "\(mesh.services.count)"])
+        metadata: [
+          "workloads": "\(mesh.workloads.count)", "services": "\(mesh.services.count)",
+          "lacks the last changes": "\(isRestoredStale)",
+        ])
     } catch {
       problems["saved snapshot"] = "\(error)"
       logger.error("the saved snapshot can't be used", metadata: ["error": "\(error)"])
@@ -290,6 +300,7 @@ public actor Agent {
     let result = await snapshotStore.saveOffPool(state)
     attempt("saved snapshot") { try result.get() }
     snapshot.ended((try? result.get()) != nil, now: DispatchTime.now().uptimeNanoseconds)
+    if !snapshot.isDirty { snapshotStore.clearStale() }
   }
 
   /// What an agent before this one enrolled and nobody wants any more: once, when pods and mesh are known.

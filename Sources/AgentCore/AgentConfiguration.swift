@@ -19,6 +19,8 @@ public struct AgentConfiguration: Sendable {
   /// The agent's own cgroup.
   public var cgroup: String
   public var proxyCgroup: String
+  /// Where an agent before this one, in another place, may have left its proxy: not captured either.
+  public var formerProxyCgroup: String?
   public var bpfObject: String
   public var proxyProgram: String
   public var proxyUID: UInt32

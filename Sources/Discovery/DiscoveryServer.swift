@@ -42,6 +42,7 @@ public final class DiscoveryServer: Sendable {
   ///   - attestation: who may join.
   ///   - onRefusal: is told of each caller that may not.
   ///   - onPodProblem: is told of each pod that a node says it doesn't carry; whether it is that node's isn't checked.
+  ///     Its answer: whether it was taken.
   ///   - onNodeStatus: is told each change of a node's stream, one at a time, the latest state of each node.
   public init(
     configuration: Configuration, cache: SnapshotCache, authority: CertificateAuthority,
@@ -49,7 +50,7 @@ public final class DiscoveryServer: Sendable {
     isNode: @escaping @Sendable (String) -> Bool = { _ in true }, attestation: any NodeAttestation,
     logger: Logger = Logger(label: "weft.discovery"),
     onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
-    onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Void = { _, _ in },
+    onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Bool = { _, _ in true },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
   ) throws(IdentityError) {
     self.configuration = configuration

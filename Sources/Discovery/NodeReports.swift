@@ -1,6 +1,7 @@
 import DiscoveryAPI
 import GRPCCore
 import MeshModel
+import Synchronization
 
 /// A meshed pod that its node doesn't carry.
 public struct PodProblem: Hashable, Sendable {
@@ -20,9 +21,32 @@ public struct PodProblem: Hashable, Sendable {
   public static let reasonBytes = 1024
 }
 
+/// How much nodes may report: each so many pods a minute. Pure: the time is passed in, in seconds.
+struct ReportLimits: Sendable {
+  static let pods = PodProblem.bound
+  static let minute = 60.0
+  /// Nodes that are remembered; all are forgotten at once.
+  static let nodes = 20_000
+
+  private var used: [String: (since: Double, count: Int)] = [:]
+
+  mutating func admit(_ count: Int, of node: String, now: Double) -> Bool {
+    var entry = used[node] ?? (now, 0)
+    if now >= entry.since + Self.minute { entry = (now, 0) }
+    guard entry.count + count <= Self.pods else { return false }
+    if used.count >= Self.nodes, used[node] == nil { used = [:] }
+    used[node] = (entry.since, entry.count + count)
+    return true
+  }
+}
+
 /// Takes what nodes say of their pods.
-struct ReportService: Weft_Node_V1_NodeReport.SimpleServiceProtocol {
-  let onPodProblem: @Sendable (_ node: String, PodProblem) -> Void
+final class ReportService: Weft_Node_V1_NodeReport.SimpleServiceProtocol {
+  private let onPodProblem: @Sendable (_ node: String, PodProblem) -> Bool
+  private let limits = Mutex(ReportLimits())
+  private let start = ContinuousClock.now
+
+  init(onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Bool) { self.onPodProblem = onPodProblem }
 
   func reportPods(
     request: Weft_Node_V1_PodReport, context: ServerContext
@@ -37,8 +61,23 @@ struct ReportService: Weft_Node_V1_NodeReport.SimpleServiceProtocol {
         code: .invalidArgument,
         message: "a report has at most \(PodProblem.bound) pods, with reasons of up to \(PodProblem.reasonBytes) bytes")
     }
-    for pod in request.pods { onPodProblem(peer.node, PodProblem(workload: pod.workload, reason: pod.reason)) }
+    let now = (ContinuousClock.now - start) / .seconds(1)
+    guard limits.withLock({ $0.admit(request.pods.count, of: peer.node, now: now) }) else {
+      throw RPCError(code: .resourceExhausted, message: "a node reports at most \(ReportLimits.pods) pods a minute")
+    }
+    // All of them, also after one that isn't taken: what stands there already isn't said twice.
+    let taken = request.pods.map { pod in
+      onPodProblem(peer.node, PodProblem(workload: pod.workload, reason: Self.printable(pod.reason)))
+    }
+    guard taken.allSatisfy(\.self) else {
+      throw RPCError(code: .resourceExhausted, message: "too many events at once: say it again in a minute")
+    }
     return .init()
+  }
+
+  /// Without what a terminal might obey.
+  private static func printable(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
   }
 }
 

@@ -43,6 +43,20 @@ public struct SnapshotStore: Sendable {
     }
   }
 
+  /// Whether the mesh has changed since it was saved: said beside the file, since a large one is saved rarely.
+  public var isStale: Bool { access(stalePath, F_OK) == 0 }
+
+  /// To be called at the first change after a save. Not synced: what ends the machine ends what was served, too.
+  public func markStale() {
+    let marker = open(stalePath, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+    if marker >= 0 { close(marker) }
+  }
+
+  /// Nothing has changed since what was saved last.
+  public func clearStale() { unlink(stalePath) }
+
+  private var stalePath: String { path + ".stale" }
+
   /// nil where nothing was saved. A file that is damaged throws and stays, for people to look at; the next save
   /// replaces it.
   public func load() throws(DiscoveryError) -> DiscoveryState? {

@@ -118,7 +118,7 @@ struct RunAgent: AsyncParsableCommand {
         throw AgentError("the folder \(directory) can't be made: \(error.localizedDescription)")
       }
     }
-    let (own, proxyOwn) = try joinCgroups()
+    let (own, proxyOwn, former) = try joinCgroups()
     let here = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     var configuration = AgentConfiguration(
       node: node, control: control, join: join, joinTokenFile: joinTokenFile, trustFile: caFile,
@@ -133,13 +133,16 @@ struct RunAgent: AsyncParsableCommand {
       entersPods: Privileges.effective.contains(.sysAdmin))
     configuration.holdUnseen = holdUnseen
     configuration.followsNodeAddresses = nodeAddress.isEmpty
-    configuration.replacesProxy = replaceProxy
+    configuration.formerProxyCgroup = former
+    // A proxy that is elsewhere wouldn't end with this agent.
+    configuration.replacesProxy = replaceProxy || former != nil
     configuration.podLogs = cgroupPods ? podLogs : ""
     return configuration
   }
 
-  /// - Returns: the agent's cgroup, which it is in now, and the proxy's.
-  private func joinCgroups() throws -> (own: String, proxy: String) {
+  /// - Returns: the agent's cgroup, which it is in now, the proxy's, and the one where an agent that could go there has the
+  ///   proxy.
+  private func joinCgroups() throws -> (own: String, proxy: String, former: String?) {
     func make(_ folder: String) throws {
       do {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -151,7 +154,7 @@ struct RunAgent: AsyncParsableCommand {
       let own = try CgroupTree.find().own()
       let proxy = proxyCgroup ?? own + "/proxy"
       try make(proxy)
-      return (own, proxy)
+      return (own, proxy, nil)
     }
     try make(cgroup)
     let own = try OwnCgroup.join(cgroup, under: cgroupRoot)
@@ -163,7 +166,7 @@ struct RunAgent: AsyncParsableCommand {
     }
     let proxy = proxyCgroup.flatMap { isElsewhere ? nil : $0 } ?? own + "/proxy"
     try make(proxy)
-    return (own, proxy)
+    return (own, proxy, isElsewhere ? proxyCgroup ?? cgroup + "/proxy" : nil)
   }
 
   private func findObject(beside here: URL) throws -> String {

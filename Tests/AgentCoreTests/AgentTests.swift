@@ -234,6 +234,36 @@ struct AgentTests {
     }
   }
 
+  @Test func anAgentWithAnOlderMeshTakesNothingFromALivingProxy() async throws {
+    let (web, api) = (try Sample.workload("web"), try Sample.workload("api"))
+    try await withAgent([web, api], keepsOnExit: true) { node in
+      func workloads() async -> Int? { await node.agent.proxyWorkloads() }
+      try node.announce("web")
+      #expect(await node.becomes("enrolled", "web"))
+      #expect(await workloads() == 2)
+      try await node.stop()
+      // As if it had been killed before it could save that there is an api.
+      let store = try SnapshotStore(path: node.folder.path + "/state/snapshot/mesh.bin")
+      var older = DiscoveryState()
+      older.apply(Sample.update([web]))
+      try store.save(older)
+      store.markStale()
+      try node.startAgain()
+      #expect(await node.becomes("enrolled", "web"))
+      try await Task.sleep(for: .seconds(2.5))
+      #expect(await workloads() == 2, "what isn't known here isn't gone")
+      for typeURL in MeshState.typeURLs where typeURL != Weft_Mesh_V1_Workload.typeURL {
+        _ = await node.agent.received(DiscoveryUpdate(typeURL: typeURL, resources: [], removed: []))
+      }
+      #expect(await node.agent.received(Sample.update([try Sample.workload("new")])).isEmpty)
+      #expect(await workloads() == 3)
+      let isSettled = await eventually { await workloads() == 2 }
+      #expect(isSettled, "the control plane knows no api")
+      let isSaved = await eventually { !store.isStale }
+      #expect(isSaved)
+    }
+  }
+
   @Test func anAgentThatKnowsNoMeshTakesNothingFromALivingProxy() async throws {
     let (web, api) = (try Sample.workload("web"), try Sample.workload("api"))
     try await withAgent([web, api], keepsOnExit: true) { node in

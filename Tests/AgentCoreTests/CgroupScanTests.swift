@@ -76,6 +76,17 @@ import Testing
       scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0) == [.sandbox(pod(10, "a"), namespace: 7)])
   }
 
+  /// A pod that is over soon leaves its folder behind for a while.
+  @Test func whatIsGoneIsNotLookedForAgainAndAgain() {
+    var scan = CgroupScan()
+    _ = scan.listed([pod(10, "a")], now: 0)
+    _ = scan.looked(pod(10, "a"), found: [("a", 7)], node: node, now: 0)
+    _ = scan.listed([pod(10)], now: 1)
+    #expect(scan.looked(pod(10), found: [], node: node, now: 1) == [.sandboxGone(pod(10))])
+    let later = CgroupScan.confirmation + CgroupScan.eagerness + 2
+    #expect(scan.wanted(now: later).isEmpty && scan.interval(now: later) == CgroupScan.scanInterval)
+  }
+
   @Test func aNamespaceThatARuntimePassedThroughIsLeft() {
     var scan = CgroupScan()
     let folder = pod(10, "a")

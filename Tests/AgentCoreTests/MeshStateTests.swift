@@ -112,7 +112,8 @@ import Testing
       Sample.workload("web", meshed: false, podUID: "u2"), Sample.workload("new", podUID: "u1"),
       Sample.workload("new", podUID: "u3"), Sample.workload("web", podUID: "u4"),
     ])
-    update = DiscoveryUpdate(typeURL: update.typeURL, resources: update.resources, removed: ["shop/api", "shop/nobody"])
+    update = DiscoveryUpdate(
+      typeURL: update.typeURL, resources: update.resources, removed: ["shop/api", "shop/nobody"])
     _ = mesh.apply(update, noting: &undo)
     #expect(Set(mesh.workloads.keys) == ["shop/web", "shop/new"])
     mesh.revert(try #require(undo))

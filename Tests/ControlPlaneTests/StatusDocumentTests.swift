@@ -142,9 +142,9 @@ import Testing
     var limits = EventLimits()
     let event = try #require(EventText(refused: key, "no"))
     let said = [0.0, 599, 600].map { limits.admit(event, now: $0) }
-    #expect(said == [true, false, true])
+    #expect(said == [.send, .known, .send])
     let admitted = (0..<100).count { index in
-      limits.admit(EventText(refused: key, "no \(index)")!, now: 2000)
+      limits.admit(EventText(refused: key, "no \(index)")!, now: 2000) == .send
     }
     #expect(admitted == Int(EventLimits.burst))
     #expect(event.eventName == EventText(refused: key, "no")?.eventName)

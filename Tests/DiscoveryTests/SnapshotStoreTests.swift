@@ -62,6 +62,19 @@ import Testing
     #expect(throws: DiscoveryError.self) { try store.load() }
   }
 
+  @Test func thatItIsOldIsSaidUntilItIsSavedAgain() throws {
+    let path = directory.path + "/marked/snapshot"
+    let store = try SnapshotStore(path: path)
+    #expect(!store.isStale)
+    store.markStale()
+    store.markStale()
+    #expect(try SnapshotStore(path: path).isStale, "the next program knows")
+    try store.save(state())
+    #expect(store.isStale, "it may have changed meanwhile: its owner says when not")
+    store.clearStale()
+    #expect(try !SnapshotStore(path: path).isStale)
+  }
+
   // Mounting a small file system needs root.
   @Test(.enabled(if: geteuid() == 0, "needs root to mount a tmpfs"))
   func aFullDiskLeavesTheOldFile() throws {

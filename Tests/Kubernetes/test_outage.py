@@ -45,6 +45,7 @@ class Outage(Meshed):
             slow.wait("its life", lambda: slow.probe("live") == 200)
             self.assertEqual(slow.probe("ready"), 503)
             slow.wait("readiness", lambda: slow.probe("ready") == 200, 60)
+            self.never_fewer()
             self.agent.close()
             self.agent.fewest = {}
             self.connect(self.agent, slow)

@@ -59,8 +59,9 @@ class Pods(unittest.TestCase):
     def is_clean(self):
         said = []
         def check():
-            said[:] = [line for line in self.cluster.weft_cli("check", "-A", check=False).stdout.splitlines() if line.startswith("✗")]
-            return not said
+            lines = self.cluster.weft_cli("check", "-A", check=False).stdout.splitlines()
+            said[:] = [line for line in lines if line.startswith("✗")]
+            return not said and any(line.startswith("✓") for line in lines)
         try:
             wait_for("weft check to find nothing", check, 20)
         except Failed:

@@ -72,6 +72,7 @@ class Unprivileged(unittest.TestCase):
         self.assertEqual(good, 40, names)
         said = self.cluster.weft_cli("check", "-A", check=False).stdout
         self.assertFalse([line for line in said.splitlines() if line.startswith("✗")], said)
+        self.assertTrue(any(line.startswith("✓") for line in said.splitlines()), said)
         node = self.cluster.kubectl("get", "pods", "-n", "weft-system", "-l", "app.kubernetes.io/name=weft-agent", "-o", "jsonpath={.items[0].metadata.name}")
         said = self.cluster.kubectl("exec", "-n", "weft-system", node, "--", "/weft-agent", "admin", "/v1/check")
         self.assertIn("only those whose stub opens their sockets are served", said)
@@ -114,6 +115,11 @@ class Unprivileged(unittest.TestCase):
         self.assertEqual(len(agents), 2)
         for pid in agents:
             self.assertIn("kubepods", self.cgroup(pid))
+        # Connections that aren't there yet, to pods that weren't.
+        for name in ("web", "web-v2", "client"):
+            self.cluster.kubectl("rollout", "restart", "-n", "shop", f"deployment/{name}")
+        kubernetes.shop_runs(self.cluster)
+        self.all_are_enrolled()
         names, good = self.cluster.names(self.cluster.pod("client"))
         self.assertEqual(good, 40, names)
 

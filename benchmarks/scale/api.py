@@ -22,6 +22,8 @@ class ScaleAPI:
             for path, (_, count) in world.RECORDED.items() for start in range(0, count, world.PAGE)}
         self.bytes = sum(len(page) for page in self.pages.values())
         self.watches, self.streams = {}, set()
+        # The newest that was told.
+        self.version = world.VERSION
         self.lock = threading.Lock()
         self.cluster = Cluster().__enter__()
         api = self
@@ -37,6 +39,9 @@ class ScaleAPI:
                     return self.pass_on()
                 if "watch" in query:
                     return self.watch(url.path)
+                if query.get("limit") == ["1"]:
+                    # How far the server is.
+                    return self.answer(json.dumps({"metadata": {"resourceVersion": str(api.version)}, "items": []}).encode())
                 self.answer(api.pages[url.path, int(query.get("continue", ["0"])[0])])
 
             def pass_on(self):
@@ -60,10 +65,16 @@ class ScaleAPI:
                 self.send_header("content-type", "application/json")
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
-                while (event := events.get()) is not None:
+                while (event := self.event(events)) is not None:
                     line = event + b"\n"
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
                 self.wfile.write(b"0\r\n\r\n")
+
+            def event(self, events):
+                try:
+                    return events.get(timeout=60)
+                except queue.Empty:
+                    return json.dumps({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(api.version)}}}).encode()
 
             def log_message(self, *_):
                 pass
@@ -131,6 +142,7 @@ class ScaleAPI:
         return len(found), sum(entry.get("Programmed") == "True" for entry in found)
 
     def tell(self, path, content):
+        self.version = max(self.version, int(content["metadata"]["resourceVersion"]))
         self.watches[path].put(json.dumps({"type": "MODIFIED", "object": content}, separators=(",", ":")).encode())
 
     def stop(self):

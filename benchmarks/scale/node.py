@@ -64,9 +64,9 @@ class NodeAgent:
         return json.loads(body) if head.split(b" ")[1:2] == [b"200"] else None
 
     def sends(self, service, workload):
-        """Whether the proxy sends to that workload of that Service (each NAMESPACE/NAME); None: it doesn't know it."""
+        """Whether the proxy sends to that workload of that Service (each NAMESPACE/NAME); None: it doesn't answer."""
         answer = self.ask(f"/v1/endpoints/{service}")
-        return next((entry["ready"] for entry in (answer or {"endpoints": []})["endpoints"] if entry["workload"] == workload), None)
+        return None if answer is None else any(entry["ready"] for entry in answer["endpoints"] if entry["workload"] == workload)
 
     def end(self):
         if self.process:
@@ -90,7 +90,7 @@ def main():
     for line in sys.stdin:
         service, workload, wanted = line.split()
         end = time.monotonic() + 10
-        while bool(node.sends(service, workload)) is not (wanted == "1") and time.monotonic() < end:
+        while node.sends(service, workload) is not (wanted == "1") and time.monotonic() < end:
             time.sleep(0.0005)
         now = time.monotonic()
         print(now if now < end else "never", flush=True)

@@ -72,7 +72,7 @@ class Run:
                 if time.monotonic() > end:
                     raise BenchError(f"the agent of {node} has {client.count} of {expected} resources after 60 s")
                 time.sleep(0.02)
-        while self.node.sends(*self.place(world.PODS - 1)) is None:
+        while not self.node.sends(*self.place(world.PODS - 1)):
             if time.monotonic() > end + 60:
                 raise BenchError(f"the real agent's proxy has no endpoints: {self.node.log()[-2000:]}")
             time.sleep(0.1)

@@ -3,6 +3,8 @@ import json
 
 NAMESPACES, SERVICES, PODS, ROUTES, NODES = 500, 10_000, 100_000, 1_000, 1_000
 PAGE = 500
+# Of what is listed.
+VERSION = 1_000_000
 PODS_OF_A_SERVICE = PODS // SERVICES
 
 
@@ -122,5 +124,5 @@ def page(path, start):
     """One page of a list and where the next begins; None: it was the last."""
     make, count = RECORDED[path]
     end = min(start + PAGE, count)
-    content = {"metadata": {"resourceVersion": "1000000", **({"continue": str(end)} if end < count else {})}, "items": [make(index) for index in range(start, end)]}
+    content = {"metadata": {"resourceVersion": str(VERSION), **({"continue": str(end)} if end < count else {})}, "items": [make(index) for index in range(start, end)]}
     return json.dumps(content, separators=(",", ":")).encode()

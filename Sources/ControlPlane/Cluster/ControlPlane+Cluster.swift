@@ -49,7 +49,7 @@ extension ControlPlane {
         // Only of nodes that there are: anybody may call.
         if error.kind != .unavailable, mesh.hasNode(node) { recorder.record(EventText(node: node, error)) }
       },
-      onPodProblem: { node, pod in EventText(pod, node: node).map(recorder.record) },
+      onPodProblem: { node, pod in EventText(pod, node: node).map(recorder.recordOfNode) ?? true },
       onNodeStatus: { node in
         writer.touch()
         for rejected in node.nacked { EventText(rejected, node: node.node).map(recorder.record) }

@@ -13,6 +13,8 @@ final class EventRecorder: Sendable {
   private let replica: String
   private let logger: Logger
   private let limits = Mutex(EventLimits())
+  /// Apart: whatever nodes say of their pods leaves room for the rest.
+  private let limitsOfNodes = Mutex(EventLimits())
   private let start = ContinuousClock.now
   private let (events, continuation) = AsyncStream<EventText>.makeStream(bufferingPolicy: .bufferingOldest(queued))
 
@@ -22,9 +24,21 @@ final class EventRecorder: Sendable {
     self.logger = logger
   }
 
-  func record(_ event: EventText) {
+  func record(_ event: EventText) { _ = record(event, limits) }
+
+  /// The same of what a node says.
+  /// - Returns: false: too many at once, it has to be said again later.
+  func recordOfNode(_ event: EventText) -> Bool { record(event, limitsOfNodes) }
+
+  private func record(_ event: EventText, _ limits: borrowing Mutex<EventLimits>) -> Bool {
     let now = (ContinuousClock.now - start) / .seconds(1)
-    if limits.withLock({ $0.admit(event, now: now) }) { continuation.yield(event) }
+    switch limits.withLock({ $0.admit(event, now: now) }) {
+    case .send:
+      if case .dropped = continuation.yield(event) { return false }
+      return true
+    case .known: return true
+    case .refused: return false
+    }
   }
 
   /// Until the task is cancelled.

@@ -54,6 +54,14 @@ struct EventText: Hashable, Sendable {
 
 /// Which events are worth a request. Pure; `now` is seconds of a clock that doesn't go back.
 struct EventLimits: Sendable {
+  enum Verdict: Hashable, Sendable {
+    case send
+    /// It stands there.
+    case known
+    /// Too many at once.
+    case refused
+  }
+
   /// Seconds within which the same isn't said again.
   static let quiet = 600.0
   static let maximumKnown = 4096
@@ -65,16 +73,16 @@ struct EventLimits: Sendable {
   private var credit = burst
   private var filled = 0.0
 
-  mutating func admit(_ event: EventText, now: Double) -> Bool {
+  mutating func admit(_ event: EventText, now: Double) -> Verdict {
     let key = "\(event.eventNamespace)/\(event.eventName)"
-    if let last = said[key], now < last + Self.quiet { return false }
+    if let last = said[key], now < last + Self.quiet { return .known }
     credit = min(Self.burst, credit + max(0, now - filled) * Self.rate)
     filled = now
-    guard credit >= 1 else { return false }
+    guard credit >= 1 else { return .refused }
     credit -= 1
     if said.count >= Self.maximumKnown { said = said.filter { now < $0.value + Self.quiet } }
     if said.count >= Self.maximumKnown { said = [:] }
     said[key] = now
-    return true
+    return .send
   }
 }

@@ -145,7 +145,7 @@ public final class ControlPlane: Sendable {
     _ authority: CertificateAuthority, _ attestation: any NodeAttestation,
     isNode: @escaping @Sendable (String) -> Bool = { _ in true },
     onRefusal: @escaping @Sendable (_ node: String, AttestationError) -> Void = { _, _ in },
-    onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Void = { _, _ in },
+    onPodProblem: @escaping @Sendable (_ node: String, PodProblem) -> Bool = { _, _ in true },
     onNodeStatus: @escaping @Sendable (NodeStatus) -> Void = { _ in }
   ) throws -> DiscoveryServer {
     let (mesh, status, logger) = (mesh, status, logger)
@@ -155,11 +155,11 @@ public final class ControlPlane: Sendable {
       isNode: isNode, attestation: attestation, logger: logger,
       onRefusal: onRefusal,
       onPodProblem: { node, pod in
-        guard mesh.isScheduled(workload: pod.workload, node: node) else { return }
+        guard mesh.isScheduled(workload: pod.workload, node: node) else { return true }
         logger.warning(
           "a node doesn't carry a pod",
           metadata: ["node": "\(node)", "pod": "\(pod.workload)", "reason": "\(pod.reason)"])
-        onPodProblem(node, pod)
+        return onPodProblem(node, pod)
       },
       onNodeStatus: { node in
         Self.log(node, logger)

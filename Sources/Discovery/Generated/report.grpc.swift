@@ -74,7 +74,8 @@ extension Weft_Node_V1_NodeReport {
         /// > Source IDL Documentation:
         /// >
         /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-        /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+        /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+        /// > than 64 pods a minute: to be said again a minute later.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Weft_Node_V1_PodReport` messages.
@@ -106,7 +107,8 @@ extension Weft_Node_V1_NodeReport {
         /// > Source IDL Documentation:
         /// >
         /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-        /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+        /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+        /// > than 64 pods a minute: to be said again a minute later.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Weft_Node_V1_PodReport` message.
@@ -136,7 +138,8 @@ extension Weft_Node_V1_NodeReport {
         /// > Source IDL Documentation:
         /// >
         /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-        /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+        /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+        /// > than 64 pods a minute: to be said again a minute later.
         ///
         /// - Parameters:
         ///   - request: A `Weft_Node_V1_PodReport` message.
@@ -220,7 +223,8 @@ extension Weft_Node_V1_NodeReport {
         /// > Source IDL Documentation:
         /// >
         /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-        /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+        /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+        /// > than 64 pods a minute: to be said again a minute later.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Weft_Node_V1_PodReport` message.
@@ -265,7 +269,8 @@ extension Weft_Node_V1_NodeReport {
         /// > Source IDL Documentation:
         /// >
         /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-        /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+        /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+        /// > than 64 pods a minute: to be said again a minute later.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Weft_Node_V1_PodReport` message.
@@ -305,7 +310,8 @@ extension Weft_Node_V1_NodeReport.ClientProtocol {
     /// > Source IDL Documentation:
     /// >
     /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-    /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+    /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+    /// > than 64 pods a minute: to be said again a minute later.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Weft_Node_V1_PodReport` message.
@@ -339,7 +345,8 @@ extension Weft_Node_V1_NodeReport.ClientProtocol {
     /// > Source IDL Documentation:
     /// >
     /// > Meshed pods of the caller's node that it doesn't carry, and why: people are told by Events. Those that aren't scheduled
-    /// > there are passed over. INVALID_ARGUMENT beyond the bounds.
+    /// > there are passed over. INVALID_ARGUMENT beyond the bounds; RESOURCE_EXHAUSTED where not all was taken, or a node reports more
+    /// > than 64 pods a minute: to be said again a minute later.
     ///
     /// - Parameters:
     ///   - message: request message to send.

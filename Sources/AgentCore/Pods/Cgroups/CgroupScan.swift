@@ -98,15 +98,22 @@ struct CgroupScan: Sendable {
         return []
       }
       // Nothing says that its process has ended, or is elsewhere.
-      if others.isEmpty, pod.folder.containers.contains(sandbox.container) { return [] }
+      if others.isEmpty, pod.folder.containers.contains(sandbox.container) {
+        if pod.confirmAt != nil { pods[folder.cgroup]?.confirmAt = now + Self.confirmation }
+        return []
+      }
       pods[folder.cgroup]?.sandbox = nil
+      pods[folder.cgroup]?.confirmAt = nil
       return [.sandboxGone(pod.folder)] + take(others.first, pod.folder, now)
     }
     return take(others.first, pod.folder, now)
   }
 
   /// What was told as a sandbox can't be used: it's looked for again.
-  mutating func failed(_ folder: Folder) { pods[folder.cgroup]?.sandbox = nil }
+  mutating func failed(_ folder: Folder) {
+    pods[folder.cgroup]?.sandbox = nil
+    pods[folder.cgroup]?.confirmAt = nil
+  }
 
   private mutating func take(
     _ found: (container: String, namespace: UInt64)?, _ folder: Folder, _ now: UInt64
