@@ -174,7 +174,9 @@ def check(cluster, line):
 
 
 def uninstall(cluster, line):
-    cluster.type(line)
+    has_tunnel = "tunnel" in cluster.kubectl("get", "pods", "-n", "shop", "-o", "jsonpath={.items[*].metadata.name}").split()
+    said = cluster.type(line)
+    expect(not has_tunnel or "shop/tunnel" in said, f"it says which pods still have a stub: {said[-400:]}")
     left = cluster.kubectl("get", "namespaces,clusterroles,clusterrolebindings,priorityclasses,crd,mutatingwebhookconfigurations", "-o", "name")
     left += cluster.kubectl("get", "configmaps", "-n", "shop", "-o", "name")
     expect("weft" not in left, f"left in the cluster: {re.findall('.*weft.*', left)}")

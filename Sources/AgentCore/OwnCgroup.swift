@@ -17,7 +17,7 @@ public enum OwnCgroup {
   }
 
   /// The folder of the pod's container that the process is in.
-  static func container(of process: pid_t, under root: String) -> String? {
+  public static func container(of process: pid_t, under root: String) -> String? {
     let listing = CgroupListing(root: root)
     for pod in listing.tree(listing.podsFolders()).pods {
       for container in pod.containers where CgroupListing.processes(in: pod.path + "/" + container).contains(process) {

@@ -157,6 +157,7 @@ struct RunAgent: AsyncParsableCommand {
       return (own, proxy, nil)
     }
     try make(cgroup)
+    let container = OwnCgroup.container(of: getpid(), under: cgroupRoot)
     let own = try OwnCgroup.join(cgroup, under: cgroupRoot)
     let isElsewhere = own != cgroup
     if isElsewhere {
@@ -166,6 +167,12 @@ struct RunAgent: AsyncParsableCommand {
     }
     let proxy = proxyCgroup.flatMap { isElsewhere ? nil : $0 } ?? own + "/proxy"
     try make(proxy)
+    let above = [own, proxy].map { URL(fileURLWithPath: $0).deletingLastPathComponent().path }
+    if !isElsewhere, let container, above[0] == above[1], above[0] != cgroupRoot {
+      for problem in ContainerResources.take(from: container, to: above[0]) {
+        Logger(label: "weft.agent").warning("\(problem)")
+      }
+    }
     return (own, proxy, isElsewhere ? proxyCgroup ?? cgroup + "/proxy" : nil)
   }
 

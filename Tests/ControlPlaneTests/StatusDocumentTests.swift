@@ -143,6 +143,9 @@ import Testing
     let event = try #require(EventText(refused: key, "no"))
     let said = [0.0, 599, 600].map { limits.admit(event, now: $0) }
     #expect(said == [.send, .known, .send])
+    limits.forget(event)
+    let again = limits.admit(event, now: 601)
+    #expect(again == .send, "it couldn't be said")
     let admitted = (0..<100).count { index in
       limits.admit(EventText(refused: key, "no \(index)")!, now: 2000) == .send
     }

@@ -137,6 +137,13 @@ class Authority(unittest.TestCase):
         events = control.wait("the event", lambda: [event for event in self.cluster.call("GET", f"{SYSTEM}/events")["items"]
             if event["reason"] == "AuthorityExpires" and event["involvedObject"]["uid"] == uid])
         self.assertEqual([(event["involvedObject"]["name"], event["type"]) for event in events], [("weft-ca", "Warning")])
+        # Renewed in its place, as cert-manager does: it signs from then on.
+        key = self.key()
+        renewed = self.intermediate("mesh-renewed", "company", key)
+        self.put(dict(zip(names, (key, renewed, root))), "PUT")
+        control.wait("the renewed intermediate", lambda: "".join(self.served(control)[1].split()) == "".join(renewed.split()), 60)
+        self.assertEqual(self.roots(), root)
+        self.assertChains(control, root)
 
     def test_roots_that_overlap_let_the_ca_change(self):
         first_key = self.key()

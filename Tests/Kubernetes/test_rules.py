@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The CEL rules of weft.dev's definitions, which Kubernetes evaluates from 1.25 on and the API server of the tests doesn't: each can
-be read, admits what is right, and refuses something that is wrong.
+"""The definitions of weft.dev: each field has a description, and the CEL rules, which Kubernetes evaluates from 1.25 on and the API server of the tests doesn't, can
+be read, admit what is right, and each refuses something that is wrong.
 
 Usage: test_rules.py PATH-TO-weft-control. Needs cel-python (packages.py).
 """
@@ -30,6 +30,16 @@ def rules(schema, path=()):
         yield from rules(schema["items"], (*path, "[]"))
 
 
+def undescribed(schema, path=()):
+    """The fields that say nothing of themselves; an object's metadata is Kubernetes'."""
+    for name, part in schema.get("properties", {}).items():
+        if not part.get("description") and (*path, name) != ("metadata",):
+            yield ".".join((*path, name))
+        yield from undescribed(part, (*path, name))
+    if isinstance(schema.get("items"), dict):
+        yield from undescribed(schema["items"], (*path, "[]"))
+
+
 def found(value, path):
     """What of an object stands at a path."""
     if not path:
@@ -43,13 +53,14 @@ class Rules(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         environment = celpy.Environment()
-        cls.rules = {}
+        cls.rules, cls.schemas = {}, []
         for name in glob.glob(f"{ROOT}/deploy/crds/*.yaml"):
             with open(name) as file:
                 for crd in filter(None, yaml.safe_load_all(file)):
                     if crd["kind"] != "CustomResourceDefinition":
                         continue
                     for version in crd["spec"]["versions"]:
+                        cls.schemas.append(version["schema"]["openAPIV3Schema"])
                         for path, rule in rules(version["schema"]["openAPIV3Schema"]):
                             program = environment.program(environment.compile(rule["rule"]))
                             cls.rules.setdefault(crd["spec"]["names"]["kind"], []).append((path, rule, program))
@@ -58,6 +69,10 @@ class Rules(unittest.TestCase):
         """The rules that it breaks."""
         return [(policy["kind"], index) for index, (path, _, program) in enumerate(self.rules[policy["kind"]])
             if any(not program.evaluate({"self": celpy.json_to_cel(part)}) for part in found(policy, path))]
+
+    def test_each_field_says_what_it_is(self):
+        self.assertEqual(len(self.schemas), 2)
+        self.assertEqual([name for schema in self.schemas for name in undescribed(schema)], [])
 
     def test_what_is_right_is_admitted(self):
         examples = []

@@ -269,6 +269,33 @@ class Status(unittest.TestCase):
         time.sleep(1)
         self.assertEqual(len(self.events("JoinRefused", "default")), 1)
 
+    def test_every_kind_has_a_status(self):
+        kinds = [(GATEWAY, "v1", "GRPCRoute", "grpcroutes"), (GATEWAY, "v1alpha2", "TCPRoute", "tcproutes"),
+            (GATEWAY, "v1alpha2", "TLSRoute", "tlsroutes"), ("weft.dev", "v1alpha1", "PeerAuthentication", "peerauthentications")]
+        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        paths = {}
+        for group, version, kind, plural in kinds:
+            self.cluster.call("POST", definitions, definition(group, version, kind, plural))
+            self.addCleanup(self.cluster.call, "DELETE", f"{definitions}/{plural}.{group}")
+            namespace = "weft-system" if kind == "PeerAuthentication" else "shop"
+            paths[kind] = f"/apis/{group}/{version}/namespaces/{namespace}/{plural}"
+        self.cluster.wait_until(lambda: all(self.is_served(path) for path in paths.values()), "the definitions", 30)
+        rules = [{"backendRefs": [{"name": "web", "port": 80}]}]
+        for kind, path in paths.items():
+            spec = {"mtls": {"mode": "PERMISSIVE"}} if kind == "PeerAuthentication" else {"parentRefs": [SERVICE], "rules": rules}
+            if kind == "TLSRoute":
+                spec["hostnames"] = ["web.example"]
+            version = path.split("/")[3]
+            self.cluster.call("POST", path, {"apiVersion": f"{path.split('/')[2]}/{version}", "kind": kind, "metadata": {"name": "default"}, "spec": spec})
+        control = self.start()
+        for kind, path in paths.items():
+            def accepted():
+                status = self.get("default", path).get("status", {})
+                parents = status.get("parents", [status])
+                return [entry for parent in parents for entry in parent.get("conditions", []) if entry["type"] == "Accepted"]
+            found = control.wait(f"the status of the {kind}", accepted, 40)
+            self.assertEqual([entry["status"] for entry in found], ["True"], (kind, found))
+
     def test_a_pod_that_its_node_does_not_carry_is_told_of(self):
         control = self.start()
         agent = self.agent(control)

@@ -79,7 +79,18 @@ import Testing
     let subject = #"{"kind":"ServiceAccount","name":"weft-control","namespace":"weft-system"}"#
     facts.clusterRole = .found(role)
     facts.clusterRoleBinding = .found(try Self.json(#"{"roleRef":{"name":"weft-control"},"subjects":[\#(subject)]}"#))
+    #expect(
+      ControlPlaneChecks.access(facts).map(\.place) == ["Role and RoleBinding weft-control"],
+      "in its namespace it may nothing")
+    let own = try #require(
+      try Rendering().manifests().first { $0.identity.kind == .role && $0.identity.name == "weft-control" }
+    ).content
+    facts.role = .found(own)
+    facts.roleBinding = facts.clusterRoleBinding
     #expect(ControlPlaneChecks.access(facts).map(\.severity) == [.ok])
+    facts.role = .found(try Self.json(#"{"rules":[]}"#))
+    #expect(try Self.first(ControlPlaneChecks.access(facts)).reason.contains("leases"))
+    facts.role = .found(own)
     facts.bindings = try Self.list(
       #"{"metadata":{"name":"extra"},"subjects":[{"kind":"ServiceAccount","name":"weft-agent","namespace":"weft-system"}]}"#
     )

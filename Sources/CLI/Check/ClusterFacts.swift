@@ -34,6 +34,9 @@ struct ClusterFacts: Sendable {
   var roots = Fact<JSONNode>.absent
   var webhook = Fact<JSONNode>.absent
   var clusterRole = Fact<JSONNode>.absent
+  /// In the mesh's namespace.
+  var role = Fact<JSONNode>.absent
+  var roleBinding = Fact<JSONNode>.absent
   var clusterRoleBinding = Fact<JSONNode>.absent
   /// ClusterRoleBindings and RoleBindings of the whole cluster.
   var bindings = Fact<[JSONNode]>.absent

@@ -65,26 +65,36 @@ enum ControlPlaneChecks {
 
   // MARK: Rights
 
-  /// The ClusterRole is to allow what this version's does, and to be bound to the account.
+  /// The ClusterRole and, in the mesh's namespace, the Role are to allow what this version's do, and to be bound to the account.
   static func access(_ facts: ClusterFacts) -> [Finding] {
+    let findings =
+      rights(.clusterRole, facts.clusterRole, facts.clusterRoleBinding, without: "may read nothing")
+      + rights(.role, facts.role, facts.roleBinding, without: "has no CA, and nobody leads")
+      + (facts.clusterRole.value == nil ? [] : agentAccess(facts))
+    return findings.isEmpty ? [.ok("access", "weft-control may what it needs, weft-agent nothing")] : findings
+  }
+
+  private static func rights(
+    _ kind: InstallKind, _ role: Fact<JSONNode>, _ binding: Fact<JSONNode>, without consequence: String
+  ) -> [Finding] {
     let check = "access"
     let repair = "weft upgrade"
-    switch (facts.clusterRole, facts.clusterRoleBinding) {
-    case (.unknown, _): return facts.clusterRole.ignorance(of: check)
-    case (_, .unknown): return facts.clusterRoleBinding.ignorance(of: check)
+    switch (role, binding) {
+    case (.unknown, _): return role.ignorance(of: check)
+    case (_, .unknown): return binding.ignorance(of: check)
     case (.absent, _), (_, .absent):
       return [
         Finding(
-          severity: .error, check: check, place: "ClusterRole and ClusterRoleBinding weft-control",
-          reason: "one of them isn't there, so weft-control may read nothing", repair: repair)
+          severity: .error, check: check, place: "\(kind.rawValue) and \(kind.rawValue)Binding weft-control",
+          reason: "one of them isn't there, so weft-control \(consequence)", repair: repair)
       ]
     case (.found(let role), .found(let binding)):
       var findings: [Finding] = []
-      let missing = missingRules(in: role)
+      let missing = missingRules(in: role, kind)
       if !missing.isEmpty {
         findings.append(
           Finding(
-            severity: .error, check: check, place: "ClusterRole weft-control",
+            severity: .error, check: check, place: "\(kind.rawValue) weft-control",
             reason: "doesn't allow \(missing.prefix(5).joined(separator: ", "))", repair: repair))
       }
       let isBound =
@@ -93,11 +103,10 @@ enum ControlPlaneChecks {
       if !isBound {
         findings.append(
           Finding(
-            severity: .error, check: check, place: "ClusterRoleBinding weft-control",
+            severity: .error, check: check, place: "\(kind.rawValue)Binding weft-control",
             reason: "doesn't give the role to ServiceAccount weft-system/weft-control", repair: repair))
       }
-      findings += agentAccess(facts)
-      return findings.isEmpty ? [.ok(check, "weft-control may what it needs, weft-agent nothing")] : findings
+      return findings
     }
   }
 
@@ -121,9 +130,9 @@ enum ControlPlaneChecks {
   }
 
   /// `verb resource` of this version's role that the installed one doesn't allow.
-  static func missingRules(in role: JSONNode) -> [String] {
+  static func missingRules(in role: JSONNode, _ kind: InstallKind = .clusterRole) -> [String] {
     let wanted = ((try? Rendering().manifests()) ?? []).first {
-      $0.identity.kind == .clusterRole && $0.identity.name == "weft-control"
+      $0.identity.kind == kind && $0.identity.name == "weft-control"
     }
     let given = (role["rules"]?.elements ?? []).map(Rule.init)
     return (wanted?.content["rules"]?.elements ?? []).map(Rule.init).flatMap { rule in

@@ -20,6 +20,8 @@ struct FactsGathering: Sendable {
     facts.webhook = await object("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "weft-injector")
     facts.clusterRole = await object("rbac.authorization.k8s.io", "clusterroles", "", "weft-control")
     facts.clusterRoleBinding = await object("rbac.authorization.k8s.io", "clusterrolebindings", "", "weft-control")
+    facts.role = await object("rbac.authorization.k8s.io", "roles", system, "weft-control")
+    facts.roleBinding = await object("rbac.authorization.k8s.io", "rolebindings", system, "weft-control")
     facts.definitions = await list("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     facts.nodes = await list("", "v1", "nodes")
     facts.namespaces = await list("", "v1", "namespaces")

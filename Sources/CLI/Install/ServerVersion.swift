@@ -36,26 +36,26 @@ extension Manifest {
     case .podDisruptionBudget:
       manifest.content.set(["apiVersion"], to: .text("policy/\(identity.kind.resource(on: server).version)"))
     case .deployment, .daemonSet:
-      if server >= ServerVersion(minor: 30) { manifest.useAppArmorFields() }
+      if server < ServerVersion(minor: 30) { manifest.useAppArmorAnnotations() }
     default: break
     }
     return manifest
   }
 
-  /// In place of the annotations, which are deprecated since 1.30.
-  private mutating func useAppArmorFields() {
-    let prefix = "container.apparmor.security.beta.kubernetes.io/"
-    let path = ["spec", "template", "metadata", "annotations"]
-    let annotations = content[path]?.objectMembers ?? []
-    let unconfined = annotations.filter { $0.key.hasPrefix(prefix) && $0.value.text == "unconfined" }.map {
-      $0.key.dropFirst(prefix.count)
-    }
-    guard !unconfined.isEmpty else { return }
-    let rest = annotations.filter { !$0.key.hasPrefix(prefix) }
-    content.set(path, to: rest.isEmpty ? nil : .object(rest))
+  /// In place of the field, which came with 1.30.
+  private mutating func useAppArmorAnnotations() {
+    var unconfined: [String] = []
     editContainers { container in
-      guard let name = container["name"]?.text, unconfined.contains(name[...]) else { return }
-      container.set(["securityContext", "appArmorProfile"], to: ["type": "Unconfined"])
+      guard container[["securityContext", "appArmorProfile", "type"]]?.text == "Unconfined",
+        let name = container["name"]?.text
+      else { return }
+      unconfined.append(name)
+      container.set(["securityContext", "appArmorProfile"], to: nil)
+    }
+    for name in unconfined {
+      content.set(
+        ["spec", "template", "metadata", "annotations", "container.apparmor.security.beta.kubernetes.io/\(name)"],
+        to: "unconfined")
     }
   }
 }

@@ -33,11 +33,11 @@ struct Uninstall: ResultCommand {
     try await kubeconfig.withCluster(timeout: .seconds(timeout)) { cluster in
       let removed = try await Remover(cluster: cluster, server: try await cluster.version(), image: image).remove(
         withDefinitions: crds, skippingNodes: skipNodes)
-      guard removed > 0 else {
+      guard removed.objects > 0 else {
         return CommandResult(text: "Weft isn't installed here; nothing was left.", status: .fine)
       }
       let rest = crds ? "" : " The CustomResourceDefinitions stay, with their objects; --crds deletes them."
-      return CommandResult(text: "Weft is removed.\(rest)", status: .fine)
+      return CommandResult(text: "Weft is removed.\(rest)\(removed.warning)", status: .fine)
     }
   }
 }
@@ -49,8 +49,21 @@ struct Remover {
   /// Which cleans nodes; empty: what is known of the installation says it.
   var image = ""
 
-  /// - Returns: how many objects there were.
-  func remove(withDefinitions: Bool, skippingNodes: Bool) async throws -> Int {
+  struct Removed {
+    var objects: Int
+    /// NAMESPACE/NAME of those whose stub carries their connections.
+    var stubPods: [String]
+
+    var warning: String {
+      guard !stubPods.isEmpty else { return "" }
+      let listed = stubPods.prefix(20).joined(separator: ", ") + (stubPods.count > 20 ? ", …" : "")
+      return
+        "\n! \(stubPods.count) pods still have a stub, which carries them until its certificate ends. Make them anew "
+        + "without one, as by `kubectl rollout restart`: \(listed)"
+    }
+  }
+
+  func remove(withDefinitions: Bool, skippingNodes: Bool) async throws -> Removed {
     let found = try await found()
     let definitions = found.filter { $0.kind == .customResourceDefinition }
     let others = found.filter { $0.kind != .customResourceDefinition }
@@ -67,19 +80,29 @@ struct Remover {
     let removed = others + (withDefinitions ? definitions : [])
     try await waitForEnd(of: removed)
     let roots = try await deleteRoots()
-    let count = removed.count + roots
+    let count = removed.count + roots.count
     if count > 0 { cluster.progress.done("\(count) objects are deleted") }
-    return count
+    var stubPods: [String] = []
+    for namespace in roots { stubPods += try await tunnelPods(in: namespace) }
+    return Removed(objects: count, stubPods: stubPods.sorted())
+  }
+
+  private func tunnelPods(in namespace: String) async throws -> [String] {
+    try await cluster.list("/api/v1/namespaces/\(namespace)/pods?limit=500").compactMap { pod in
+      guard pod[["metadata", "annotations", "weft.dev/injected"]]?.text == "tunnel" else { return nil }
+      return pod["metadata"]?["name"]?.text.map { "\(namespace)/\($0)" }
+    }
   }
 
   /// The roots that weft-control wrote into namespaces with stubs; after its end, or it would write them again.
-  private func deleteRoots() async throws -> Int {
+  /// - Returns: the namespaces.
+  private func deleteRoots() async throws -> [String] {
     let configMaps = try await cluster.list("/api/v1/configmaps?fieldSelector=metadata.name%3Dweft-roots&limit=500")
     let namespaces = configMaps.compactMap { $0["metadata"]?["namespace"]?.text }
     for namespace in namespaces {
       try await delete(Manifest.Identity(kind: .configMap, namespace: namespace, name: "weft-roots"))
     }
-    return namespaces.count
+    return namespaces
   }
 
   /// Everything that carries the label, in the cluster and in the namespace.

@@ -5,7 +5,7 @@ import KubernetesAPI
 import Logging
 import Synchronization
 
-/// Tells people by Events what they must know. One that can't be recorded is lost: the log has it too.
+/// Tells people by Events what they must know. One that can't be recorded is lost until it is told again: the log has it too.
 final class EventRecorder: Sendable {
   private static let queued = 256
 
@@ -47,7 +47,9 @@ final class EventRecorder: Sendable {
       do throws(KubernetesError) {
         try await send(event)
       } catch {
-        logger.debug("an event isn't recorded: \(error)")
+        logger.notice("an event isn't recorded: \(error)")
+        limits.withLock { $0.forget(event) }
+        limitsOfNodes.withLock { $0.forget(event) }
       }
     }
   }

@@ -73,8 +73,13 @@ struct EventLimits: Sendable {
   private var credit = burst
   private var filled = 0.0
 
+  /// It couldn't be said after all.
+  mutating func forget(_ event: EventText) { said[Self.key(event)] = nil }
+
+  private static func key(_ event: EventText) -> String { "\(event.eventNamespace)/\(event.eventName)" }
+
   mutating func admit(_ event: EventText, now: Double) -> Verdict {
-    let key = "\(event.eventNamespace)/\(event.eventName)"
+    let key = Self.key(event)
     if let last = said[key], now < last + Self.quiet { return .known }
     credit = min(Self.burst, credit + max(0, now - filled) * Self.rate)
     filled = now
