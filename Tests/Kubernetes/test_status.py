@@ -294,7 +294,8 @@ class Status(unittest.TestCase):
                 parents = status.get("parents", [status])
                 return [entry for parent in parents for entry in parent.get("conditions", []) if entry["type"] == "Accepted"]
             found = control.wait(f"the status of the {kind}", accepted, 40)
-            self.assertEqual([entry["status"] for entry in found], ["True"], (kind, found))
+            # A TCPRoute goes after a GRPCRoute of the same Service.
+            self.assertEqual([entry["reason"] for entry in found], ["Conflicted" if kind == "TCPRoute" else "Accepted"], (kind, found))
 
     def test_a_pod_that_its_node_does_not_carry_is_told_of(self):
         control = self.start()
