@@ -221,15 +221,18 @@ extension Agent {
     guard link != nil, !pods.values.contains(where: { [.opening, .awaitingProxy].contains($0.lifecycle.phase) }) else {
       return
     }
-    let enrolled = pods.filter { $0.value.lifecycle.phase == .enrolled }
-    for (uid, pod) in enrolled.filter({ $0.value.stock == .first }).prefix(Self.stockedPerTick * 4) {
+    let fresh = pods.filter { $0.value.stock == .first && $0.value.lifecycle.phase == .enrolled }
+    let due = pods.filter {
+      $0.value.stock == .usual && $0.value.lifecycle.phase == .enrolled
+        && now > $0.value.enrolledAt + Self.stockedAfter
+    }
+    for (uid, pod) in fresh.prefix(Self.stockedPerTick * 4) {
       pods[uid]?.stock = .usual
       for kind in PodSocketKind.allCases where pod.has(kind) && firstSockets < Self.usualSockets {
         sendSockets(uid, kind, count: Self.usualSockets - firstSockets)
       }
     }
     guard pods.count * 2 * Self.stockedSockets < DescriptorLimit.current else { return }
-    let due = enrolled.filter { $0.value.stock == .usual && now > $0.value.enrolledAt + Self.stockedAfter }
     for (uid, pod) in due.prefix(Self.stockedPerTick) {
       pods[uid]?.stock = .full
       for kind in [PodSocketKind.deliveryV4, .deliveryV6] where pod.has(kind) {

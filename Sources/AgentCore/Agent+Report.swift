@@ -28,7 +28,7 @@ extension Agent {
     var waiting: [String: String] = [:]
     for workload in mesh.localPods where workload.isCarried(on: configuration.node) {
       guard pods[workload.id]?.lifecycle.phase != .enrolled,
-        cgroupPods.has(uid: workload.podUID) || pods[workload.id] != nil
+        cgroupPods.cgroup(uid: workload.podUID) != nil || pods[workload.id] != nil
       else { continue }
       // A character has up to four bytes.
       waiting[workload.id] = String(reason(of: workload).unicodeScalars.prefix(PodProblem.reasonBytes / 4))

@@ -12,23 +12,14 @@ public enum ContainerResources {
   /// - Returns: why some don't hold.
   public static func take(from container: String, to folder: String) -> [String] {
     files.compactMap { name in
-      guard let value = read("\(container)/\(name)"), value == "max" || UInt64(value) != nil else {
+      let text = CgroupListing.read("\(container)/\(name)", limit: 64)
+      guard let value = text.map({ String($0.prefix { $0 != "\n" }) }), value == "max" || UInt64(value) != nil else {
         // Where the controller is off there is nothing to take.
         return nil
       }
       guard let code = write(value, to: "\(folder)/\(name)") else { return nil }
       return "\(name) \(value) isn't set on \(folder): \(String(cString: strerror(code)))"
     }
-  }
-
-  private static func read(_ path: String) -> String? {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var bytes = [UInt8](repeating: 0, count: 64)
-    let count = Glibc.read(descriptor, &bytes, bytes.count)
-    guard count > 0 else { return nil }
-    return String(decoding: bytes[..<count].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
   }
 
   /// - Returns: errno; nil: it is written.

@@ -7,12 +7,12 @@ public enum OwnCgroup {
   ///
   /// Without CAP_SYS_ADMIN a container may not be left where the tree is mounted with `nsdelegate`, as systemd does
   /// (cgroup_namespaces(7)): the process stays in its container's folder then, and ends with it.
-  /// - Parameter root: where its container's folder is looked for.
+  /// - Parameter container: see `container(of:under:)`, as it was before.
   /// - Returns: the folder that it is in now.
-  public static func join(_ path: String, under root: String) throws(AgentError) -> String {
+  public static func join(_ path: String, from container: String?) throws(AgentError) -> String {
     let code = weft_join_cgroup(path)
     if code == 0 { return path }
-    if [ENOENT, EPERM, EACCES].contains(code), let own = container(of: getpid(), under: root) { return own }
+    if [ENOENT, EPERM, EACCES].contains(code), let container { return container }
     throw .system("join the cgroup \(path)", code)
   }
 

@@ -10,28 +10,20 @@ public final class NetworkNamespace: Sendable {
 
   /// - Parameter path: `/run/netns/…` or `/proc/PID/ns/net`.
   public convenience init(path: String) throws(CaptureError) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else {
-      throw .system("opening the network namespace \(path)", code: errno, reason: .namespace)
-    }
-    try self.init(adopting: descriptor, named: path)
+    try self.init(adopting: try Self.open(path), named: path)
   }
 
   /// The same, which the calling thread enters for it, and stays in: one of a `NamespaceThread`. Saves a thread of its own.
-  public init(entering path: String) throws(CaptureError) {
-    descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  public convenience init(entering path: String) throws(CaptureError) {
+    try self.init(adopting: try Self.open(path), named: path, reading: weft_netns_enter_cookie)
+  }
+
+  private static func open(_ path: String) throws(CaptureError) -> CInt {
+    let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw .system("opening the network namespace \(path)", code: errno, reason: .namespace)
     }
-    var info = stat()
-    _ = fstat(descriptor, &info)
-    inode = UInt64(info.st_ino)
-    var cookie: UInt64 = 0
-    let code = weft_netns_enter_cookie(descriptor, &cookie)
-    self.cookie = cookie
-    guard code == 0 else {
-      throw .system("entering the network namespace \(path)", code: code, reason: .namespace)
-    }
+    return descriptor
   }
 
   /// A new one that nothing else refers to. Needs CAP_SYS_ADMIN.
@@ -43,13 +35,20 @@ public final class NetworkNamespace: Sendable {
   }
 
   /// Takes the descriptor over, also when it throws.
-  public init(adopting descriptor: CInt, named name: String) throws(CaptureError) {
+  public convenience init(adopting descriptor: CInt, named name: String) throws(CaptureError) {
+    try self.init(adopting: descriptor, named: name, reading: weft_netns_cookie)
+  }
+
+  /// - Parameter read: the cookie; its result is an errno value.
+  private init(
+    adopting descriptor: CInt, named name: String, reading read: (CInt, UnsafeMutablePointer<UInt64>?) -> CInt
+  ) throws(CaptureError) {
     self.descriptor = descriptor
     var info = stat()
     _ = fstat(descriptor, &info)
     inode = UInt64(info.st_ino)
     var cookie: UInt64 = 0
-    let code = weft_netns_cookie(descriptor, &cookie)
+    let code = read(descriptor, &cookie)
     self.cookie = cookie
     guard code == 0 else {
       if code == EINVAL { throw CaptureError(.namespace, "\(name) is no network namespace") }

@@ -70,6 +70,8 @@ struct RunAgent: AsyncParsableCommand {
   @Flag(help: "Replace the proxy of an agent before also where its program is the same as this one's.")
   var replaceProxy = false
 
+  private var entersPods: Bool { Privileges.effective.contains(.sysAdmin) }
+
   func validate() throws {
     guard DNSName.isSubdomain(node) else { throw ValidationError("--node \(node): is not a DNS name") }
     guard proxyUid > 0 else { throw ValidationError("--proxy-uid 0: the proxy never runs as root") }
@@ -96,7 +98,7 @@ struct RunAgent: AsyncParsableCommand {
     do {
       let source: any PodSource =
         podsDir.map { DirectoryPodSource(directory: $0) }
-        ?? CgroupPodSource(root: cgroupRoot, entersPods: Privileges.effective.contains(.sysAdmin))
+        ?? CgroupPodSource(root: cgroupRoot, entersPods: entersPods)
       let agent = try Agent(try prepare(), source: source, logger: logger)
       let work = Task { try await agent.run() }
       let signals = TerminationSignals { work.cancel() }
@@ -130,7 +132,7 @@ struct RunAgent: AsyncParsableCommand {
       logLevel: logLevel, keepsOnExit: keepOnExit)
     configuration.hold(
       unknown: holdUnknown, unheldNamespaces: unheldNamespace,
-      entersPods: Privileges.effective.contains(.sysAdmin))
+      entersPods: entersPods)
     configuration.holdUnseen = holdUnseen
     configuration.followsNodeAddresses = nodeAddress.isEmpty
     configuration.formerProxyCgroup = former
@@ -158,7 +160,7 @@ struct RunAgent: AsyncParsableCommand {
     }
     try make(cgroup)
     let container = OwnCgroup.container(of: getpid(), under: cgroupRoot)
-    let own = try OwnCgroup.join(cgroup, under: cgroupRoot)
+    let own = try OwnCgroup.join(cgroup, from: container)
     let isElsewhere = own != cgroup
     if isElsewhere {
       Logger(label: "weft.agent").warning(

@@ -122,7 +122,7 @@ final class AgentNode {
   /// their original destination. `close()` takes it back.
   func joinAgentCgroup() throws {
     home = try CgroupTree.find().own()
-    _ = try OwnCgroup.join(cgroup + "/agent", under: cgroup)
+    _ = try OwnCgroup.join(cgroup + "/agent", from: nil)
   }
 
   /// A cgroup of processes that aren't the mesh's own.
@@ -190,7 +190,7 @@ final class AgentNode {
     ProxyProcess.killAll(in: cgroup + "/proxy", uid: 61_337)
     CaptureEngine.detach(bpffsDirectory: bpffs)
     _ = await eventually { proxyProcesses.isEmpty }
-    if let home { _ = try? OwnCgroup.join(home, under: home) }
+    if let home { _ = try? OwnCgroup.join(home, from: nil) }
     for path in ["/agent", "/proxy", "/apps", ""] { rmdir(cgroup + path) }
   }
 }

@@ -1,5 +1,5 @@
 """A real Kubernetes API server with its etcd, on loopback, for as long as a `with` block lasts. See build.sh."""
-import json, os, shutil, signal, socket, ssl, subprocess, tempfile, time, urllib.error, urllib.request
+import http.client, json, os, shutil, signal, socket, ssl, subprocess, tempfile, time, urllib.error, urllib.request
 
 CACHE = os.environ.get("WEFT_KUBERNETES", "/var/cache/weft-kubernetes")
 TOKEN = "weft-test-admin"
@@ -102,6 +102,18 @@ class Cluster:
         with urllib.request.urlopen(request, data, timeout=10, context=context) as answer:
             body = answer.read()
         return body if raw else json.loads(body)
+
+    def connection(self):
+        """A connection to the API server, for whoever asks more than `call` does."""
+        context = ssl.create_default_context(cafile=f"{self.folder}/certificates/apiserver.crt")
+        return http.client.HTTPSConnection("127.0.0.1", self.ports["api"], context=context)
+
+    def is_served(self, path):
+        """Whether the kind is known at that path by now."""
+        try:
+            return self.exists(f"{path}?limit=1") is not None
+        except OSError:
+            return False
 
     def exists(self, path):
         """The object of a path, or None."""

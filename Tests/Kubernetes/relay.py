@@ -1,12 +1,11 @@
 """Passes a request on to the real API server, and its answer back as it comes: watches too."""
-import http.client, ssl, time
+import http.client, time
 
 
 def relay(handler, cluster, body, streams, pause=0):
     """`handler` is of http.server and has read `body`; `streams` holds the connection to the server meanwhile. `pause`: seconds
     before each piece of the answer."""
-    context = ssl.create_default_context(cafile=f"{cluster.folder}/certificates/apiserver.crt")
-    upstream = http.client.HTTPSConnection("127.0.0.1", cluster.ports["api"], context=context)
+    upstream = cluster.connection()
     connection = None
     try:
         fields = {name: value for name, value in handler.headers.items() if name.lower() not in ("host", "connection")}

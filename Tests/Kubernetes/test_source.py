@@ -112,13 +112,7 @@ class Source(unittest.TestCase):
         self.cluster.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
             definition(GATEWAY, "v1", "HTTPRoute", "httproutes"))
         path = f"/apis/{GATEWAY}/v1/namespaces/shop/httproutes"
-
-        def is_served():
-            try:
-                return self.cluster.call("GET", path)
-            except OSError:
-                return False
-        self.cluster.wait_until(is_served, "the definition")
+        self.cluster.wait_until(lambda: self.cluster.is_served(path), "the definition")
         route = {
             "apiVersion": f"{GATEWAY}/v1", "kind": "HTTPRoute", "metadata": {"name": "web"},
             "spec": {"parentRefs": [{"group": "", "kind": "Service", "name": "web"}],

@@ -30,7 +30,7 @@ class Status(unittest.TestCase):
         cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"weft.dev/mesh": "enabled"}}})
         for group, version, kind, plural in [(GATEWAY, "v1", "HTTPRoute", "httproutes"), ("weft.dev", "v1alpha1", "TrafficPolicy", "trafficpolicies")]:
             cls.cluster.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(group, version, kind, plural))
-        cls.cluster.wait_until(lambda: all(cls.is_served(path) for path in (ROUTES, POLICIES)), "the definitions")
+        cls.cluster.wait_until(lambda: all(cls.cluster.is_served(path) for path in (ROUTES, POLICIES)), "the definitions")
         cls.cluster.call("POST", "/api/v1/namespaces/shop/services", {
             "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]}})
         cls.cluster.call("POST", "/api/v1/nodes", {"metadata": {"name": "one"}})
@@ -40,13 +40,6 @@ class Status(unittest.TestCase):
         cls.cluster.call("PATCH", "/api/v1/namespaces/shop/pods/web/status", {"status": {"phase": "Running", "podIP": "10.1.0.1"}}, MERGE)
         cls.faults = Faults(cls.cluster)
         cls.addClassCleanup(cls.faults.stop)
-
-    @classmethod
-    def is_served(cls, path):
-        try:
-            return cls.cluster.exists(path) is not None
-        except OSError:
-            return False
 
     def setUp(self):
         self.faults.rules = []
@@ -279,7 +272,7 @@ class Status(unittest.TestCase):
             self.addCleanup(self.cluster.call, "DELETE", f"{definitions}/{plural}.{group}")
             namespace = "weft-system" if kind == "PeerAuthentication" else "shop"
             paths[kind] = f"/apis/{group}/{version}/namespaces/{namespace}/{plural}"
-        self.cluster.wait_until(lambda: all(self.is_served(path) for path in paths.values()), "the definitions", 30)
+        self.cluster.wait_until(lambda: all(self.cluster.is_served(path) for path in paths.values()), "the definitions", 30)
         rules = [{"backendRefs": [{"name": "web", "port": 80}]}]
         for kind, path in paths.items():
             spec = {"mtls": {"mode": "PERMISSIVE"}} if kind == "PeerAuthentication" else {"parentRefs": [SERVICE], "rules": rules}

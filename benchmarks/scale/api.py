@@ -1,7 +1,6 @@
 """A real API server with the objects of a large cluster, and in front of it a recorded stream of those that it doesn't take in
 time: Pods and their EndpointSlices, listed in pages, and watches that say what the run tells them."""
-import base64, json, os, queue, ssl, subprocess, sys, threading, time
-from http.client import HTTPSConnection
+import base64, json, os, queue, subprocess, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
@@ -91,7 +90,7 @@ class ScaleAPI:
         subprocess.run(["kubectl", "--kubeconfig", admin, "apply", "-f", GATEWAY], check=True, stdout=subprocess.DEVNULL, timeout=60)
         began, count = time.monotonic(), 0
         for path, (make, amount) in world.REAL.items():
-            self.cluster.wait_until(lambda: self.is_served(path), f"{path} to be served")
+            self.cluster.wait_until(lambda: self.cluster.is_served(path), f"{path} to be served")
             pending, failures = iter(range(amount)), []
             threads = [threading.Thread(target=self.write, args=(path, make, pending, failures)) for _ in range(WRITERS)]
             for thread in threads:
@@ -103,15 +102,8 @@ class ScaleAPI:
             count += amount
         return count, time.monotonic() - began
 
-    def is_served(self, path):
-        try:
-            return self.cluster.exists(f"{path}?limit=1") is not None
-        except OSError:
-            return False
-
     def write(self, path, make, pending, failures):
-        context = ssl.create_default_context(cafile=f"{self.cluster.folder}/certificates/apiserver.crt")
-        connection = HTTPSConnection("127.0.0.1", self.cluster.ports["api"], context=context)
+        connection = self.cluster.connection()
         while not failures:
             with self.lock:
                 index = next(pending, None)

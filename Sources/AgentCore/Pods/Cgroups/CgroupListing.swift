@@ -79,8 +79,8 @@ struct CgroupListing: Sendable {
   }
 
   /// The first ones of a folder itself, some 500.
-  static func processes(in folder: String) -> [Int32] {
-    (read(folder + "/cgroup.procs", limit: 4096) ?? "").split(separator: "\n").compactMap { Int32($0) }
+  static func processes(in folder: String) -> some Collection<Int32> {
+    (read(folder + "/cgroup.procs", limit: 4096) ?? "").split(separator: "\n").lazy.compactMap { Int32($0) }
       .filter { $0 > 0 }
   }
 
@@ -105,7 +105,8 @@ struct CgroupListing: Sendable {
     return names
   }
 
-  private static func read(_ path: String, limit: Int) -> String? {
+  /// nil: it can't be read, or is empty.
+  static func read(_ path: String, limit: Int) -> String? {
     let fd = open(path, O_RDONLY | O_CLOEXEC)
     guard fd >= 0 else { return nil }
     defer { close(fd) }

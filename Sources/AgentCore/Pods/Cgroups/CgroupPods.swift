@@ -65,7 +65,6 @@ struct CgroupPods: Sendable {
 
   func pod(shownAs id: String) -> Pod? { pods.values.first { $0.shown == id } }
   func cgroup(shownAs id: String) -> UInt64? { pods.first { $0.value.shown == id }?.key }
-  func has(uid: String) -> Bool { pods.values.contains { $0.folder.uid == uid } }
   func cgroup(uid: String) -> UInt64? { pods.first { $0.value.folder.uid == uid }?.key }
 
   // MARK: What the source tells
