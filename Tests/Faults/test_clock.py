@@ -37,7 +37,8 @@ int clock_gettime(clockid_t id, struct timespec *t) {
 class ShiftedNode(enrolment.Node):
     def __init__(self, library, shift):
         super().__init__(1)
-        self.library, self.file = library, f"{self.folder}/shift"
+        self.file = f"{self.folder}/shift"
+        self.agent.environment |= {"LD_PRELOAD": library, "CLOCK_SHIFT_FILE": self.file}
         self.set(shift)
 
     def set(self, shift):
@@ -45,15 +46,8 @@ class ShiftedNode(enrolment.Node):
             file.write(str(shift))
         os.rename(self.file + ".new", self.file)
 
-    def run(self, name, *arguments):
-        shifted = {"LD_PRELOAD": self.library, "CLOCK_SHIFT_FILE": self.file} if name == "weft-agent" else {}
-        with open(f"{self.folder}/{name}.log", "w") as log:
-            process = subprocess.Popen([enrolment.program(name), *arguments], stdout=log, stderr=log, env={**os.environ, **shifted})
-        self.programs.append(process)
-        return process
-
     def check(self, name):
-        return next((check for check in self.ask("/v1/check")["checks"] if check["name"] == name), None)
+        return next((check for check in self.agent.ask("/v1/check")["checks"] if check["name"] == name), None)
 
 
 class Clock(unittest.TestCase):
@@ -87,7 +81,7 @@ class Clock(unittest.TestCase):
 
     def test_an_hour_behind_works_and_is_said(self):
         node = self.works_and_says(-3600, r"this node's clock is 3(599|600|601) s behind the control plane's")
-        identity = node.ask("/v1/identities")["identities"][0]
+        identity = node.agent.ask("/v1/identities")["identities"][0]
         self.assertEqual(identity["state"], "valid")
 
     def test_an_hour_ahead_works_and_is_said(self):

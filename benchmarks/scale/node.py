@@ -30,6 +30,7 @@ class NodeAgent:
 
     def __init__(self, name, folder):
         self.name, self.folder = name, folder
+        self.environment = dict(os.environ)
         self.cgroup = f"{cgroup_root()}/{os.path.basename(folder)}"
         self.process = None
 
@@ -42,7 +43,8 @@ class NodeAgent:
                 [program("weft-agent"), "--node", self.name, "--control", f"127.0.0.1:{discovery}", "--join", f"127.0.0.1:{join}",
                     "--join-token-file", f"{self.folder}/token", "--ca-file", roots, "--state-dir", f"{self.folder}/agent",
                     "--run-dir", f"{self.folder}/run", "--cgroup-pods", "--cgroup-root", self.cgroup, "--cgroup", f"{self.cgroup}/agent",
-                    "--bpffs", f"/sys/fs/bpf/{os.path.basename(self.folder)}", "--pod-logs", ""], stdout=log, stderr=log)
+                    "--bpffs", f"/sys/fs/bpf/{os.path.basename(self.folder)}", "--pod-logs", ""],
+                stdout=log, stderr=log, env=self.environment)
         return self.process
 
     def log(self):
