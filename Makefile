@@ -58,6 +58,12 @@ manifests: ## render deploy/ into the CLI's sources
 test-kubernetes: deps deps-kubernetes bpf ## of `make test` only what runs against a real API server
 	@python3 Tests/run.py Kubernetes
 
+test-newest: deps deps-kubernetes ## the tests of definitions, sources, statuses, installing and the CLI with the API server of CRDs and the kubectl of Kubernetes 1.36, from Debian sid
+	@Tests/Kubernetes/newest.sh
+	@swift build --build-tests
+	@for test in "" schemas rules source status outage inject install cli; do \
+	  BIN=.build/debug python3 Tests/Kubernetes/newest.py .build/debug/weft-control $${test:+Tests/Kubernetes/test_$$test.py} || exit 1; done
+
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)
 
@@ -86,4 +92,4 @@ clean: ## remove what was built
 	@rm -rf $(DEBUG) $(RELEASE) benchmarks/work
 	@$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help deps deps-kubernetes images manifests bpf build demo demo-kubernetes bench-scale test test-kubernetes fuzz bench bench-stub fmt lint clean
+.PHONY: help deps deps-kubernetes images manifests bpf build demo demo-kubernetes bench-scale test test-kubernetes test-newest fuzz bench bench-stub fmt lint clean

@@ -69,3 +69,13 @@ def changed(policy, path, value):
     else:
         parent[int(last) if isinstance(parent, list) else last] = value
     return policy
+
+
+# Whole policies that have to be refused.
+WORSE = [
+    {**STRICT, "metadata": {"name": "other", "namespace": "shop"}},
+    {**STRICT, "spec": {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"app": "web"}}}},
+    {**STRICT, "spec": {"mtls": {"mode": "STRICT"}, "portLevelMtls": {"8080": {"mode": "DISABLE"}}}},
+    # Of a route that isn't HTTP most settings mean nothing.
+    changed(FULL, "targetRefs", [{"group": "gateway.networking.k8s.io", "kind": "TCPRoute", "name": "db"}]),
+]

@@ -174,6 +174,7 @@ class Install(unittest.TestCase):
         for kind in ("grpcroutes", "httproutes", "referencegrants"):
             self.kubectl("apply", "-f", f"{ROOT}/Tests/Kubernetes/gateway/{kind}.yaml")
             self.addCleanup(self.kubectl, "delete", "-f", f"{ROOT}/Tests/Kubernetes/gateway/{kind}.yaml")
+            self.cluster.wait_until(lambda: self.cluster.is_served(f"/apis/gateway.networking.k8s.io/v1/{kind}"), kind)
         text = self.weft("check", "--pre")
         self.assertIn("none yet", text)
         # Whoever may do nothing is told what is missing.
