@@ -23,7 +23,7 @@ extension Agent {
       if awaited.isEmpty {
         rollout = .done
         logger.info("the new proxy serves every pod: the one before finishes what is open")
-        Task { await supervisor.retire(seconds: ProxySupervisor.drainSeconds) }
+        Task { await supervisor.retire() }
       } else if now > since + Self.replacingBound {
         rollout = .done
         problems["replacement of the proxy"] = "the new one doesn't serve \(awaited.sorted().prefix(5))"

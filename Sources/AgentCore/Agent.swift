@@ -130,7 +130,7 @@ public actor Agent {
       ProxySupervisor.Configuration(
         program: configuration.proxyProgram, socketPath: configuration.runDirectory + "/proxy.sock",
         cgroup: configuration.proxyCgroup, uid: configuration.proxyUID, workers: configuration.proxyWorkers,
-        logLevel: configuration.logLevel),
+        logLevel: configuration.logLevel, drainSeconds: configuration.drainSeconds),
       logger: logger)
   }
 

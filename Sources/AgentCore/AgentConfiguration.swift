@@ -33,6 +33,8 @@ public struct AgentConfiguration: Sendable {
   public var keepsOnExit: Bool
   /// A proxy that an agent before has started is replaced also where its program is the same.
   public var replacesProxy = false
+  /// Seconds that a replaced proxy has to finish what is open: a day at most.
+  public var drainSeconds: UInt32 = 600
   /// How pods of the cgroup tree are held while the control plane doesn't know them.
   var hold = HoldPolicy()
   /// Seconds that pods which no agent has seen are held, counted from an agent's last sign of life.

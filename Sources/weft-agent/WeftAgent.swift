@@ -70,6 +70,9 @@ struct RunAgent: AsyncParsableCommand {
   @Flag(help: "Replace the proxy of an agent before also where its program is the same as this one's.")
   var replaceProxy = false
 
+  @Option(help: "How long a replaced proxy may take to finish the connections it carries, in seconds; then they are reset.")
+  var drainSeconds: UInt32 = 600
+
   private var entersPods: Bool { Privileges.effective.contains(.sysAdmin) }
 
   func validate() throws {
@@ -81,6 +84,7 @@ struct RunAgent: AsyncParsableCommand {
     guard holdUnknown <= 3600, holdUnseen <= 3600 else {
       throw ValidationError("--hold-unknown and --hold-unseen take up to 3600 seconds")
     }
+    guard drainSeconds <= 86_400 else { throw ValidationError("--drain-seconds takes up to 86400 seconds") }
     if let proxyWorkers, !(1...256).contains(proxyWorkers) { throw ValidationError("--proxy-workers takes 1 to 256") }
     guard ["debug", "info", "warning", "error"].contains(logLevel) else {
       throw ValidationError("--log-level \(logLevel): debug, info, warning or error")
@@ -137,6 +141,7 @@ struct RunAgent: AsyncParsableCommand {
     configuration.followsNodeAddresses = nodeAddress.isEmpty
     configuration.formerProxyCgroup = former
     // A proxy that is elsewhere wouldn't end with this agent.
+    configuration.drainSeconds = drainSeconds
     configuration.replacesProxy = replaceProxy || former != nil
     configuration.podLogs = cgroupPods ? podLogs : ""
     return configuration

@@ -156,8 +156,11 @@ extension AgentTests {
       let user = try Sample.workload("user", addresses: [IPAddress("10.9.12.1")!])
       let service = try Sample.service(
         "web", Self.service, [port(80, "http", "http"), port(81, "http2", "http2"), port(82, "tcp", "tcp")])
-      try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: { $0.replacesProxy = true }) {
-        node in
+      let adjust: (inout AgentConfiguration) -> Void = {
+        $0.replacesProxy = true
+        $0.drainSeconds = 30
+      }
+      try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: adjust) { node in
         try node.joinAgentCgroup()
         let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
         try node.announce("user", in: a, "10.9.12.1")
@@ -198,6 +201,48 @@ extension AgentTests {
         // The last one that was replaced ends when its idle connections have, or its time is over.
         let isAlone = await eventually(seconds: 40) { node.proxyProcesses.split(separator: "\n").count == 1 }
         #expect(isAlone)
+      }
+    }
+
+    @Test func theProxyBeforeCarriesWhatIsOpenUntilItsTimeIsOver() async throws {
+      let web = try Sample.workload("web", addresses: [IPAddress("10.9.12.2")!])
+      let user = try Sample.workload("user", addresses: [IPAddress("10.9.12.1")!])
+      let adjust: (inout AgentConfiguration) -> Void = {
+        $0.replacesProxy = true
+        $0.drainSeconds = 6
+      }
+      try await withAgent([web, user], keepsOnExit: true, adjust: adjust) { node in
+        try node.joinAgentCgroup()
+        let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
+        try node.announce("user", in: a, "10.9.12.1")
+        try node.announce("web", in: b, "10.9.12.2")
+        #expect(await node.becomes("enrolled", "user"))
+        #expect(await node.becomes("enrolled", "web"))
+        let apps = try node.cgroup("apps")
+        let server = try PodProgram(cgroup: apps, namespace: b, Self.server)
+        let client = try PodProgram(cgroup: apps, namespace: a, "s = socket.socket()")
+        defer {
+          client.stop()
+          server.stop()
+        }
+        #expect(try await server.ask("1") == "1")
+        _ = try await client.ask("s.connect(('10.9.12.2', 8082))")
+        let echo = "(s.sendall(b'x'), s.recv(1))[1]"
+        #expect(try await client.ask(echo) == "b'x'")
+        let before = await node.agent.supervisor.pid
+        try await node.stop()
+        try node.startAgain()
+        let isReplaced = await eventually(seconds: 30) { await node.agent.rollout == .done }
+        #expect(isReplaced)
+        let after = await node.agent.supervisor.pid
+        #expect(after != before)
+        #expect(try await client.ask(echo) == "b'x'", "it goes on in the proxy before")
+        let proxies = { node.proxyProcesses.split(separator: "\n").compactMap { Int32($0) } }
+        #expect(Set(proxies()) == [before, after])
+        let isOver = await eventually(seconds: 20) { proxies() == [after] }
+        #expect(isOver)
+        let end = try await client.ask("(s.settimeout(5), s.recv(1))[1]")
+        #expect(end.contains("reset") || end == "b''", "\(end)")
       }
     }
 

@@ -15,6 +15,8 @@ actor ProxySupervisor {
     var logLevel: String
     /// Seconds that a proxy may take to say hello.
     var patience = 5.0
+    /// How long a proxy that was replaced may take to finish what is open.
+    var drainSeconds: UInt32 = 600
   }
 
   typealias Inventory = ProxyLife.Inventory
@@ -208,17 +210,18 @@ actor ProxySupervisor {
   }
 
   /// The new proxy serves: the one before takes nothing new, and finishes what is open within the time.
-  func retire(seconds: UInt32) {
+  func retire() {
     guard let life = predecessor, !life.isRetired else { return }
     life.isRetired = true
     life.link.send(
       .with {
-        $0.drain.seconds = seconds
+        $0.drain.seconds = configuration.drainSeconds
         $0.drain.successor = true
       })
     let process = life.process
+    let seconds = Double(configuration.drainSeconds) + 2
     Task {
-      try? await Task.sleep(for: .seconds(Double(seconds) + 2))
+      try? await Task.sleep(for: .seconds(seconds))
       process?.kill()
     }
   }
@@ -233,18 +236,16 @@ actor ProxySupervisor {
   private func endLeftovers(but pid: Int32) {
     let left = ProxyProcess.all(in: configuration.cgroup, uid: configuration.uid).filter { $0.pid != pid }
     guard !left.isEmpty else { return }
+    let seconds = Double(configuration.drainSeconds) + 5
     Task {
-      try? await Task.sleep(for: .seconds(Double(Self.drainSeconds) + 5))
+      try? await Task.sleep(for: .seconds(seconds))
       for process in left { process.kill() }
     }
   }
 
-  /// How long a proxy that was replaced may take to finish what is open.
-  static let drainSeconds: UInt32 = 30
-
   /// Ends the supervision and leaves the proxy running, for the agent after this one.
   func leave() {
-    retire(seconds: Self.drainSeconds)
+    retire()
     isStopping = true
     predecessor?.link.close()
     current?.link.close()

@@ -67,6 +67,9 @@ struct InstallSetting: Sendable {
       "agent.holdUnseen", "how long new pods are held while no agent runs, 0 to 3600 seconds; 120",
       flag: "--hold-unseen", expecting("0 to 3600, in seconds", isHold)),
     argument(
+      "agent.drainSeconds", "how long a replaced proxy may finish its connections, 0 to 86400 seconds; 600",
+      flag: "--drain-seconds", expecting("0 to 86400, in seconds", isDrain)),
+    argument(
       "mesh.trustDomain", "of all identities; cluster.local", flag: "--trust-domain",
       expecting("a trust domain: 1 to 255 of a-z, 0-9, -, _ and .") { text in
         1...255 ~= text.utf8.count
@@ -143,6 +146,7 @@ struct InstallSetting: Sendable {
   }
 
   private static func isHold(_ text: String) -> Bool { UInt64(text).map { $0 <= 3600 } ?? false }
+  private static func isDrain(_ text: String) -> Bool { UInt64(text).map { $0 <= 86_400 } ?? false }
 
   private static func lifetime(_ text: String) -> Bool {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
