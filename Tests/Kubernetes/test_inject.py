@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Stubs injected by the webhook of a real weft-control into pods of a real API server.
+"""Stubs injected by the webhook of a real weft-control into pods of a real API server, by the hooks that deploy/ ships.
 
 Usage: test_inject.py PATH-TO-weft-control; the API server is build.sh's.
 """
-import base64, json, os, ssl, subprocess, sys, time, unittest, urllib.error, urllib.request
+import base64, collections, contextlib, itertools, json, os, re, ssl, subprocess, sys, time, unittest, urllib.error, urllib.request
+import yaml
 from cluster import Cluster
 from control import Control
 
@@ -11,6 +12,13 @@ CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-contr
 WEFT = os.path.join(os.path.dirname(CONTROL), "weft")
 HOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 STUB = {"weft.dev/mode": "stub"}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/base/webhook/configuration.yaml")) as file:
+    SHIPPED = yaml.safe_load(file)
+# Pods that want a stub: the hook that is asked about them, their namespace, labels and ServiceAccount.
+WANTED = [
+    ("mesh", "stubs", {}, "default"), ("mesh", "mesh", STUB, "default"), ("mesh", "mesh", {}, "stubbed"),
+    ("mode", "mode", {}, "default"), ("pod", "plain", STUB, "default"), ("account", "plain", {}, "stubbed"),
+]
 
 
 def pod(name, labels=None, annotations=None, **spec):
@@ -27,6 +35,44 @@ def names(pod, kind="containers"):
     return [container["name"] for container in pod["spec"].get(kind, [])]
 
 
+def labels(mesh, mode):
+    return {f"weft.dev/{key}": value for key, value in (("mesh", mesh), ("mode", mode)) if value}
+
+
+def spaces():
+    """All that a namespace can say."""
+    return [labels(mesh, mode) for mesh, mode in itertools.product([None, "enabled", "disabled"], [None, "stub", "node"])]
+
+
+def pods():
+    return [labels(None, mode) for mode in (None, "stub", "node")]
+
+
+def selects(selector, labels):
+    """Whether a selector of In and NotIn takes these labels; one that isn't there is in no set."""
+    assert set(selector) <= {"matchExpressions"}, selector
+    return all((labels.get(part["key"]) in part["values"]) == {"In": True, "NotIn": False}[part["operator"]]
+        for part in selector.get("matchExpressions", []))
+
+
+def matching(namespace, pod):
+    """The first names of the shipped hooks that match a pod of those labels in a namespace of those."""
+    return [hook["name"].split(".")[0] for hook in SHIPPED["webhooks"]
+        if selects(hook.get("namespaceSelector", {}), namespace) and selects(hook.get("objectSelector", {}), pod)]
+
+
+class Selectors(unittest.TestCase):
+    def test_no_two_hooks_match_the_same_pod(self):
+        self.assertEqual([hook["name"] for hook in SHIPPED["webhooks"]], [f"{name}.injector.weft.dev" for name in ("mesh", "mode", "pod", "account")])
+        for namespace, pod in itertools.product(spaces(), pods()):
+            with self.subTest(namespace=namespace, pod=pod):
+                hook = "mesh" if namespace.get("weft.dev/mesh") == "enabled" else "mode" if STUB.items() <= namespace.items() else \
+                    "pod" if pod == STUB else "account"
+                self.assertEqual(matching(namespace, pod), [hook])
+                for system in ("kube-system", "weft-system"):
+                    self.assertEqual(matching({**namespace, "kubernetes.io/metadata.name": system}, pod), [hook] if hook != "account" else [])
+
+
 class Injection(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -35,8 +81,10 @@ class Injection(unittest.TestCase):
         cls.cluster.allow_control()
         cls.space("stubs", {"weft.dev/mesh": "enabled", **STUB})
         cls.space("mesh", {"weft.dev/mesh": "enabled"})
+        cls.space("mode", STUB)
         cls.space("plain", {})
-        cls.cluster.call("POST", "/api/v1/namespaces/mesh/serviceaccounts", {"metadata": {"name": "stubbed", "labels": STUB}})
+        for namespace in ("mesh", "plain"):
+            cls.cluster.call("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "stubbed", "labels": STUB}})
         # 60 s: renewed within 40.
         cls.control = Control(CONTROL, cls.cluster, arguments=["--advertise", "127.0.0.1", "--certificate-lifetime", "60s"]).ready()
         cls.addClassCleanup(lambda: cls.control.end())
@@ -46,32 +94,48 @@ class Injection(unittest.TestCase):
         cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
 
     def setUp(self):
-        self.configure("Fail")
+        self.configure()
 
-    def configure(self, policy):
-        """As the installation does, without a caBundle: that is weft-control's to write."""
+    def tearDown(self):
+        # A hook that was done without looks like one that left the pod alone.
+        self.assertEqual(self.ignored(), [])
+
+    def configure(self, **policies):
+        """As the installation does, but for where weft-control is; without a caBundle: that is weft-control's to write."""
         if self.cluster.exists(f"{HOOKS}/weft-injector"):
             self.cluster.call("DELETE", f"{HOOKS}/weft-injector")
-        common = {
-            "clientConfig": {"url": f"https://127.0.0.1:{self.control.ports['webhook']}/inject"}, "failurePolicy": policy,
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
-            "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 5,
-        }
-        mesh = {"key": "weft.dev/mesh", "values": ["enabled"]}
-        self.cluster.call("POST", HOOKS, {"metadata": {"name": "weft-injector"}, "webhooks": [
-            {**common, "name": "mesh.injector.weft.dev", "namespaceSelector": {"matchExpressions": [{**mesh, "operator": "In"}]}},
-            {**common, "name": "pod.injector.weft.dev", "objectSelector": {"matchLabels": STUB},
-                "namespaceSelector": {"matchExpressions": [{**mesh, "operator": "NotIn"}]}},
-        ]})
+        client = {"url": f"https://127.0.0.1:{self.control.ports['webhook']}/inject"}
+        self.cluster.call("POST", HOOKS, {**SHIPPED, "webhooks": [
+            {**hook, "clientConfig": client, "failurePolicy": policies.get(hook["name"].split(".")[0], hook["failurePolicy"])}
+            for hook in SHIPPED["webhooks"]]})
         if self.control.process.poll() is None:
             self.control.wait("its CA", lambda: all("caBundle" in hook["clientConfig"] for hook in self.hooks()))
-            # The API server takes a moment to use what was written.
-            time.sleep(1)
+        # The API server takes a moment to use what was written.
+        time.sleep(1)
+        self.logged = os.path.getsize(f"{self.cluster.folder}/api.log")
+
+    def ignored(self):
+        """The hooks that the API server did without since they were configured, as its log says."""
+        with open(f"{self.cluster.folder}/api.log") as file:
+            file.seek(self.logged)
+            return re.findall(r"failing open (\w+)\.injector\.weft\.dev", file.read())
+
+    @contextlib.contextmanager
+    def asks(self, *hooks):
+        """The API server asks these hooks meanwhile and no others, by its own count."""
+        def count():
+            text = self.cluster.call("GET", "/metrics", raw=True).decode()
+            found = re.findall(r'^apiserver_admission_webhook_admission_duration_seconds_count{name="(\w+)\.injector\.weft\.dev".*} (\d+)$', text, re.M)
+            return sum((collections.Counter({name: int(number)}) for name, number in found), collections.Counter())
+        before = count()
+        yield
+        self.assertEqual(count() - before, collections.Counter(hooks))
 
     def hooks(self):
         return self.cluster.call("GET", f"{HOOKS}/weft-injector")["webhooks"]
 
     def make(self, namespace, content):
+        """The pod as it was made; it is gone after the test."""
         path = f"/api/v1/namespaces/{namespace}/pods"
         made = self.cluster.call("POST", path, content)
         self.addCleanup(lambda: self.cluster.call("DELETE", f"{path}/{content['metadata']['name']}?gracePeriodSeconds=0"))
@@ -101,12 +165,26 @@ class Injection(unittest.TestCase):
         token = next(volume for volume in made["spec"]["volumes"] if volume["name"] == "weft-token")
         source = token["projected"]["sources"][0]["serviceAccountToken"]
         self.assertEqual((source["audience"], source["expirationSeconds"]), ("weft", 3600))
-        made = self.make("mesh", pod("by-account", serviceAccountName="stubbed"))
-        self.assertEqual(names(made), ["weft-stub", "app"])
         made = self.make("plain", pod("by-pod", STUB, {"weft.dev/stub": "handoff"}))
         self.assertEqual(names(made), ["weft-stub", "app"])
         self.assertEqual(made["metadata"]["annotations"]["weft.dev/injected"], "handoff")
         self.assertNotIn("initContainers", made["spec"])
+
+    def test_each_is_asked_about_by_the_hook_that_is_for_it(self):
+        for number, (hook, namespace, labels, account) in enumerate(WANTED):
+            with self.subTest(namespace=namespace, labels=labels, account=account):
+                with self.asks(hook):
+                    made = self.make(namespace, pod(f"wanted-{number}", labels, serviceAccountName=account))
+                self.assertEqual(names(made), ["weft-stub", "app"])
+
+    def test_the_server_selects_as_the_file_says(self):
+        for number, namespace in enumerate(spaces()):
+            self.space(f"space-{number}", namespace)
+            for labels in pods():
+                with self.subTest(namespace=namespace, pod=labels), self.asks(*matching(namespace, labels)):
+                    made = self.cluster.call("POST", f"/api/v1/namespaces/space-{number}/pods?dryRun=All", pod("dry", labels))
+                    wants = {**namespace, **labels}.get("weft.dev/mode") == "stub"
+                    self.assertEqual(names(made), ["weft-stub", "app"] if wants else ["app"])
 
     def test_the_roots_follow_stubs_into_their_namespaces(self):
         path = "/api/v1/namespaces/{}/configmaps/weft-roots"
@@ -149,17 +227,25 @@ class Injection(unittest.TestCase):
         self.assertTrue(answer["response"]["allowed"])
         self.assertIn("hostNetwork", answer["response"]["warnings"][0])
 
-    def test_while_it_is_away_the_policy_decides_and_the_system_is_never_held(self):
+    def test_while_it_is_away_the_policies_decide_and_the_system_is_never_held(self):
         self.control.end()
         try:
-            self.assertIn("failed calling webhook", self.refusal("mesh", pod("stopped")))
-            self.make("kube-system", pod("dns"))
+            for number, (hook, namespace, labels, account) in enumerate(WANTED):
+                content = pod(f"away-{number}", labels, serviceAccountName=account)
+                with self.subTest(namespace=namespace, labels=labels, account=account), self.asks(hook):
+                    if hook in ("mode", "pod"):
+                        self.assertIn(f'failed calling webhook "{hook}.injector.weft.dev"', self.refusal(namespace, content))
+                    else:
+                        self.assertEqual(names(self.make(namespace, content)), ["app"])
             self.make("plain", pod("free"))
-            self.configure("Ignore")
-            self.assertEqual(names(self.make("mesh", pod("ignored"))), ["app"])
+            # This server doesn't name namespaces by a label of their own, as those from 1.21 do: the hook for accounts is asked here too.
+            self.make("kube-system", pod("dns"))
+            self.assertEqual(self.ignored(), ["mesh"] * 3 + ["account"] * 3)
+            self.configure(mesh="Fail")  # as deploy/overlays/stub-only does
+            self.assertIn('failed calling webhook "mesh.injector.weft.dev"', self.refusal("mesh", pod("stopped")))
         finally:
             type(self).control = Control(CONTROL, self.cluster, arguments=["--advertise", "127.0.0.1", "--certificate-lifetime", "60s"]).ready()
-        self.configure("Fail")
+        self.configure()
         self.assertEqual(names(self.make("stubs", pod("again"))), ["weft-stub", "app"])
 
     def test_its_certificate_is_renewed_by_itself(self):
@@ -172,15 +258,18 @@ class Injection(unittest.TestCase):
         self.assertEqual(names(self.make("stubs", pod("renewed"))), ["weft-stub", "app"])
 
     def test_the_configurations_ca_is_put_back(self):
-        hooks = self.hooks()
+        before, hooks = self.hooks(), self.hooks()
         for hook in hooks:
             hook["clientConfig"]["caBundle"] = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n").decode()
         wrong = hooks[0]["clientConfig"]["caBundle"]
-        right = self.hooks()[0]["clientConfig"]["caBundle"]
+        right = before[0]["clientConfig"]["caBundle"]
         self.cluster.call("PATCH", f"{HOOKS}/weft-injector", {"webhooks": hooks}, "application/merge-patch+json")
         self.assertEqual(self.hooks()[0]["clientConfig"]["caBundle"], wrong)
-        self.control.wait("the right CA", lambda: [hook["clientConfig"]["caBundle"] for hook in self.hooks()] == [right] * 2)
-        self.assertEqual(self.hooks()[1]["objectSelector"], {"matchLabels": STUB})
+        self.control.wait("the right CA", lambda: [hook["clientConfig"]["caBundle"] for hook in self.hooks()] == [right] * 4)
+        self.assertEqual(self.hooks(), before)
+        # Which is the file, but for where weft-control is and what may be left out.
+        for hook, shipped in zip(before, SHIPPED["webhooks"]):
+            self.assertEqual({**hook, **shipped}, {"objectSelector": {}, **hook, "clientConfig": shipped["clientConfig"]})
 
     def test_what_weft_inject_made_the_server_takes_and_the_webhook_leaves(self):
         def inject(content, *arguments):

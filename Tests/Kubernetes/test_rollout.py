@@ -4,7 +4,7 @@ replaced, and an upgrade that dies in the middle can be uninstalled.
 
 Usage: test_rollout.py PATH-TO-weft-control, with the other programs beside it.
 """
-import os, subprocess, sys, unittest
+import json, os, subprocess, sys, threading, unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 os.environ["BIN"] = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.join(ROOT, ".build/debug")
@@ -12,6 +12,25 @@ sys.path[:0] = [os.path.join(ROOT, "benchmarks/scale"), os.path.join(ROOT, "demo
 import kubernetes, rollouts
 from lab import BIN, wait_for
 
+# A connection that is never idle and says after SECONDS how it fared; the other end of it.
+HELD = """
+import socket, sys, time
+peer = socket.create_connection((sys.argv[1], 9000), 10)
+end = time.monotonic() + int(sys.argv[2])
+while time.monotonic() < end:
+    peer.sendall(b"x")
+    if peer.recv(1) != b"x": sys.exit("ended")
+    time.sleep(0.2)
+print("held")
+"""
+ECHO = """
+import socket
+listener = socket.create_server(("", 9000))
+while True:
+    peer, _ = listener.accept()
+    while data := peer.recv(4096): peer.sendall(data)
+"""
+SECONDS = 45
 REQUESTS = int(os.environ.get("WEFT_ROLLOUT_REQUESTS", "10000"))
 
 
@@ -32,9 +51,24 @@ class Rollout(unittest.TestCase):
         self.nothing_is_lost(rollouts.of_a_deployment(self.cluster, REQUESTS))
 
     def test_2_no_request_is_lost_while_agents_and_proxies_are_replaced(self):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "echo", "namespace": "shop", "labels": {"app": "echo"}},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "echo", "image": "example.org/client", "command": ["python3", "-c", ECHO]}]}}
+        with open(f"{self.cluster.folder}/echo.json", "w") as file:
+            json.dump(pod, file)
+        self.cluster.kubectl("apply", "-f", file.name)
+        self.cluster.kubectl("wait", "-n", "shop", "pod/echo", "--for=condition=Ready", "--timeout=30s", timeout=40)
+        address = self.cluster.kubectl("get", "-n", "shop", "pod/echo", "-o", "jsonpath={.status.podIP}")
+        client, said = self.cluster.pod("client"), []
+        # Longer than both replacements take: its first proxy is long one of before.
+        held = threading.Thread(target=lambda: said.append(
+            self.cluster.exec(client, "python3", "-c", HELD, address, str(SECONDS), timeout=SECONDS + 30).stdout.strip()))
+        held.start()
         result = rollouts.of_the_agents(self.cluster, REQUESTS)
         self.assertGreaterEqual(result["proxies_replaced"], 4)
         self.nothing_is_lost(result)
+        held.join()
+        self.assertEqual(said, ["held"])
+        self.cluster.kubectl("delete", "-n", "shop", "pod/echo", timeout=30)
 
     def test_3_agents_move_when_their_replica_is_gone(self):
         self.cluster.weft_cli("upgrade", "--overlay", "standard", timeout=180)
