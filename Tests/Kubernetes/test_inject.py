@@ -12,6 +12,9 @@ CONTROL = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "weft-contr
 WEFT = os.path.join(os.path.dirname(CONTROL), "weft")
 HOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 STUB = {"weft.dev/mode": "stub"}
+# What a pod's labels can say, and a namespace's.
+MODES = [{}, STUB, {"weft.dev/mode": "node"}]
+SPACES = [{**mesh, **mode} for mesh in ({}, {"weft.dev/mesh": "enabled"}, {"weft.dev/mesh": "disabled"}) for mode in MODES]
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/base/webhook/configuration.yaml")) as file:
     SHIPPED = yaml.safe_load(file)
 # Pods that want a stub: the hook that is asked about them, their namespace, labels and ServiceAccount.
@@ -35,19 +38,6 @@ def names(pod, kind="containers"):
     return [container["name"] for container in pod["spec"].get(kind, [])]
 
 
-def labels(mesh, mode):
-    return {f"weft.dev/{key}": value for key, value in (("mesh", mesh), ("mode", mode)) if value}
-
-
-def spaces():
-    """All that a namespace can say."""
-    return [labels(mesh, mode) for mesh, mode in itertools.product([None, "enabled", "disabled"], [None, "stub", "node"])]
-
-
-def pods():
-    return [labels(None, mode) for mode in (None, "stub", "node")]
-
-
 def selects(selector, labels):
     """Whether a selector of In and NotIn takes these labels; one that isn't there is in no set."""
     assert set(selector) <= {"matchExpressions"}, selector
@@ -64,7 +54,7 @@ def matching(namespace, pod):
 class Selectors(unittest.TestCase):
     def test_no_two_hooks_match_the_same_pod(self):
         self.assertEqual([hook["name"] for hook in SHIPPED["webhooks"]], [f"{name}.injector.weft.dev" for name in ("mesh", "mode", "pod", "account")])
-        for namespace, pod in itertools.product(spaces(), pods()):
+        for namespace, pod in itertools.product(SPACES, MODES):
             with self.subTest(namespace=namespace, pod=pod):
                 hook = "mesh" if namespace.get("weft.dev/mesh") == "enabled" else "mode" if STUB.items() <= namespace.items() else \
                     "pod" if pod == STUB else "account"
@@ -178,12 +168,12 @@ class Injection(unittest.TestCase):
                 self.assertEqual(names(made), ["weft-stub", "app"])
 
     def test_the_server_selects_as_the_file_says(self):
-        for number, namespace in enumerate(spaces()):
+        for number, namespace in enumerate(SPACES):
             self.space(f"space-{number}", namespace)
-            for labels in pods():
+            for labels in MODES:
                 with self.subTest(namespace=namespace, pod=labels), self.asks(*matching(namespace, labels)):
                     made = self.cluster.call("POST", f"/api/v1/namespaces/space-{number}/pods?dryRun=All", pod("dry", labels))
-                    wants = {**namespace, **labels}.get("weft.dev/mode") == "stub"
+                    wants = {**namespace, **labels}.get("weft.dev/mode") == "stub" and namespace.get("weft.dev/mesh") != "disabled"
                     self.assertEqual(names(made), ["weft-stub", "app"] if wants else ["app"])
 
     def test_the_roots_follow_stubs_into_their_namespaces(self):
@@ -267,9 +257,9 @@ class Injection(unittest.TestCase):
         self.assertEqual(self.hooks()[0]["clientConfig"]["caBundle"], wrong)
         self.control.wait("the right CA", lambda: [hook["clientConfig"]["caBundle"] for hook in self.hooks()] == [right] * 4)
         self.assertEqual(self.hooks(), before)
-        # Which is the file, but for where weft-control is and what may be left out.
+        # Which is the file, but for where weft-control is and what it leaves to the server.
         for hook, shipped in zip(before, SHIPPED["webhooks"]):
-            self.assertEqual({**hook, **shipped}, {"objectSelector": {}, **hook, "clientConfig": shipped["clientConfig"]})
+            self.assertEqual({**hook, **shipped, "clientConfig": hook["clientConfig"]}, hook)
 
     def test_what_weft_inject_made_the_server_takes_and_the_webhook_leaves(self):
         def inject(content, *arguments):

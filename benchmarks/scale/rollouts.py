@@ -18,8 +18,8 @@ from lab import Failed
 class Load:
     """wrk in the client's pod, in runs of some seconds, until it is stopped and has made enough requests."""
 
-    def __init__(self, cluster, requests):
-        self.cluster, self.wanted = cluster, requests
+    def __init__(self, cluster, requests, *options):
+        self.cluster, self.wanted, self.options = cluster, requests, options
         self.pod = cluster.pod("client")
         self.requests = self.failed = 0
         self.said, self.error, self.isOver = [], None, False
@@ -29,7 +29,7 @@ class Load:
     def run(self):
         try:
             while not self.error and (not self.isOver or self.requests < self.wanted):
-                text = self.cluster.exec(self.pod, "wrk", "-t1", "-c16", "-d5s", "--timeout", "10s", "http://web/", timeout=60).stdout
+                text = self.cluster.exec(self.pod, "wrk", "-t1", "-c16", "-d5s", "--timeout", "10s", *self.options, "http://web/", timeout=60).stdout
                 self.requests += int(re.search(r"(\d+) requests in", text)[1])
                 # A connection that ends in the middle, a request without an answer, and an answer that isn't good.
                 errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
@@ -51,8 +51,8 @@ class Load:
         return self.requests, self.failed
 
 
-def of_a_deployment(cluster, requests):
-    load = Load(cluster, requests)
+def of_a_deployment(cluster, requests, *options):
+    load = Load(cluster, requests, *options)
     turn = 0
     while turn < 2 or load.requests < requests and not load.error:
         turn += 1

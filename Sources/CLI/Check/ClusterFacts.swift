@@ -27,6 +27,8 @@ struct ClusterFacts: Sendable {
   var now: Date
   /// This program's.
   var version = WeftVersion.current
+  /// How it was installed; absent: by kubectl.
+  var record = Fact<JSONNode>.absent
   var deployment = Fact<JSONNode>.absent
   var daemonSet = Fact<JSONNode>.absent
   var lease = Fact<JSONNode>.absent

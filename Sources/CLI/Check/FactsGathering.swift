@@ -13,6 +13,7 @@ struct FactsGathering: Sendable {
     // One question that has to be answered, or nothing can be said at all.
     do { _ = try await client.document("/version") } catch { throw AgentExec.failure(.api(error), "/version") }
     let system = Rendering.namespace
+    facts.record = await object("", "configmaps", system, Rendering.record)
     facts.deployment = await object("apps", "deployments", system, "weft-control")
     facts.daemonSet = await object("apps", "daemonsets", system, "weft-agent")
     facts.lease = await object("coordination.k8s.io", "leases", system, "weft-control")

@@ -15,6 +15,9 @@ enum NodeChecks {
     let check = "agents"
     if case .unknown = facts.daemonSet { return facts.daemonSet.ignorance(of: check) }
     guard case .found = facts.daemonSet else {
+      if let record = facts.record.value.flatMap({ try? InstallRecord($0) }), !record.overlay.hasAgents {
+        return [.ok(check, "none, as installed: \(record.overlay.rawValue)")]
+      }
       return [
         Finding(
           severity: .warning, check: check, place: "DaemonSet weft-system/weft-agent",
