@@ -58,9 +58,10 @@ class Selectors(unittest.TestCase):
             with self.subTest(namespace=namespace, pod=pod):
                 hook = "mesh" if namespace.get("weft.dev/mesh") == "enabled" else "mode" if STUB.items() <= namespace.items() else \
                     "pod" if pod == STUB else "account"
-                self.assertEqual(matching(namespace, pod), [hook])
-                for system in ("kube-system", "weft-system"):
-                    self.assertEqual(matching({**namespace, "kubernetes.io/metadata.name": system}, pod), [hook] if hook != "account" else [])
+                opts_out = hook == "mode" and pod.get("weft.dev/mode") == "node"
+                self.assertEqual(matching(namespace, pod), [] if opts_out else [hook])
+                for system in ("kube-system", "kube-public", "kube-node-lease", "weft-system"):
+                    self.assertEqual(matching({**namespace, "kubernetes.io/metadata.name": system}, pod), [])
 
 
 class Injection(unittest.TestCase):
