@@ -70,7 +70,8 @@ struct RunAgent: AsyncParsableCommand {
   @Flag(help: "Replace the proxy of an agent before also where its program is the same as this one's.")
   var replaceProxy = false
 
-  @Option(help: "How long a replaced proxy may take to finish the connections it carries, in seconds; then they are reset.")
+  @Option(
+    help: "How long a replaced proxy may take to finish the connections it carries, in seconds; then they are reset.")
   var drainSeconds: UInt32 = 600
 
   private var entersPods: Bool { Privileges.effective.contains(.sysAdmin) }

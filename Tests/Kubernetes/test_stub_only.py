@@ -76,6 +76,10 @@ class StubOnly(unittest.TestCase):
             self.assertEqual(pod["metadata"]["annotations"]["weft.dev/injected"], "tunnel")
         names, good = self.cluster.names(self.cluster.pod("client"), 40)
         self.assertEqual((good, sorted(names)), (40, ["web-v1", "web-v2"]))
+        said = self.cluster.weft_cli("status", "-A").stdout
+        for pod in self.pods("web") + self.pods("client"):
+            self.assertRegex(said, f"shop/{pod['metadata']['name']} .*tunnel +ready .*connected")
+        self.assertNotIn("agent", self.cluster.weft_cli("version").stdout)
 
     def test_2_no_request_is_lost_while_a_deployment_is_replaced(self):
         # A stub carries bytes: it can't ask for the end of a connection that waits for its client's next request.

@@ -164,7 +164,8 @@ import Testing
   @Test func coverage() throws {
     var facts = Self.facts
     #expect(NodeChecks.coverage(facts).map(\.severity) == [.warning])
-    facts.record = .found(try JSONReader.read(Array(#"{"data":{"version":"0.1.0","overlay":"stub-only","values":""}}"#.utf8)))
+    facts.record = .found(
+      try JSONReader.read(Array(#"{"data":{"version":"0.1.0","overlay":"stub-only","values":""}}"#.utf8)))
     #expect(NodeChecks.coverage(facts).map(\.severity) == [.ok])
     facts.daemonSet = .found([:])
     facts.nodes = try Self.list(

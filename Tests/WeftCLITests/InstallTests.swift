@@ -25,7 +25,8 @@ import Testing
     let values = try InstallValues([
       "image.registry=registry.example:5000/mesh", "image.tag=9.9", "image.pullPolicy=Always", "control.replicas=5",
       "control.cpu=1", "control.memory=3Gi", "agent.cpu=2", "agent.memory=4Gi",
-      "agent.entersPods=false", "agent.holdUnknown=0", "agent.holdUnseen=600", "agent.drainSeconds=60", "mesh.trustDomain=corp",
+      "agent.entersPods=false", "agent.holdUnknown=0", "agent.holdUnseen=600", "agent.drainSeconds=60",
+      "mesh.trustDomain=corp",
       "mesh.clusterDomain=corp.example", "mesh.certificateLifetime=90m", "log.level=debug",
       "webhook.failurePolicy=Ignore",
     ])
@@ -66,7 +67,8 @@ import Testing
     ("control.replicas", "give NAME=VALUE"), ("control.replicas=0", "a whole number from 1 to 9"),
     ("control.replicas=-1", "a whole number from 1 to 9"), ("image.tag=a b", "a tag of"),
     ("agent.entersPods=no", "one of true, false"), ("agent.holdUnseen=2m", "in seconds"),
-    ("agent.holdUnknown=3601", "0 to 3600"), ("agent.drainSeconds=86401", "0 to 86400"), ("image.registry=HTTPS://x", "a registry"),
+    ("agent.holdUnknown=3601", "0 to 3600"), ("agent.drainSeconds=86401", "0 to 86400"),
+    ("image.registry=HTTPS://x", "a registry"),
     ("image.registry=", "a registry"), ("agent.memory=lots", "a quantity"),
     ("mesh.certificateLifetime=1s", "10m to 2160h"), ("log.level=loud", "one of debug"),
     ("mesh.trustDomain=", "a trust domain"), ("webhook.failurePolicy=fail", "one of Fail, Ignore"),

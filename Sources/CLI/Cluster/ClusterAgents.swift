@@ -23,6 +23,13 @@ struct ClusterAgents: Sendable {
     Self.agents(of: try await pods(of: "weft-agent"))
   }
 
+  /// Whether Weft was installed here so that pods have stubs only.
+  func hasNoAgents() async throws -> Bool {
+    let path = KubernetesResource(version: "v1", plural: "configmaps").path(namespace: Self.namespace)
+    guard let record = try? await client.document("\(path)/\(Rendering.record)") else { return false }
+    return (try? InstallRecord(record))?.overlay.hasAgents == false
+  }
+
   /// The installation's pods of one program.
   func pods(of program: String) async throws -> [JSONNode] {
     try await list(Self.namespace, "?labelSelector=app.kubernetes.io%2Fname%3D\(program)&limit=500")
@@ -114,7 +121,7 @@ struct ClusterAgents: Sendable {
     }
   }
 
-  private func list(_ namespace: String, _ query: String) async throws -> [JSONNode] {
+  func list(_ namespace: String, _ query: String) async throws -> [JSONNode] {
     var objects: [JSONNode] = []
     var next = ""
     repeat {

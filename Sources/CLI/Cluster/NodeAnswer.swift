@@ -1,9 +1,11 @@
 import FoundationEssentials
 import KubernetesAPI
 
-/// What one node's agent said.
+/// What one node's agent said, or a pod's stub.
 struct NodeAnswer: Sendable {
   var node: String
+  /// Of a stub.
+  var pod: String?
   var outcome: Result<Data, Failure>
 }
 

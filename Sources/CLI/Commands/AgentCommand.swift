@@ -109,17 +109,19 @@ extension AgentCommand {
     return table(try AgentAnswer.decode(Data(content.bytes), from: Self.path), style)
   }
 
-  /// An array of `node` and `answer`, or `error` where there is none.
-  private static func json(_ answers: [NodeAnswer]) -> String {
+  /// An array of `node`, of a stub its `pod`, and `answer`, or `error` where there is none.
+  static func json(_ answers: [NodeAnswer]) -> String {
     let entries = answers.map { answer -> JSONNode in
-      let node = JSONNode.Member(key: "node", value: .text(answer.node))
+      let place =
+        [JSONNode.Member(key: "node", value: .text(answer.node))]
+        + (answer.pod.map { [JSONNode.Member(key: "pod", value: .text($0))] } ?? [])
       switch answer.outcome.flatMap({ body in
         Result { try AgentAnswer.tree(body, from: path) }.mapError {
           $0 as? Failure ?? Failure(message: "", status: .unhealthy)
         }
       }) {
-      case .success(let content): return .object([node, .init(key: "answer", value: content)])
-      case .failure(let failure): return .object([node, .init(key: "error", value: .text(failure.message))])
+      case .success(let content): return .object(place + [.init(key: "answer", value: content)])
+      case .failure(let failure): return .object(place + [.init(key: "error", value: .text(failure.message))])
       }
     }
     return PrettyJSON.format(Data(JSONNode.array(entries).bytes))

@@ -14,7 +14,7 @@ struct Status: AgentCommand {
     let agent =
       switch try AgentSource.choose(options) {
       case .socket: try render(await ask(), Style.ofProcess())
-      case .cluster: try renderAll(await askCluster(), Style.ofProcess())
+      case .cluster: try await ofCluster()
       }
     guard let controlStatus, options.output == .table else { return agent }
     return agent.adding(try ControlReport.read(controlStatus))

@@ -92,7 +92,8 @@ struct InstallSetting: Sendable {
       oneOf(["debug", "info", "warning", "error"])),
     InstallSetting(
       name: "webhook.failurePolicy",
-      meaning: "of pods while no weft-control answers, Fail or Ignore; Fail where they or their namespace ask for a stub",
+      meaning:
+        "of pods while no weft-control answers, Fail or Ignore; Fail where they or their namespace ask for a stub",
       problem: oneOf(["Fail", "Ignore"]),
       change: { value, manifest in
         guard manifest.identity.kind == .mutatingWebhookConfiguration else { return }
