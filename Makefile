@@ -67,18 +67,19 @@ test-newest: deps deps-kubernetes ## the tests of definitions, sources, statuses
 fuzz: deps ## fuzz the parsers: SECONDS=60 each
 	@python3 Tests/Fuzz/run.py $(SECONDS)
 
-bench-stub: deps build ## measure the tunnel stub against Envoy as a sidecar; writes benchmarks/stub.json
+bench-stub: deps build ## of `make bench-scale` only the tunnel stub against Envoy as a sidecar
 	@BIN=$(BIN) python3 benchmarks/stub.py
 
 bench: deps build ## measure against Envoy, HAProxy and direct connections; writes benchmarks/results.json
 	@BIN=$(BIN) python3 benchmarks/bench.py
 
-bench-scale: deps deps-kubernetes build ## weft-control with 100,000 Pods and 100 agents, 50 pods at once, rollouts under load, stubs; writes benchmarks/scale.json
+bench-scale: deps deps-kubernetes build ## weft-control with 100,000 Pods and 100 agents, 50 pods at once, rollouts under load, stubs of both kinds and Envoy; writes benchmarks/scale.json
 	@python3 -c 'import grpc' 2>/dev/null || pip install --quiet grpcio
 	@BIN=$(BIN) python3 benchmarks/scale/scale.py
 	@BIN=$(BIN) python3 benchmarks/scale/enrolment.py
 	@BIN=$(BIN) python3 benchmarks/scale/rollouts.py
 	@BIN=$(BIN) python3 benchmarks/scale/stubs.py
+	@BIN=$(BIN) python3 benchmarks/stub.py
 
 fmt: ## format Swift and C
 	@swift format --in-place --recursive --parallel $(SOURCES)
