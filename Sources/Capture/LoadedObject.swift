@@ -91,8 +91,9 @@ final class LoadedObject {
   private static func layoutChanged(_ name: String, _ directory: String) -> CaptureError {
     CaptureError(
       .pinnedLayout,
-      "The pinned map \(directory)/\(name) was made by a version of Weft that lays it out otherwise; stop that version's "
-        + "agent with SIGTERM, or remove \(directory.dropLast("/maps".count)) and restart the node's pods")
+      "The pinned map \(directory)/\(name) was made by a version of Weft that lays it out otherwise. That version's "
+        + "proxy serves on. To replace it, drain the node and run `weft-agent clean` there, which ends the connections that "
+        + "are left; `weft uninstall` and `weft install` do so on every node")
   }
 
   private func load() throws(CaptureError) {

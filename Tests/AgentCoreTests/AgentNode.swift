@@ -37,7 +37,7 @@ final class AgentNode {
   private var run: Task<Void, any Error>
   let cgroup: String
   private var home: String?
-  private let bpffs: String
+  let bpffs: String
   private let configuration: AgentConfiguration
   private let authority: CertificateAuthority
 

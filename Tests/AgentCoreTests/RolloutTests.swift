@@ -1,3 +1,4 @@
+import CLibbpf
 import Capture
 import Discovery
 import Foundation
@@ -243,6 +244,26 @@ extension AgentTests {
         #expect(isOver)
         let end = try await client.ask("(s.settimeout(5), s.recv(1))[1]")
         #expect(end.contains("reset") || end == "b''", "\(end)")
+      }
+    }
+
+    @Test func anAgentOfAnotherLayoutLeavesTheOneBeforeServing() async throws {
+      try await withAgent([try Sample.workload("web")], keepsOnExit: true) { node in
+        try node.announce("web")
+        #expect(await node.becomes("enrolled", "web"))
+        let proxy = await node.agent.supervisor.pid
+        try await node.stop()
+        let heartbeat = bpf_obj_get(node.bpffs + "/maps/weft_heartbeat")
+        defer { Glibc.close(heartbeat) }
+        var (key, value) = (UInt32(0), weft_heartbeat(at: 1, layout: 99, pad: 0))
+        #expect(bpf_map_update_elem(heartbeat, &key, &value, 0) == 0)
+        let pins = node.leftovers
+        let refusal = #expect(throws: CaptureError.self) { try node.startAgain() }
+        #expect(refusal?.reason == .pinnedLayout && refusal?.description.contains("weft-agent clean") == true)
+        #expect(node.proxyProcesses == "\(proxy)\n", "it serves on")
+        #expect(node.leftovers == pins)
+        #expect(try node.clean() == [], "what the refusal names")
+        #expect(node.proxyProcesses.isEmpty && node.leftovers.isEmpty)
       }
     }
 
