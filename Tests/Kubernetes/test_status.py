@@ -4,6 +4,7 @@
 Usage: test_status.py PATH-TO-weft-control; the API server is build.sh's. Needs grpcio.
 """
 import os, signal, sys, tempfile, time, unittest
+import yaml
 from agent import Agent, pem, request
 from cluster import Cluster
 from control import Control
@@ -172,6 +173,23 @@ class Status(unittest.TestCase):
             "Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs"), "Programmed": ("True", "Programmed")})
         control.wait("the lost one", lambda: self.verdicts("lost", POLICIES).get("ResolvedRefs") == ("False", "TargetNotFound"))
         self.rest("good", path=POLICIES)
+
+    def test_unknown_fields_of_an_older_definition_are_named(self):
+        control = self.start()
+        self.agent(control)
+        for name, more in (("good", {}), ("newer", {"turbo": True, "clients": [{"namespace": "shop"}]})):
+            self.cluster.call("POST", POLICIES, {"apiVersion": "weft.dev/v1alpha1", "kind": "TrafficPolicy", "metadata": {"name": name},
+                "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "timeouts": {"request": "1s"}, **more}})
+        said = lambda name: (self.conditions(name, POLICIES).get("Accepted") or {"status": "", "message": ""})
+        control.wait("what isn't applied to be said", lambda: (said("newer")["status"], "spec.turbo" in said("newer")["message"]) == ("True", True))
+        control.wait("the good one", lambda: (self.verdicts("good", POLICIES).get("Programmed"), said("good")["message"]) == (("True", "Programmed"), "Accepted is True"))
+        # The definition of this version drops it, and there is nothing to say any more.
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trafficpolicies.weft.dev"
+        before = self.cluster.call("GET", path)["spec"]
+        self.addCleanup(lambda: self.cluster.call("PUT", path, {**self.cluster.call("GET", path), "spec": before}))
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/crds/trafficpolicies.yaml")) as file:
+            self.cluster.call("PUT", path, {**self.cluster.call("GET", path), "spec": yaml.safe_load(file)["spec"]})
+        control.wait("both to be accepted as they are", lambda: all(said(name)["message"] == "Accepted is True" for name in ("good", "newer")), 30)
 
     def test_the_lease_passes_on_and_statuses_do_not_flap(self):
         one, two = self.start("one"), self.start("two")

@@ -124,6 +124,44 @@ import Testing
     #expect(try Self.first(DefinitionChecks.findings(facts)).reason.contains("names clash"))
   }
 
+  @Test func olderDefinitionsAreNamedWithWhatTheyDrop() throws {
+    var facts = Self.facts
+    let own = try Rendering().manifests().filter { $0.identity.kind == .customResourceDefinition }.map(\.content)
+    let gateway = try ["httproutes", "grpcroutes"].map {
+      try Self.json(
+        #"{"metadata":{"name":"\#($0).gateway.networking.k8s.io"},"spec":{"versions":[{"name":"v1","served":true}]}}"#)
+    }
+    facts.definitions = .found(gateway + own)
+    #expect(DefinitionChecks.findings(facts).map(\.severity) == [.ok])
+    func changed(_ change: (inout JSONNode) -> Void) -> [JSONNode] {
+      own.map { definition in
+        guard definition.name == "trafficpolicies.weft.dev" else { return definition }
+        var older = definition
+        older.editElements(["spec", "versions"]) { version in
+          change(&version)
+        }
+        return older
+      }
+    }
+    let spec = ["schema", "openAPIV3Schema", "properties", "spec"]
+    facts.definitions = .found(
+      gateway
+        + changed {
+          $0.set(spec + ["properties", "hedging"], to: nil)
+          $0.set(spec + ["properties", "clients", "items", "properties", "serviceAccount"], to: nil)
+        })
+    let finding = try Self.first(DefinitionChecks.findings(facts))
+    #expect(finding.severity == .error && finding.repair == "weft upgrade")
+    #expect(finding.reason.hasSuffix("drops spec.clients.serviceAccount, spec.hedging"), "\(finding.reason)")
+    facts.definitions = .found(
+      gateway
+        + changed {
+          $0.set(spec + ["properties", "hedging"], to: nil)
+          $0.set(spec + ["x-kubernetes-preserve-unknown-fields"], to: .truth(true))
+        })
+    #expect(DefinitionChecks.findings(facts).map(\.severity) == [.ok], "nothing is dropped there")
+  }
+
   @Test func roots() throws {
     var facts = Self.facts
     #expect(try Self.first(CertificateChecks.roots(facts)).reason.contains("agents don't start"))

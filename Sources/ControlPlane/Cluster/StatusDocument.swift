@@ -51,12 +51,23 @@ struct StatusDocument {
     } else {
       said = [ObjectCondition("Accepted", "False", "UnsupportedValue", input.refusal)]
     }
-    let isAccepted = said.first { $0.type == "Accepted" }?.status == "True"
+    let isAccepted = tellOmission(in: &said)
     said.append(conditions.programmed(input, isAccepted: isAccepted, deliveries, old: old))
     return [
       "parentRef": parentRef, "controllerName": .text(ClusterNames.controller),
       "conditions": .array(conditions.merged(said, old)),
     ]
+  }
+
+  /// - Returns: whether it is accepted, so that there was something to say.
+  private func tellOmission(in said: inout [ObjectCondition]) -> Bool {
+    guard let index = said.firstIndex(where: { $0.type == "Accepted" }), said[index].status == "True" else {
+      return false
+    }
+    if !input.omission.isEmpty {
+      said[index].message = [said[index].message, input.omission].filter { !$0.isEmpty }.joined(separator: "; ")
+    }
+    return true
   }
 
   private func reference(_ node: JSONNode?) -> Reference? {
@@ -97,7 +108,7 @@ struct StatusDocument {
     let present = input.subject.status["conditions"]?.elements ?? []
     let own = present.filter { Self.types.contains($0["type"]?.text ?? "") }
     var said = verdicts
-    let isAccepted = said.first { $0.type == "Accepted" }?.status == "True"
+    let isAccepted = tellOmission(in: &said)
     said.append(conditions.programmed(input, isAccepted: isAccepted, deliveries, old: own))
     let wanted = conditions.merged(said, own)
     guard !StatusConditions.areSame(own, wanted) else { return nil }

@@ -60,6 +60,8 @@ struct StatusInput: Hashable, Sendable {
   var subject: StatusSubject
   /// Why it is refused, in words; empty: it isn't.
   var refusal = ""
+  /// What of it isn't applied although it's accepted; empty: nothing.
+  var omission = ""
   /// How it fares with what it refers to.
   var parents: [ParentStatus] = []
 }

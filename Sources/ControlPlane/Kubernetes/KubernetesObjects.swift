@@ -77,8 +77,15 @@ struct KubernetesObjects: Sendable {
   /// How every object that gets a status fares by itself.
   var statusInputs: [StatusInput] {
     subjects.map { key, subject in
-      StatusInput(key: key, subject: subject, refusal: registry.refusal(of: Self.name(key)))
+      input(key, subject)
     }
+  }
+
+  /// How one fares by itself.
+  func input(_ key: ObjectKey, _ subject: StatusSubject) -> StatusInput {
+    let name = Self.name(key)
+    return StatusInput(
+      key: key, subject: subject, refusal: registry.refusal(of: name), omission: registry.omission(of: name))
   }
 
   /// All that are refused.

@@ -9,11 +9,18 @@ struct Field {
     var label: String
     /// An API server's objects may have fields that are newer than this program, and have none that are misspelt.
     let toleratesUnknown: Bool
+    /// The paths of those that were found; the first of them, as many as a person reads.
+    private(set) var unknown: [String] = []
+    private static let maximumUnknown = 8
 
     init(file: String, label: String, toleratesUnknown: Bool = false) {
       self.file = file
       self.label = label
       self.toleratesUnknown = toleratesUnknown
+    }
+
+    func tolerate(_ field: Field) {
+      if unknown.count < Self.maximumUnknown { unknown.append(field.path.text) }
     }
   }
 
@@ -66,7 +73,11 @@ struct Field {
     for pair in pairs {
       if schema.read.contains(pair.key) {
         if !pair.value.isNull { fields.values[pair.key] = child(pair) }
-      } else if !owner.toleratesUnknown, !schema.ignored.contains(pair.key) {
+      } else if schema.ignored.contains(pair.key) {
+        continue
+      } else if owner.toleratesUnknown {
+        owner.tolerate(child(pair))
+      } else {
         throw ConfigProblem(
           file: owner.file, line: pair.line, column: pair.column, object: owner.label, field: child(pair).path.text,
           reason: schema.unknown(pair.key))

@@ -11,6 +11,8 @@ struct DecodedFile: Sendable {
     var name: String
     var line: Int
     var outcome: Outcome
+    /// Fields of an API server's object that this program doesn't know, and so doesn't apply.
+    var unknown: [String] = []
   }
 
   enum Outcome: Sendable {
@@ -80,20 +82,24 @@ struct FileDecoder {
         try decodeList(root, itemKind: items)
         return
       }
-      add(peek, node, try outcome(root, peek))
+      let outcome = try outcome(root, peek)
+      add(peek, node, outcome, unknown: owner.unknown)
     } catch {
       add(peek, node, .refused(error))
     }
   }
 
-  private mutating func add(_ peek: Peek, _ node: YAMLNode, _ outcome: DecodedFile.Outcome) {
+  private mutating func add(
+    _ peek: Peek, _ node: YAMLNode, _ outcome: DecodedFile.Outcome, unknown: [String] = []
+  ) {
     guard decoded.entries.count < Self.maximumObjects else {
       let problem = ConfigProblem(file: file, reason: "more than \(Self.maximumObjects) objects in one file")
       decoded.entries[0].outcome = .refused(problem)
       return
     }
     var entry = DecodedFile.Entry(
-      kind: peek.kind, namespace: peek.namespace, name: peek.name, line: node.line, outcome: outcome)
+      kind: peek.kind, namespace: peek.namespace, name: peek.name, line: node.line, outcome: outcome,
+      unknown: unknown)
     if case .object(let key, _, _) = outcome { entry.namespace = key.name.namespace }
     decoded.entries.append(entry)
   }

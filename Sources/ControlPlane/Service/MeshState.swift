@@ -164,9 +164,9 @@ extension MeshState {
       guard case .cluster(let objects) = input, let known = objects.subjects[key],
         known.generation == subject.generation
       else { return nil }
-      return StatusInput(
-        key: key, subject: subject, refusal: objects.registry.refusal(of: KubernetesObjects.name(key)),
-        parents: compiler.withLock { $0.traffic.statuses[key] } ?? [])
+      var input = objects.input(key, subject)
+      input.parents = compiler.withLock { $0.traffic.statuses[key] } ?? []
+      return input
     }
   }
 

@@ -142,6 +142,12 @@ struct ObjectRegistry: Sendable {
     return file.good.isEmpty ? text : "\(text); its last good version stays in force"
   }
 
+  /// What of a file of one object this program doesn't know, and so doesn't apply; empty: nothing.
+  func omission(of name: String) -> String {
+    guard let unknown = files[name]?.latest.entries.first?.unknown, !unknown.isEmpty else { return "" }
+    return "not applied, since this version doesn't know it: \(unknown.joined(separator: ", "))"
+  }
+
   /// Files whose path is none of `present`.
   func missing(from present: Set<String>) -> [String] { files.keys.filter { !present.contains($0) } }
 }
