@@ -179,7 +179,7 @@ class Status(unittest.TestCase):
         self.agent(control)
         for name, more in (("good", {}), ("newer", {"turbo": True, "clients": [{"namespace": "shop"}]})):
             self.cluster.call("POST", POLICIES, {"apiVersion": "weft.dev/v1alpha1", "kind": "TrafficPolicy", "metadata": {"name": name},
-                "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "timeouts": {"request": "1s"}, **more}})
+                "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "timeouts": {"request": "1s"}, **more}})
         said = lambda name: (self.conditions(name, POLICIES).get("Accepted") or {"status": "", "message": ""})
         control.wait("what isn't applied to be said", lambda: (said("newer")["status"], "spec.turbo" in said("newer")["message"]) == ("True", True))
         control.wait("the good one", lambda: (self.verdicts("good", POLICIES).get("Programmed"), said("good")["message"]) == (("True", "Programmed"), "Accepted is True"))
