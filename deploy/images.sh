@@ -1,12 +1,12 @@
 #!/bin/bash
-# Builds the OCI images of weft-agent (with weft-proxy), weft-control and weft-stub from scratch, with buildah, and writes
+# Builds the OCI images of weft-agent (with weft-proxy), weft-control, weft-stub, weft and weft-lab from scratch, with buildah, and writes
 # each as an OCI folder. The same programs give the same digests.
 # Usage: images.sh FOLDER-OF-PROGRAMS OUTPUT-FOLDER [PROGRAM…]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 programs=$(cd "$1" && pwd); out=$2; shift 2
 images=("$@")
-[ ${#images[@]} -gt 0 ] || images=(weft-agent weft-control weft-stub)
+[ ${#images[@]} -gt 0 ] || images=(weft-agent weft-control weft-stub weft weft-lab)
 version=$(sed -n 's/.*current = "\(.*\)"/\1/p' "$here/../Sources/MeshModel/Version.swift")
 registry=${REGISTRY:-ghcr.io/weft-mesh}
 # Of the last commit, for every file and for the image.

@@ -18,9 +18,12 @@ struct Echo: ParsableCommand {
   var name = "echo"
   @Flag(help: "Sends the first line at once, as server-first protocols do; no HTTP.")
   var greetFirst = false
+  @Option(help: "Told to end by SIGTERM, how many seconds it serves on, as a server of endpoints has to that others still know.")
+  var drain: UInt32 = 0
 
   func validate() throws {
     guard !tcp.isEmpty || !udp.isEmpty else { throw ValidationError("give --tcp PORT or --udp PORT") }
+    guard drain <= 3600 else { throw ValidationError("--drain takes up to 3600 seconds") }
     guard !name.contains(where: \.isNewline) else { throw ValidationError("--name takes one line") }
   }
 
@@ -30,6 +33,7 @@ struct Echo: ParsableCommand {
     options.udpPorts = udp
     options.name = name
     options.greetsFirst = greetFirst
+    options.drainSeconds = drain
     try EchoServer(options).run()
   }
 }

@@ -7,7 +7,7 @@ kubelets as a whole cluster.
 import json, os, shutil, subprocess, sys, tarfile, tempfile, time, unittest
 
 PROGRAMS = os.path.abspath(sys.argv[1])
-IMAGES = sys.argv[2:] or ["weft-agent", "weft-control", "weft-stub"]
+IMAGES = sys.argv[2:] or ["weft-agent", "weft-control", "weft-stub", "weft", "weft-lab"]
 del sys.argv[1:]
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 
@@ -55,7 +55,7 @@ class Images(unittest.TestCase):
             others = {name for name in files - programs if ".so" not in name}
             self.assertEqual(others, {"etc/passwd", "etc/nsswitch.conf"})
 
-    @unittest.skipIf(len(IMAGES) < 3, "a cluster needs all images")
+    @unittest.skipIf(len(IMAGES) < 5, "a cluster needs all images")
     def test_a_cluster_runs_from_them(self):
         """README's lines, with images that have no file of this machine."""
         whole = f"{self.folder}/whole"

@@ -118,6 +118,28 @@ import Testing
     }
   }
 
+  @Test("Told to end, it serves on for its time")
+  func drain() throws {
+    // A port that was free a moment ago.
+    let port = try makeServer().tcpPort
+    let process = try Program.start(["echo", "--tcp", "\(port)", "--drain", "2"])
+    defer { process.terminate() }
+    func connects() -> Bool { (try? Client(port: port)) != nil }
+    func isSoon(_ condition: () -> Bool) -> Bool {
+      for _ in 0..<200 {
+        if condition() { return true }
+        usleep(50_000)
+      }
+      return false
+    }
+    #expect(isSoon(connects))
+    process.terminate()
+    usleep(300_000)
+    #expect(process.isRunning && connects())
+    #expect(isSoon { !process.isRunning })
+    #expect(process.terminationReason == .exit && process.terminationStatus == 0)
+  }
+
   private func makeServer(greetsFirst: Bool = false) throws -> EchoServer {
     var options = EchoServer.Options()
     options.tcpPorts = [0]
@@ -144,7 +166,7 @@ private final class Client {
         connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
       }
     }
-    try #require(result == 0)
+    guard result == 0 else { throw LabError("connecting to port \(port): \(Errno.text(errno))") }
     self.descriptor = descriptor
     address = SocketName.local(descriptor).description
   }

@@ -17,6 +17,8 @@ public final class EchoServer {
     public var name = "echo"
     /// Sends the first line at once, as server-first protocols do; HTTP is then not looked for.
     public var greetsFirst = false
+    /// After SIGTERM it serves on for so long; 0: it ends at once, as any program does.
+    public var drainSeconds: UInt32 = 0
 
     public init() {}
   }
@@ -67,9 +69,27 @@ public final class EchoServer {
   public var tcpPort: UInt16 { listeners.first.map { SocketName.local($0).port } ?? 0 }
   public var udpPort: UInt16 { datagrams.first.map { SocketName.local($0).port } ?? 0 }
 
-  /// Serves for ever.
+  /// Serves for ever, or until some time after SIGTERM.
   public func run() throws {
-    while true { try turn(timeoutMilliseconds: -1) }
+    guard options.drainSeconds > 0 else {
+      while true { try turn(timeoutMilliseconds: -1) }
+    }
+    var (term, pending) = (sigset_t(), sigset_t())
+    sigemptyset(&term)
+    sigaddset(&term, SIGTERM)
+    sigprocmask(SIG_BLOCK, &term, nil)
+    repeat {
+      try turn(timeoutMilliseconds: 100)
+      sigpending(&pending)
+    } while sigismember(&pending, SIGTERM) == 0
+    let end = Self.milliseconds + 1000 * Int(options.drainSeconds)
+    while Self.milliseconds < end { try turn(timeoutMilliseconds: 100) }
+  }
+
+  private static var milliseconds: Int {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
   }
 
   /// Serves what is ready within the time.
