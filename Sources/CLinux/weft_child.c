@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,7 +39,30 @@ void weft_child_default_signals(void)
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-int weft_child_start(struct weft_child_failure (*body)(const void *), const void *argument, pid_t *pid, int *step)
+/// fork, with the child in another PID namespace: this thread's children are for as long as it takes.
+static pid_t fork_into(int process_namespace)
+{
+  if (process_namespace == WEFT_CHILD_SAME_PROCESSES)
+    return fork();
+  int own = open("/proc/thread-self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+  if (own < 0)
+    return -1;
+  int entered =
+      process_namespace == WEFT_CHILD_NEW_PROCESSES ? unshare(CLONE_NEWPID) : setns(process_namespace, CLONE_NEWPID);
+  pid_t child = entered < 0 ? -1 : fork();
+  if (child != 0) {
+    int error = errno;
+    // Without this the thread could start no other: nothing here goes on after that.
+    if (entered == 0 && setns(own, CLONE_NEWPID) < 0)
+      abort();
+    close(own);
+    errno = error;
+  }
+  return child;
+}
+
+int weft_child_start(struct weft_child_failure (*body)(const void *), const void *argument, int process_namespace,
+                     pid_t *pid, int *step)
 {
   int report[2];
   *step = 0;
@@ -55,7 +80,7 @@ int weft_child_start(struct weft_child_failure (*body)(const void *), const void
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  pid_t child = fork();
+  pid_t child = fork_into(process_namespace);
   if (child == 0) {
     weft_child_default_signals();
     // The report pipe is close-on-exec, so that exec itself tells the parent of success.

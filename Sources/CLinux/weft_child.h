@@ -10,9 +10,14 @@ struct weft_child_failure {
 /// `step` with what errno says.
 struct weft_child_failure weft_child_failed(int step);
 
+/// Where a child's PID namespace isn't its parent's: the number of an open one, or one of these.
+enum { WEFT_CHILD_SAME_PROCESSES = -1, WEFT_CHILD_NEW_PROCESSES = -2 };
+
 /// Forks; the child runs `body`, which executes a program or returns why it couldn't. Every descriptor above 2 is
-/// closed by exec. Returns 0 and the pid, or errno and the failed step (0: the fork); in that case no process is left.
-int weft_child_start(struct weft_child_failure (*body)(const void *), const void *argument, pid_t *pid, int *step);
+/// closed by exec. Returns 0 and the pid (the parent's), or errno and the failed step (0: the fork); in that case no process
+/// is left.
+int weft_child_start(struct weft_child_failure (*body)(const void *), const void *argument, int process_namespace,
+                     pid_t *pid, int *step);
 
 /// Makes `from` (-1: /dev/null) the descriptor `to`.
 int weft_child_place_stream(int from, int to);

@@ -112,6 +112,10 @@ static struct weft_child_failure make_root(const struct weft_container *c)
       return weft_child_failed(STEP_TARGET);
     close(trees[i]);
   }
+  // Numbers as they are in the PID namespace that this process was made in.
+  if (c->process_namespace >= 0 &&
+      (make_target("/proc", true) < 0 || mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0))
+    return weft_child_failed(STEP_ROOT);
   if (c->read_only_root && mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
     return weft_child_failed(STEP_ROOT);
   return (struct weft_child_failure){STEP_NONE, 0};
@@ -212,7 +216,7 @@ static struct weft_child_failure run(const void *argument)
 int weft_container_spawn(const struct weft_container *container, pid_t *pid, const char **step)
 {
   int failed = 0;
-  int error = weft_child_start(run, container, pid, &failed);
+  int error = weft_child_start(run, container, container->process_namespace, pid, &failed);
   *step = step_names[failed ? failed : STEP_FORK];
   return error;
 }

@@ -113,7 +113,8 @@ static struct weft_child_failure run(const void *argument)
 int weft_lab_spawn(const struct weft_lab_process *p, pid_t *pid, const char **step)
 {
   int failed = 0;
-  int error = weft_child_start(run, p, pid, &failed);
+  int error = weft_child_start(run, p, p->new_process_namespace ? WEFT_CHILD_NEW_PROCESSES : WEFT_CHILD_SAME_PROCESSES,
+                               pid, &failed);
   *step = step_names[failed ? failed : STEP_FORK];
   return error;
 }

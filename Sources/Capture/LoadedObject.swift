@@ -92,8 +92,8 @@ final class LoadedObject {
     CaptureError(
       .pinnedLayout,
       "The pinned map \(directory)/\(name) was made by a version of Weft that lays it out otherwise. That version's "
-        + "proxy serves on. To replace it, drain the node and run `weft-agent clean` there, which ends the connections that "
-        + "are left; `weft uninstall` and `weft install` do so on every node")
+        + "proxy serves on. `weft uninstall` and then `weft install` replace it, and end the connections that it carries; on one "
+        + "node `weft-agent clean` does")
   }
 
   private func load() throws(CaptureError) {

@@ -138,7 +138,7 @@ final class Worker {
     for probe in Array(probes.values) where probe.workload == id { probe.abort() }
   }
 
-  /// With a successor nothing ends that could carry a request: what is idle ends with the process at the latest.
+  /// With a successor nothing ends at first that could carry a request; the control thread calls again for what is idle then.
   private func drain(hasSuccessor: Bool) {
     isDraining = true
     for pod in pods.values { pod.stopAccepting() }

@@ -141,8 +141,8 @@ struct RunAgent: AsyncParsableCommand {
     configuration.holdUnseen = holdUnseen
     configuration.followsNodeAddresses = nodeAddress.isEmpty
     configuration.formerProxyCgroup = former
-    // A proxy that is elsewhere wouldn't end with this agent.
     configuration.drainSeconds = drainSeconds
+    // A proxy that is elsewhere wouldn't end with this agent.
     configuration.replacesProxy = replaceProxy || former != nil
     configuration.podLogs = cgroupPods ? podLogs : ""
     return configuration

@@ -18,7 +18,9 @@ struct Echo: ParsableCommand {
   var name = "echo"
   @Flag(help: "Sends the first line at once, as server-first protocols do; no HTTP.")
   var greetFirst = false
-  @Option(help: "Told to end by SIGTERM, how many seconds it serves on, as a server of endpoints has to that others still know.")
+  @Option(
+    help:
+      "Told to end by SIGTERM, how many seconds it serves on, as a server of endpoints has to that others still know.")
   var drain: UInt32 = 0
 
   func validate() throws {

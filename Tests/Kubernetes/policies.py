@@ -42,7 +42,7 @@ BAD = [
     ("targetRefs.0.port", 65536), ("targetRefs.0.sectionName", "http"), ("targetRefs.2.port", 80), ("targetRefs.2.group", "apps"),
     ("clients.0", {}), ("clients.0.namespace", "A"), ("loadBalancer.algorithm", "fastest"), ("loadBalancer.algorithm", "random"),
     ("loadBalancer.hash", None), ("loadBalancer.hash.header", "x"), ("loadBalancer.slowStart", "1d"), ("loadBalancer.slowStart", "-1s"),
-    ("locality.panicThreshold", 101), ("locality.panicThreshold", "101%"), ("locality.overprovisioning", 99),
+    ("locality.panicThreshold", 101), ("locality.panicThreshold", "101%"), ("faults.0.percent", "101%"), ("faults.0.percent", "100.01%"), ("timeouts.request", "0.5ms"), ("timeouts.request", "1193h1ms"), ("locality.overprovisioning", 99),
     ("sessionPersistence.name", None), ("sessionPersistence.lifetime", "9000h"), ("timeouts.request", "soon"),
     ("timeouts.request", 5), ("timeouts.request", "1194h"), ("retry.attempts", 21), ("retry.statuses", [200]),
     ("retry.grpcStatuses", [0]), ("retry.maximumBackoff", "1ms"), ("retry.bufferLimit", 1048577), ("retryBudget.percent", "x"),
@@ -51,6 +51,15 @@ BAD = [
     ("adaptiveConcurrency.minimum", 2000), ("rateLimits.0.requests", None), ("rateLimits.0.requests", 0),
     ("rateLimits.0.keys", ["user"]), ("rateLimits.0.keys", [{"header": "a b"}]), ("faults.0.abort", 500), ("faults.1.abort", 600),
     ("faults.2", {}), ("faults.0.percent", "12.345%"), ("faults.0.header.type", "Glob"), ("headers.via", "yes"),
+]
+
+# What lies at the bounds and has to be taken, by the rules and by weft-control.
+GOOD = [
+    ("timeouts.request", "1ms"), ("timeouts.request", "0s"), ("timeouts.request", "0h"), ("timeouts.request", "1193h"), ("timeouts.request", ".5s"),
+    ("timeouts.request", "5.s"), ("timeouts.request", "1h30m5.25s"), ("retry.maximumBackoff", "25ms"), ("sessionPersistence.lifetime", "1ms"),
+    ("sessionPersistence.lifetime", "8784h"), ("outlierDetection.maximumEjectionTime", "30s"), ("locality.panicThreshold", "100%"),
+    ("locality.panicThreshold", "050"), ("locality.panicThreshold", 0), ("faults.0.percent", "1.1%"), ("faults.0.percent", "0.07"),
+    ("faults.0.percent", "100.00%"), ("faults.0.percent", 99),
 ]
 
 

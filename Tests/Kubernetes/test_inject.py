@@ -14,6 +14,7 @@ HOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 STUB = {"weft.dev/mode": "stub"}
 # What a pod's labels can say, and a namespace's.
 MODES = [{}, STUB, {"weft.dev/mode": "node"}]
+PODS = MODES + [{**mode, "weft.dev/mesh": "disabled"} for mode in MODES]
 SPACES = [{**mesh, **mode} for mesh in ({}, {"weft.dev/mesh": "enabled"}, {"weft.dev/mesh": "disabled"}) for mode in MODES]
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/base/webhook/configuration.yaml")) as file:
     SHIPPED = yaml.safe_load(file)
@@ -54,11 +55,11 @@ def matching(namespace, pod):
 class Selectors(unittest.TestCase):
     def test_no_two_hooks_match_the_same_pod(self):
         self.assertEqual([hook["name"] for hook in SHIPPED["webhooks"]], [f"{name}.injector.weft.dev" for name in ("mesh", "mode", "pod", "account")])
-        for namespace, pod in itertools.product(SPACES, MODES):
+        for namespace, pod in itertools.product(SPACES, PODS):
             with self.subTest(namespace=namespace, pod=pod):
                 hook = "mesh" if namespace.get("weft.dev/mesh") == "enabled" else "mode" if STUB.items() <= namespace.items() else \
-                    "pod" if pod == STUB else "account"
-                opts_out = hook == "mode" and pod.get("weft.dev/mode") == "node"
+                    "pod" if STUB.items() <= pod.items() else "account"
+                opts_out = hook == "mode" and pod.get("weft.dev/mode") == "node" or hook in ("mode", "pod") and pod.get("weft.dev/mesh") == "disabled"
                 self.assertEqual(matching(namespace, pod), [] if opts_out else [hook])
                 for system in ("kube-system", "kube-public", "kube-node-lease", "weft-system"):
                     self.assertEqual(matching({**namespace, "kubernetes.io/metadata.name": system}, pod), [])
@@ -171,10 +172,10 @@ class Injection(unittest.TestCase):
     def test_the_server_selects_as_the_file_says(self):
         for number, namespace in enumerate(SPACES):
             self.space(f"space-{number}", namespace)
-            for labels in MODES:
+            for labels in PODS:
                 with self.subTest(namespace=namespace, pod=labels), self.asks(*matching(namespace, labels)):
                     made = self.cluster.call("POST", f"/api/v1/namespaces/space-{number}/pods?dryRun=All", pod("dry", labels))
-                    wants = {**namespace, **labels}.get("weft.dev/mode") == "stub" and namespace.get("weft.dev/mesh") != "disabled"
+                    wants = {**namespace, **labels}.get("weft.dev/mode") == "stub" and {**namespace, **labels}.get("weft.dev/mesh") != "disabled"
                     self.assertEqual(names(made), ["weft-stub", "app"] if wants else ["app"])
 
     def test_the_roots_follow_stubs_into_their_namespaces(self):

@@ -8,7 +8,7 @@ import glob, os, sys, unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../EndToEndTests/Programs"))
 import packages  # noqa: F401: says where cel-python is
 import celpy, yaml
-from policies import BAD, FULL, STRICT, WORSE, changed
+from policies import BAD, FULL, GOOD, STRICT, WORSE, changed
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 
@@ -81,7 +81,7 @@ class Rules(unittest.TestCase):
             with open(name) as file:
                 examples += [document for document in yaml.safe_load_all(file) if document and document.get("apiVersion") == "weft.dev/v1alpha1"]
         self.assertGreater(len(examples), 4)
-        for policy in [FULL, STRICT, *examples]:
+        for policy in [FULL, STRICT, *examples, *(changed(FULL, path, value) for path, value in GOOD)]:
             self.assertEqual([self.rules[kind][index][1]["rule"] for kind, index in self.broken(policy)], [], policy["metadata"])
 
     def test_each_refuses_something_and_says_why(self):

@@ -7,7 +7,7 @@ Usage: test_schemas.py PATH-TO-weft-control, with weft beside it; the API server
 import copy, glob, json, os, re, shutil, subprocess, sys, tempfile, unittest, urllib.error
 import yaml
 from cluster import Cluster, TOKEN, free_port
-from policies import BAD, FULL, STRICT, changed
+from policies import BAD, FULL, GOOD, STRICT, changed
 
 CONTROL = os.path.abspath(sys.argv.pop(1))
 WEFT = os.path.join(os.path.dirname(CONTROL), "weft")
@@ -139,6 +139,14 @@ class Schemas(unittest.TestCase):
             else:
                 self.assertEqual(status, 422, answer)
                 self.assertIn("spec", json.loads(answer)["message"])
+
+    def test_what_lies_at_the_bounds_passes_both(self):
+        policies = [changed(FULL, path, value) for path, value in GOOD]
+        verdicts = self.decoded(policies)
+        for index, policy in enumerate(policies):
+            self.assertTrue(verdicts[index]["accepted"], f"{GOOD[index]}: {verdicts[index]}")
+            status, answer = self.post(policy)
+            self.assertEqual(status, 201, f"{GOOD[index]}: {answer}")
 
     def test_a_misspelt_field_is_refused_by_kubectl(self):
         policy = changed(FULL, "timeouts.requets", "1s")

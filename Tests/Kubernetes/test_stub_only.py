@@ -115,7 +115,23 @@ class StubOnly(unittest.TestCase):
         self.pod("plain", ["sleep", "infinity"], labels={"weft.dev/mode": "node"})
         self.assertNotEqual(self.cluster.exec("plain", "curl", "-sS", "--max-time", "5", "http://web/", check=False).returncode, 0)
 
-    def test_6_nothing_is_to_repair_and_nothing_is_left(self):
+    def test_6_a_job_ends(self):
+        """Its stub ends after it, which needs the processes of the pod in one namespace where there are no native sidecars."""
+        def job(name, command, **more):
+            template = {"metadata": {"labels": {"app": name}}, "spec": {"restartPolicy": "Never", "containers": [
+                {"name": "app", "image": "example.org/client", "command": ["sh", "-c", command]}], **more}}
+            self.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "shop"}, "spec": {"backoffLimit": 0, "template": template}})
+            self.addCleanup(self.cluster.kubectl, "delete", "job", "-n", "shop", name, timeout=40)
+        job("once", "curl -fsS --max-time 5 http://web/ && sleep 2", shareProcessNamespace=True)
+        self.cluster.kubectl("wait", "-n", "shop", "job/once", "--for=condition=Complete", "--timeout=40s", timeout=50)
+        self.assertRegex(self.cluster.kubectl("logs", "-n", "shop", "job/once", "-c", "app"), "web-v[12]")
+        job("failing", "sleep 1; exit 3", shareProcessNamespace=True)
+        self.cluster.kubectl("wait", "-n", "shop", "job/failing", "--for=condition=Failed", "--timeout=40s", timeout=50)
+        # Without, it would never end: it is refused, and says what it needs.
+        job("stuck", "true")
+        wait_for("the Job's event", lambda: "shareProcessNamespace" in self.cluster.kubectl("get", "events", "-n", "shop", "-o", "jsonpath={.items[*].message}"), 20)
+
+    def test_7_nothing_is_to_repair_and_nothing_is_left(self):
         said = self.cluster.weft_cli("check", "-A", check=False).stdout
         self.assertRegex(said, "agents .*none, as installed: stub-only")
         self.assertNotIn("✗", said)

@@ -70,12 +70,26 @@ struct ProgramTests {
 
   @Test func theApplicationsEndIsItsProcessesEnd() {
     var watch = ApplicationWatch()
-    let before = [0, 0, 0, 0, 0].map { watch.hasEnded(others: $0) }
+    let before = [0, 0, 0, 0, 0].map { watch.hasEnded(others: $0, lastProcess: 7) }
     #expect(!before.contains(true), "before it began")
-    let gaps = [2, 1, 0, 0, 1, 0, 0].map { watch.hasEnded(others: $0) }
+    let gaps = [2, 1, 0, 0, 1, 0, 0].map { watch.hasEnded(others: $0, lastProcess: 7) }
     #expect(!gaps.contains(true), "a gap between two processes")
-    let ended = watch.hasEnded(others: 0)
+    let ended = watch.hasEnded(others: 0, lastProcess: 7)
     #expect(ended)
+  }
+
+  @Test func anApplicationThatNobodyHasSeenHasEndedToo() {
+    var watch = ApplicationWatch()
+    var seen = [7, 7, 7, 7].map { watch.hasEnded(others: 0, lastProcess: $0) }
+    // `weft-stub wait`, with the threads of the runtime that made it: seen while it connects, then gone.
+    seen.append(watch.hasEnded(others: 1, lastProcess: 12))
+    watch.asked(lastProcess: 13)
+    seen += (0..<10).map { _ in watch.hasEnded(others: 0, lastProcess: 13) }
+    #expect(!seen.contains(true), "it has yet to begin, however long that takes")
+    let short = [18, 18, 18].map { watch.hasEnded(others: 0, lastProcess: $0) }
+    #expect(!short.contains(true))
+    let ended = watch.hasEnded(others: 0, lastProcess: 18)
+    #expect(ended, "it ran between two looks")
   }
 
   @Test func timesAndJSON() {

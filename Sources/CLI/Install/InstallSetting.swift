@@ -93,7 +93,7 @@ struct InstallSetting: Sendable {
     InstallSetting(
       name: "webhook.failurePolicy",
       meaning:
-        "of pods while no weft-control answers, Fail or Ignore; Fail where they or their namespace ask for a stub",
+        "of pods while no weft-control answers, Fail or Ignore; Ignore in namespaces of the mesh, Fail for stubs elsewhere",
       problem: oneOf(["Fail", "Ignore"]),
       change: { value, manifest in
         guard manifest.identity.kind == .mutatingWebhookConfiguration else { return }

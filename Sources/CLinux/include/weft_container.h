@@ -26,6 +26,8 @@ struct weft_container {
   /// The node's, entered before the cgroup is joined: a container runtime's process too is in its node's network first.
   int node_namespace;
   int network_namespace;
+  /// A PID namespace that the process is made in, with a /proc of its own.
+  int process_namespace;
   /// A pidfd: its process's mount, UTS and network namespaces are joined and nothing is mounted (exec).
   int joined;
   /// The empty folder that the overlay is mounted on, and its options (`lowerdir=/,upperdir=…,workdir=…`).

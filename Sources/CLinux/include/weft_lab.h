@@ -28,6 +28,8 @@ struct weft_lab_process {
   /// Standard streams; -1 is /dev/null.
   int standard_input, standard_output, standard_error;
   bool new_session;
+  /// It is process 1 of a PID namespace (of weft_lab_spawn alone).
+  bool new_process_namespace;
   /// The signal that the process gets when the thread that spawned it ends; 0 for none.
   int parent_death_signal;
   /// 0 keeps the user.

@@ -23,7 +23,9 @@ extension Field {
     let text = try durationText()
     guard let duration = GoDuration(text) else { throw expected("a duration such as 250ms, 1.5s or 1m30s") }
     let milliseconds = (duration.seconds * 1000).rounded()
-    guard 1...Double(TrafficTime.maximum) ~= milliseconds || (zero && duration.seconds == 0) else {
+    // What is judged isn't rounded, as in the definitions' rules.
+    guard 0.001 - 1e-12...Double(TrafficTime.maximum) / 1000 ~= duration.seconds || (zero && duration.seconds == 0)
+    else {
       throw problem("\(text) is out of range: 1ms to 1193h\(zero ? ", or 0s to turn it off" : "")")
     }
     return UInt32(milliseconds)
@@ -44,7 +46,7 @@ extension Field {
     let text = try durationText()
     guard let duration = GoDuration(text) else { throw expected("a duration such as 90s, 10m or 24h") }
     let seconds = duration.seconds.rounded(.up)
-    guard 1...(366 * 86400) ~= seconds else { throw problem("\(text) is out of range: 1s to 8784h") }
+    guard 1...(366 * 86400) ~= seconds else { throw problem("\(text) is out of range: more than 0s, up to 8784h") }
     return UInt32(seconds)
   }
 
@@ -75,7 +77,8 @@ extension Field {
       let digits = text.hasSuffix("%") ? text.dropLast() : text[...]
       if digits.allSatisfy({ $0.isASCII && ($0.isNumber || $0 == ".") }), let value = Double(digits), 0...100 ~= value {
         let scaled = value * parts
-        if scaled.rounded() == scaled { return UInt32(scaled) }
+        // 1.1 and most others have no exact form.
+        if abs(scaled.rounded() - scaled) < 1e-6 { return UInt32(scaled.rounded()) }
         throw problem("\(text) is finer than \(1 / parts) per cent")
       }
     }

@@ -23,6 +23,8 @@ struct Launch {
   /// The signal that the process gets when the thread that started it ends.
   var parentDeathSignal: Int32 = 0
   var withoutPrivileges = false
+  /// It is process 1 of a PID namespace of its own.
+  var hasOwnProcesses = false
 
   /// - Parameters:
   ///   - arguments: without the program's name.
@@ -72,6 +74,7 @@ struct Launch {
                   node_namespace: node, cgroup_procs: procs, binds: binds, hostname: hostname,
                   standard_input: standardInput,
                   standard_output: standardOutput, standard_error: standardError, new_session: isDaemon,
+                  new_process_namespace: hasOwnProcesses,
                   parent_death_signal: parentDeathSignal, user: 0, without_privileges: withoutPrivileges)
                 return body(&process)
               }

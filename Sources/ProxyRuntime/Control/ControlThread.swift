@@ -21,6 +21,10 @@ final class ControlThread: Timed {
   /// With a successor: replies to datagrams that are under way have their time.
   private var drainsUntil: NanoTime = 0
   private static let datagramPatience: NanoTime = .seconds(2)
+  /// With a successor: when connections that wait for a client's next request end too. What this proxy knows of the mesh grows
+  /// old: only what is under way has more time.
+  private var endsIdleAt: NanoTime?
+  private static let idlePatience: NanoTime = .seconds(30)
   private var drained: Set<Int> = []
 
   private struct SocketRequest: Hashable {
@@ -132,7 +136,10 @@ final class ControlThread: Timed {
     case .query(let query): ask(query)
     case .drain(let drain):
       drainDeadline = loop.now + .seconds(UInt64(drain.seconds))
-      if drain.successor { drainsUntil = loop.now + Self.datagramPatience }
+      if drain.successor {
+        drainsUntil = loop.now + Self.datagramPatience
+        endsIdleAt = loop.now + Self.idlePatience
+      }
       broadcast(.drain(hasSuccessor: drain.successor))
     case nil: log(.warning, "a message of the agent's that this proxy doesn't know is ignored")
     }
@@ -274,6 +281,10 @@ final class ControlThread: Timed {
 
   func timerFired(now: NanoTime) {
     for (id, query) in queries where query.deadline <= now { answer(id) }
+    if let end = endsIdleAt, now >= end {
+      endsIdleAt = nil
+      broadcast(.drain(hasSuccessor: false))
+    }
     if let drainDeadline, now >= drainDeadline || (drained.count == workers.count && now >= drainsUntil) {
       finishDraining()
     }

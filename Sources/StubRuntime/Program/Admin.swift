@@ -26,6 +26,7 @@ final class LocalListener: EventSource {
         close(fd)
         continue
       }
+      stub.heartbeat?.asked()
       Answering.start(fd, stub: stub, isLocal: true, peer: SocketAddress(.loopbackV4, 0))
     }
   }

@@ -33,6 +33,7 @@ final class Stub {
   private(set) lazy var control = ControlLink(stub: self)
   private(set) lazy var certificates = CertificateSource(stub: self)
   private var listeners: [EventSource] = []
+  weak var heartbeat: Heartbeat?
   private var drainDeadline: Int64?
   private var quietSince: Int64?
   private var nextRelease: Int64 = 0
@@ -50,6 +51,8 @@ final class Stub {
   var isReady: Bool { tunnels.credentials != nil && delta.isComplete && !isDraining }
 
   func run() throws(SystemFailure) {
+    let heartbeat = try Heartbeat(stub: self)
+    self.heartbeat = heartbeat
     listeners = [
       try Listener(port: MeshPort.outbound, loop: loop) { [unowned self] in acceptOutbound($0, $1) },
       try Listener(port: MeshPort.inbound, loop: loop) { [unowned self] in acceptInbound($0, $1) },
@@ -57,7 +60,7 @@ final class Stub {
       try Listener(port: StubPort.health, loop: loop) { [unowned self] in
         Answering.start($0, stub: self, isLocal: false, peer: $1)
       },
-      try LocalListener(stub: self), try Signals(stub: self), try Heartbeat(stub: self),
+      try LocalListener(stub: self), try Signals(stub: self), heartbeat,
     ]
     certificates.attempt(Loop.wallClock())
     loop.run()
@@ -140,7 +143,7 @@ private final class Signals: EventSource {
 }
 
 /// Passes the loop's sweep on, and watches for the application's end.
-private final class Heartbeat: EventSource {
+final class Heartbeat: EventSource {
   private unowned let stub: Stub
   private var application = ApplicationWatch()
 
@@ -155,8 +158,27 @@ private final class Heartbeat: EventSource {
 
   override func sweep(now: Int64) {
     stub.sweep(now: now)
-    if stub.options.endsWithApplication, application.hasEnded(others: countOfOtherProcesses()) {
+    guard stub.options.endsWithApplication else { return }
+    if application.hasEnded(others: countOfOtherProcesses(), lastProcess: Self.lastProcess()) {
       stub.drain("the application has ended")
+    }
+  }
+
+  /// A program of the stub's own has connected.
+  func asked() {
+    if stub.options.endsWithApplication { application.asked(lastProcess: Self.lastProcess()) }
+  }
+
+  /// The last word of /proc/loadavg (proc_loadavg(5)): of this PID namespace; 0 where it can't be read.
+  private static func lastProcess() -> Int {
+    let file = open("/proc/loadavg", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return 0 }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 128)
+    let count = max(0, read(file, &bytes, bytes.count))
+    let word = bytes[..<count].split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }.last ?? []
+    return word.reduce(0) { number, digit in
+      UInt8(ascii: "0")...UInt8(ascii: "9") ~= digit ? number &* 10 &+ Int(digit - UInt8(ascii: "0")) : number
     }
   }
 

@@ -20,6 +20,8 @@ struct ContainerLaunch: Sendable {
   var networkNamespace: String
   /// The path of the node's, which the process is in first.
   var nodeNamespace: String
+  /// The path of the pod's PID namespace; nil: its processes are seen among the machine's.
+  var processNamespace: String?
   /// The empty folder that the root is mounted on, and its layers.
   var root: String
   /// The machine's own root, or an image's.
@@ -69,6 +71,11 @@ struct ContainerLaunch: Sendable {
     let node = open(nodeNamespace, O_RDONLY | O_CLOEXEC)
     guard node >= 0 else { throw LabError("\(nodeNamespace): can't be opened: \(Errno.text(errno))") }
     defer { close(node) }
+    let processes = processNamespace.map { open($0, O_RDONLY | O_CLOEXEC) } ?? -1
+    guard processNamespace == nil || processes >= 0 else {
+      throw LabError("\(processNamespace ?? ""): can't be opened: \(Errno.text(errno))")
+    }
+    defer { if processes >= 0 { close(processes) } }
     let procs = open("\(cgroup)/cgroup.procs", O_WRONLY | O_CLOEXEC)
     guard procs >= 0 else { throw LabError("\(cgroup): can't be joined: \(Errno.text(errno))") }
     defer { close(procs) }
@@ -91,7 +98,7 @@ struct ContainerLaunch: Sendable {
             var container = weft_container(
               path: strings.add(program), argv: argv.baseAddress, envp: envp.baseAddress,
               directory: strings.add(directory), cgroup_procs: procs, node_namespace: node,
-              network_namespace: namespace, joined: handle,
+              network_namespace: namespace, process_namespace: processes, joined: handle,
               root: strings.add(root), overlay: strings.add(overlay), mounts: mounts.baseAddress,
               mount_count: mounts.count, read_only_root: isRootReadOnly, hostname: strings.add(hostname),
               standard_input: streams.input, standard_output: streams.output, standard_error: streams.error,

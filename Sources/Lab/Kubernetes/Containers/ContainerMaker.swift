@@ -50,6 +50,7 @@ struct ContainerMaker: Sendable {
       networkNamespace: context.layout.namespacePath(sandbox.networkNamespace),
       nodeNamespace: context.layout.namespacePath(sandbox.node.networkNamespace), root: "\(folder)/root",
       upper: "\(folder)/upper", work: "\(folder)/work", hostname: spec.hostname)
+    if spec.sharesProcesses, let pause = sandbox.pause { launch.processNamespace = "/proc/\(pause.pid)/ns/pid" }
     if let image {
       launch.lower = image.root
       if !image.directory.isEmpty { launch.directory = image.directory }
@@ -155,10 +156,9 @@ struct ContainerMaker: Sendable {
     _ container: ContainerSpec, folder: String, isImage: Bool
   ) throws -> [ContainerLaunch.Mount] {
     let isPrivileged = container.security?["privileged"]?.isTrue == true
-    var mounts: [ContainerLaunch.Mount] = [
-      .init(source: "/proc", target: "/proc", isRecursive: true),
-      .init(source: "/sys", target: "/sys", isRecursive: true),
-    ]
+    var mounts: [ContainerLaunch.Mount] = [.init(source: "/sys", target: "/sys", isRecursive: true)]
+    // Where the pod has processes of its own, it is mounted anew.
+    if !spec.sharesProcesses { mounts.append(.init(source: "/proc", target: "/proc", isRecursive: true)) }
     if !isImage {
       mounts.append(.init(source: Programs.directory, target: Self.programs, isReadOnly: true))
       mounts.append(.init(source: context.state.directory, target: context.state.directory))

@@ -38,6 +38,7 @@ struct Sandbox: Sendable {
       launch.networkNamespace = layout.namespacePath(sandbox.networkNamespace)
       launch.nodeNamespace = layout.namespacePath(node.networkNamespace)
       launch.cgroup = leaf
+      launch.hasOwnProcesses = spec.sharesProcesses
       let pid = try launch.spawn()
       sandbox.pause = ProcessRecord(pid: pid)
       ChildExit.watch(pid) { _ in }

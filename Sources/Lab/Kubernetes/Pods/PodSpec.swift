@@ -32,6 +32,8 @@ struct PodSpec: Sendable, Equatable {
   var restartPolicy: RestartPolicy
   var usesHostNetwork: Bool
   var usesHostProcesses: Bool
+  /// Its containers see each other's processes, and none else.
+  var sharesProcesses: Bool
   /// Seconds.
   var grace: Int
   var hostname: String
@@ -78,6 +80,7 @@ struct PodSpec: Sendable, Equatable {
     restartPolicy = RestartPolicy(rawValue: spec["restartPolicy"]?.text ?? "") ?? .always
     usesHostNetwork = spec["hostNetwork"]?.isTrue == true
     usesHostProcesses = spec["hostPID"]?.isTrue == true
+    sharesProcesses = spec["shareProcessNamespace"]?.isTrue == true
     grace = spec["terminationGracePeriodSeconds"]?.integer ?? 30
     hostname = usesHostNetwork ? node : spec["hostname"]?.text ?? String(object.name.prefix(63))
     subdomain = spec["subdomain"]?.text ?? ""
