@@ -61,7 +61,8 @@ test-kubernetes: deps deps-kubernetes bpf ## of `make test` only what runs again
 test-newest: deps deps-kubernetes ## the tests of definitions, sources, statuses, installing and the CLI with the API server of CRDs and the kubectl of Kubernetes 1.36, from Debian sid
 	@Tests/Kubernetes/newest.sh
 	@swift build --build-tests
-	@for test in "" schemas rules source status outage inject install cli; do \
+	@python3 Tests/EndToEndTests/Programs/packages.py
+	@for test in "" schemas source status outage inject install cli; do \
 	  BIN=.build/debug python3 Tests/Kubernetes/newest.py .build/debug/weft-control $${test:+Tests/Kubernetes/test_$$test.py} || exit 1; done
 
 fuzz: deps ## fuzz the parsers: SECONDS=60 each

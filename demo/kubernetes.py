@@ -21,7 +21,7 @@ class Cluster(Lab):
     def answers(self, what):
         """Of the agents that answer. The exit status says whether all is well, which is not what is asked here."""
         said = self.weft_cli(what, "-A", "-o", "json", check=False).stdout
-        return [entry["answer"] for entry in (json.loads(said) if said.strip() else []) if entry.get("answer")]
+        return [entry["answer"] for entry in (json.loads(said) if said.strip() else []) if entry.get("answer") and "pod" not in entry]
 
     def kubectl(self, *words, **options):
         return self._lab("kubectl", "--", *words, **options).stdout

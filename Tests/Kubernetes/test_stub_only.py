@@ -110,10 +110,10 @@ class StubOnly(unittest.TestCase):
         self.cluster.kubectl("create", "namespace", "street")
         self.pod("stranger", ["sleep", "infinity"], namespace="street")
         done = self.cluster.exec("stranger", "curl", "-sS", "--max-time", "5", "http://web.shop/", namespace="street", check=False)
-        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn(done.returncode, (52, 56), f"an empty reply or a reset, of a server that is there: {done.stdout}{done.stderr}")
         # Its own choice: STRICT holds for one that opts out too.
         self.pod("plain", ["sleep", "infinity"], labels={"weft.dev/mode": "node"})
-        self.assertNotEqual(self.cluster.exec("plain", "curl", "-sS", "--max-time", "5", "http://web/", check=False).returncode, 0)
+        self.assertIn(self.cluster.exec("plain", "curl", "-sS", "--max-time", "5", "http://web/", check=False).returncode, (52, 56))
 
     def test_6_a_job_ends(self):
         """Its stub ends after it, which needs the processes of the pod in one namespace where there are no native sidecars."""
@@ -125,7 +125,8 @@ class StubOnly(unittest.TestCase):
         job("once", "curl -fsS --max-time 5 http://web/ && sleep 2", shareProcessNamespace=True)
         self.cluster.kubectl("wait", "-n", "shop", "job/once", "--for=condition=Complete", "--timeout=40s", timeout=50)
         self.assertRegex(self.cluster.kubectl("logs", "-n", "shop", "job/once", "-c", "app"), "web-v[12]")
-        job("failing", "sleep 1; exit 3", shareProcessNamespace=True)
+        # Over before the stub has looked.
+        job("failing", "exit 3", shareProcessNamespace=True)
         self.cluster.kubectl("wait", "-n", "shop", "job/failing", "--for=condition=Failed", "--timeout=40s", timeout=50)
         # Without, it would never end: it is refused, and says what it needs.
         job("stuck", "true")

@@ -23,8 +23,8 @@ struct ClusterAgents: Sendable {
     Self.agents(of: try await pods(of: "weft-agent"))
   }
 
-  /// Whether Weft was installed here so that pods have stubs only.
-  func hasNoAgents() async throws -> Bool {
+  /// Whether Weft was installed here so that pods have stubs only; false where that can't be read.
+  func hasNoAgents() async -> Bool {
     let path = KubernetesResource(version: "v1", plural: "configmaps").path(namespace: Self.namespace)
     guard let record = try? await client.document("\(path)/\(Rendering.record)") else { return false }
     return (try? InstallRecord(record))?.overlay.hasAgents == false
@@ -91,17 +91,22 @@ struct ClusterAgents: Sendable {
 
   /// The answers of all, in the order of `agents`.
   func ask(_ agents: [Agent], _ path: String) async -> [NodeAnswer] {
+    await Self.each(agents) { agent in
+      let outcome: Result<Data, Failure>
+      do throws(Failure) { outcome = .success(try await get(path, from: agent)) } catch { outcome = .failure(error) }
+      return NodeAnswer(node: agent.node, outcome: outcome)
+    }
+  }
+
+  /// Asks so many at a time; the answers in the order of what is asked.
+  static func each<Asked: Sendable>(
+    _ all: [Asked], _ ask: @escaping @Sendable (Asked) async -> NodeAnswer
+  ) async -> [NodeAnswer] {
     await withTaskGroup(of: (Int, NodeAnswer).self) { group in
-      var answers = [NodeAnswer?](repeating: nil, count: agents.count)
-      for (index, agent) in agents.enumerated() {
-        if index >= Self.parallel, let (done, answer) = await group.next() { answers[done] = answer }
-        group.addTask {
-          let outcome: Result<Data, Failure>
-          do throws(Failure) { outcome = .success(try await get(path, from: agent)) } catch {
-            outcome = .failure(error)
-          }
-          return (index, NodeAnswer(node: agent.node, outcome: outcome))
-        }
+      var answers = [NodeAnswer?](repeating: nil, count: all.count)
+      for (index, one) in all.enumerated() {
+        if index >= parallel, let (done, answer) = await group.next() { answers[done] = answer }
+        group.addTask { (index, await ask(one)) }
       }
       for await (done, answer) in group { answers[done] = answer }
       return answers.compactMap { $0 }
@@ -122,7 +127,14 @@ struct ClusterAgents: Sendable {
   }
 
   func list(_ namespace: String, _ query: String) async throws -> [JSONNode] {
-    var objects: [JSONNode] = []
+    try await list(namespace, query) { $0 }
+  }
+
+  /// What is wanted of each pod of a namespace ("": of all), a page at a time.
+  func list<Wanted>(
+    _ namespace: String, _ query: String, _ wanted: (JSONNode) -> Wanted?
+  ) async throws -> [Wanted] {
+    var objects: [Wanted] = []
     var next = ""
     repeat {
       let path = Self.pods.path(namespace: namespace) + query + (next.isEmpty ? "" : "&continue=\(next)")
@@ -132,7 +144,7 @@ struct ClusterAgents: Sendable {
       } catch {
         throw AgentExec.failure(.api(error), "pods of namespace \(namespace)")
       }
-      objects += page["items"]?.elements ?? []
+      objects += (page["items"]?.elements ?? []).compactMap(wanted)
       next = page["metadata"]?["continue"]?.text ?? ""
     } while !next.isEmpty
     return objects

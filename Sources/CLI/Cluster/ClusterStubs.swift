@@ -21,37 +21,28 @@ struct ClusterStubs: Sendable {
     let reference = options.pod.flatMap(PodReference.init)
     var namespace = options.namespace ?? ""
     if let reference { namespace = reference.namespace ?? options.namespace ?? agents.client.server.namespace }
-    let pods = try await agents.list(namespace, "?limit=500").filter { reference?.matches($0) ?? true }
-    return Self.stubs(of: pods).filter { stub in
-      !covered.contains(stub.node) && options.node.map { $0 == stub.node } ?? true
-    }
+    var fields = "status.phase%3DRunning"
+    if let node = options.node { fields += "%2Cspec.nodeName%3D\(node)" }
+    return try await agents.list(namespace, "?limit=500&fieldSelector=\(fields)") { pod in
+      guard reference?.matches(pod) ?? true, let stub = Self.stub(of: pod), !covered.contains(stub.node) else { return nil }
+      return stub
+    }.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }
   }
 
-  static func stubs(of pods: [JSONNode]) -> [Stub] {
-    let stubs = pods.compactMap { pod -> Stub? in
-      guard pod.annotation(InjectionNames.injected) == StubKind.tunnel.rawValue,
-        let node = pod["spec"]?["nodeName"]?.text, pod["status"]?["phase"]?.text == "Running"
-      else { return nil }
-      return Stub(node: node, namespace: pod.namespace, name: pod.name)
-    }
-    return Array(stubs.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }.prefix(bound))
+  /// nil: the pod has none that runs.
+  static func stub(of pod: JSONNode) -> Stub? {
+    guard pod.annotation(InjectionNames.injected) == StubKind.tunnel.rawValue,
+      let node = pod["spec"]?["nodeName"]?.text, pod["status"]?["phase"]?.text == "Running"
+    else { return nil }
+    return Stub(node: node, namespace: pod.namespace, name: pod.name)
   }
 
-  /// The answers of all, in the order of `stubs`.
+  /// The answers of the first `bound`, in the order of `stubs`.
   func ask(_ stubs: [Stub]) async -> [NodeAnswer] {
-    await withTaskGroup(of: (Int, NodeAnswer).self) { group in
-      var answers = [NodeAnswer?](repeating: nil, count: stubs.count)
-      for (index, stub) in stubs.enumerated() {
-        if index >= ClusterAgents.parallel, let (done, answer) = await group.next() { answers[done] = answer }
-        group.addTask {
-          let pod = "\(stub.namespace)/\(stub.name)"
-          let outcome: Result<Data, Failure>
-          do throws(Failure) { outcome = .success(try await status(of: stub)) } catch { outcome = .failure(error) }
-          return (index, NodeAnswer(node: stub.node, pod: pod, outcome: outcome))
-        }
-      }
-      for await (done, answer) in group { answers[done] = answer }
-      return answers.compactMap { $0 }
+    await ClusterAgents.each(Array(stubs.prefix(Self.bound))) { stub in
+      let outcome: Result<Data, Failure>
+      do throws(Failure) { outcome = .success(try await status(of: stub)) } catch { outcome = .failure(error) }
+      return NodeAnswer(node: stub.node, pod: "\(stub.namespace)/\(stub.name)", outcome: outcome)
     }
   }
 
@@ -68,6 +59,10 @@ struct ClusterStubs: Sendable {
       return Data(outcome.output)
     } catch let failure as Failure {
       throw failure
+    } catch ExecError.api(.refused(let status, let message)) {
+      throw Failure(
+        message: "the API server refuses it (\(status)): \(Text.printable(message)). A Role of the namespace "
+          + "\(stub.namespace) that may create pods/exec allows it", status: .unhealthy)
     } catch {
       throw AgentExec.failure(error as? ExecError ?? .broken("\(error)"), stub.name)
     }

@@ -78,7 +78,7 @@ struct Version: ResultCommand {
     let agents: [ClusterAgents.Agent]
     do { agents = try await source.chosen(options) } catch let failure as Failure where failure.status == .unreachable {
       // Installed without agents: none is missing.
-      if options.node == nil, options.pod == nil, try await source.hasNoAgents() { return entries }
+      if options.node == nil, options.pod == nil, await source.hasNoAgents() { return entries }
       // The other programs' versions are known all the same.
       return entries + [Entry(program: "agent", place: options.node ?? "", problem: failure.message)]
     }

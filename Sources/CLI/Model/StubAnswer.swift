@@ -3,7 +3,6 @@ struct StubAnswer: Decodable, Equatable, Sendable {
   struct Control: Decodable, Equatable, Sendable {
     var connected: Bool
     var error: String?
-    var workloads: Int
   }
 
   struct Connections: Decodable, Equatable, Sendable {
@@ -15,7 +14,6 @@ struct StubAnswer: Decodable, Equatable, Sendable {
   var ready: Bool
   /// Why it isn't ready.
   var reason: String?
-  var certificateExpires: String?
   var certificateError: String?
   var control: Control
   var connections: Connections
