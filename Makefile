@@ -13,7 +13,7 @@ SECONDS ?= 60
 
 PACKAGES := libbpf-dev libelf-dev zlib1g-dev pkg-config clang-14 clang-format-14 llvm-14 bpftool \
   make iproute2 procps util-linux tcpdump curl nginx-light haproxy wrk hey nghttp2-client nghttp2-server iperf3 \
-  openssl python3 python3-pip dnsutils netcat-openbsd libstdc++-12-dev libssl-dev libnghttp2-dev nftables iptables
+  openssl python3 python3-pip python3-yaml dnsutils netcat-openbsd libstdc++-12-dev libssl-dev libnghttp2-dev nftables iptables
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

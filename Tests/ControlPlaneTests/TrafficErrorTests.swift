@@ -127,7 +127,7 @@ private let routes: [Mistake] = [
     "the sessionName is longer than 128 characters"),
   Mistake(
     "idle timeout", http("sessionPersistence: {idleTimeout: 0s}"),
-    "sessionPersistence.idleTimeout: 0s is out of range: 1s to 8784h"),
+    "sessionPersistence.idleTimeout: 0s is out of range: more than 0s, up to 8784h"),
   Mistake(
     "empty gRPC method", grpc("matches: [{method: {type: Exact}}]"), "matches[0].method: has no service and no method"),
   Mistake("gRPC service", grpc("matches: [{method: {service: a/b}}]"), "method.service: \"a/b\" is not a gRPC service"),

@@ -36,7 +36,9 @@ import Testing
       try Self.pod("d", phase: "Pending"), try JSONReader.read(Array(#"{"metadata":{"name":"e"}}"#.utf8)),
     ]
     #expect(
-      pods.compactMap(ClusterStubs.stub(of:)).map { "\($0.namespace)/\($0.name) \($0.node)" } == ["shop/b n1", "shop/a n2"])
+      pods.compactMap(ClusterStubs.stub(of:)).map { "\($0.namespace)/\($0.name) \($0.node)" } == [
+        "shop/b n1", "shop/a n2",
+      ])
   }
 
   @Test func aStubThatIsReadyIsFine() throws {
@@ -61,7 +63,8 @@ import Testing
   }
 
   @Test func whereNoneAnswersTheStatusSaysSo() throws {
-    let away = NodeAnswer(node: "n1", pod: "shop/b", outcome: .failure(Failure(message: "no route", status: .unreachable)))
+    let away = NodeAnswer(
+      node: "n1", pod: "shop/b", outcome: .failure(Failure(message: "no route", status: .unreachable)))
     #expect(try Self.render([away]).status == .unreachable)
   }
 

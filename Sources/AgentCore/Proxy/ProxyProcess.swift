@@ -53,6 +53,16 @@ final class ProxyProcess: Sendable {
     self.init(pid: pid, handle: handle)
   }
 
+  /// Clock ticks since the machine's start (proc_pid_stat(5), 22); 0: it is gone.
+  var startedAt: UInt64 {
+    guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
+      let end = text.lastIndex(of: ")")
+    else { return 0 }
+    // What follows the name begins with the third.
+    let fields = text[text.index(after: end)...].split(separator: " ")
+    return fields.count > 19 ? UInt64(fields[19]) ?? 0 : 0
+  }
+
   private init(pid: Int32, handle: Int32) {
     self.pid = pid
     self.handle = handle

@@ -232,9 +232,15 @@ actor ProxySupervisor {
     current?.process?.kill()
   }
 
+  private static let maximumLeftovers = 2
+
   /// Proxies that an agent before has left draining end by themselves; one that doesn't, or that nobody told to, is ended.
   private func endLeftovers(but pid: Int32) {
-    let left = ProxyProcess.all(in: configuration.cgroup, uid: configuration.uid).filter { $0.pid != pid }
+    var left = ProxyProcess.all(in: configuration.cgroup, uid: configuration.uid).filter { $0.pid != pid }
+    // More rollouts than that within the time: the oldest have had the most of it.
+    left.sort { $0.startedAt > $1.startedAt }
+    for process in left.dropFirst(Self.maximumLeftovers) { process.kill() }
+    left = Array(left.prefix(Self.maximumLeftovers))
     guard !left.isEmpty else { return }
     let seconds = Double(configuration.drainSeconds) + 5
     Task {

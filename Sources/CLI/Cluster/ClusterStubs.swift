@@ -24,7 +24,9 @@ struct ClusterStubs: Sendable {
     var fields = "status.phase%3DRunning"
     if let node = options.node { fields += "%2Cspec.nodeName%3D\(node)" }
     return try await agents.list(namespace, "?limit=500&fieldSelector=\(fields)") { pod in
-      guard reference?.matches(pod) ?? true, let stub = Self.stub(of: pod), !covered.contains(stub.node) else { return nil }
+      guard reference?.matches(pod) ?? true, let stub = Self.stub(of: pod), !covered.contains(stub.node) else {
+        return nil
+      }
       return stub
     }.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }
   }

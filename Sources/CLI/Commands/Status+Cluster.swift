@@ -34,7 +34,8 @@ extension Status {
     if found.isEmpty, let absence {
       guard await source.hasNoAgents() else { throw absence }
       return CommandResult(
-        text: options.output == .json ? "[]\n" : "Weft has no agents here, and no pod in view has a stub.\n", status: .fine)
+        text: options.output == .json ? "[]\n" : "Weft has no agents here, and no pod in view has a stub.\n",
+        status: .fine)
     }
     if found.count > ClusterStubs.bound {
       note = "\(found.count - ClusterStubs.bound) more stubs aren't shown: choose by -n, --node or --pod.\n"
@@ -55,7 +56,8 @@ extension Status {
 
   private static func table(of stubs: [NodeAnswer]) -> (text: String, status: ExitStatus) {
     var rows = Table(
-      ("STUB", .left), ("NODE", .left), ("MODE", .left), ("STATE", .left), ("IDENTITY", .left), ("CONTROL PLANE", .left),
+      ("STUB", .left), ("NODE", .left), ("MODE", .left), ("STATE", .left), ("IDENTITY", .left),
+      ("CONTROL PLANE", .left),
       ("IN", .right), ("OUT", .right), ("MIB", .right), ("PROBLEM", .left))
     var (answered, isFine) = (false, true)
     let mode = StubKind.tunnel.rawValue

@@ -12,6 +12,9 @@ struct Field {
     /// The paths of those that were found; the first of them, as many as a person reads.
     private(set) var unknown: [String] = []
     private static let maximumUnknown = 8
+    /// How many there were beyond.
+    private(set) var furtherUnknown = 0
+    private static let maximumPath = 128
 
     init(file: String, label: String, toleratesUnknown: Bool = false) {
       self.file = file
@@ -20,7 +23,8 @@ struct Field {
     }
 
     func tolerate(_ field: Field) {
-      if unknown.count < Self.maximumUnknown { unknown.append(field.path.text) }
+      guard unknown.count < Self.maximumUnknown else { return furtherUnknown += 1 }
+      unknown.append(String(field.path.text.prefix(Self.maximumPath)))
     }
   }
 

@@ -83,7 +83,8 @@ struct FileDecoder {
         return
       }
       let outcome = try outcome(root, peek)
-      add(peek, node, outcome, unknown: owner.unknown)
+      let more = owner.furtherUnknown > 0 ? ["\(owner.furtherUnknown) more"] : []
+      add(peek, node, outcome, unknown: owner.unknown + more)
     } catch {
       add(peek, node, .refused(error))
     }

@@ -113,7 +113,7 @@ struct ObjectRegistry: Sendable {
           "not applied, because another object of the file is refused: \(refusal?.description ?? "")\(keeps)"
       case .ignored(let reason): status.reason = reason
       case .object(let key, _, let note):
-        status.reason = note
+        status.reason = [note, Self.omission(entry)].filter { !$0.isEmpty }.joined(separator: "; ")
         guard let first = claims[key]?.first, first != name else { break }
         status.accepted = false
         let line = files[first]?.good[key].map { ":\($0.line)" } ?? ""
@@ -144,8 +144,12 @@ struct ObjectRegistry: Sendable {
 
   /// What of a file of one object this program doesn't know, and so doesn't apply; empty: nothing.
   func omission(of name: String) -> String {
-    guard let unknown = files[name]?.latest.entries.first?.unknown, !unknown.isEmpty else { return "" }
-    return "not applied, since this version doesn't know it: \(unknown.joined(separator: ", "))"
+    files[name]?.latest.entries.first.map(Self.omission) ?? ""
+  }
+
+  private static func omission(_ entry: DecodedFile.Entry) -> String {
+    guard !entry.unknown.isEmpty else { return "" }
+    return "not applied, since this version doesn't know it: \(entry.unknown.joined(separator: ", "))"
   }
 
   /// Files whose path is none of `present`.
