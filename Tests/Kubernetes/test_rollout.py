@@ -30,6 +30,16 @@ while True:
     peer, _ = listener.accept()
     while data := peer.recv(4096): peer.sendall(data)
 """
+# One that waits for its client's next request: says when it was ended, and that it was in good order.
+IDLE = """
+import http.client, time
+connection = http.client.HTTPConnection("web", timeout=200)
+connection.request("GET", "/")
+connection.getresponse().read()
+began = time.monotonic()
+assert connection.sock.recv(1) == b""
+print(int(time.monotonic() - began))
+"""
 # Longer than a proxy had to finish before this was a setting.
 SECONDS = 40
 REQUESTS = int(os.environ.get("WEFT_ROLLOUT_REQUESTS", "10000"))
@@ -63,6 +73,10 @@ class Rollout(unittest.TestCase):
         held = threading.Thread(target=lambda: said.append(
             self.cluster.exec(client, "python3", "-c", HELD, address, timeout=330).stdout.strip()))
         held.start()
+        ended = []
+        idle = threading.Thread(target=lambda: ended.append(self.cluster.exec(client, "python3", "-c", IDLE, timeout=230).stdout.strip()))
+        idle.start()
+        self.addCleanup(idle.join)
         self.addCleanup(held.join)
         self.addCleanup(self.cluster.exec, client, "touch", "/told", check=False)
         began = time.monotonic()
@@ -74,6 +88,8 @@ class Rollout(unittest.TestCase):
         self.cluster.exec(client, "touch", "/told")
         held.join()
         self.assertGreaterEqual(int(said[0]), SECONDS)
+        idle.join()
+        self.assertTrue(30 <= int(ended[0]) <= 120, ended)
 
     def test_3_agents_move_when_their_replica_is_gone(self):
         self.cluster.weft_cli("upgrade", "--overlay", "standard", timeout=180)
