@@ -4,7 +4,7 @@
 Usage: kubernetes.py [IMAGES]; needs root, the programs in $BIN and `make deps-kubernetes`. IMAGES: the folder of an OCI layout;
 what it holds runs from there, with no file but the image's. Ends with status 1 if a line failed.
 """
-import json, os, re, sys, threading, time
+import json, os, re, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -25,6 +25,21 @@ class Cluster(Lab):
 
     def kubectl(self, *words, **options):
         return self._lab("kubectl", "--", *words, **options).stdout
+
+    @classmethod
+    def of(cls, case, name):
+        """Runs for a class of tests."""
+        cluster = cls(name)
+        cluster.down()
+        case.addClassCleanup(cluster.down)
+        cluster.start()
+        return cluster
+
+    def apply_objects(self, *objects):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump({"apiVersion": "v1", "kind": "List", "items": objects}, file)
+            file.flush()
+            self.kubectl("apply", "-f", file.name)
 
     def type(self, line):
         """A line of README: from the checkout's folder, with this cluster's kubeconfig."""

@@ -146,22 +146,18 @@ extension AgentTests {
           threading.Thread(target=work, args=(kind,), daemon=True).start()
       """
 
-    @Test func noRequestIsLostWhileAgentsAndProxiesFollowOneAnother() async throws {
-      func port(_ number: UInt16, _ name: String, _ proto: String) -> Service.Port {
-        Service.Port(port: number, name: name, appProtocol: proto, transport: .tcp)
-      }
-      let membership = Workload.Membership(
-        service: ServiceKey(namespace: "shop", name: "web"),
-        ports: [(80, 8080), (81, 8081), (82, 8082)].map { .init(servicePort: $0, targetPort: $1) })
-      let web = try Sample.workload("web", addresses: [IPAddress("10.9.12.2")!], memberships: [membership])
+    /// Two pods of an agent whose next ones replace its proxy: `server` in one, `client` in the other.
+    private func withTraffic(
+      memberships: [Workload.Membership] = [], services: [ReceivedResource] = [], drainSeconds: UInt32,
+      client program: String, _ body: (AgentNode, _ client: PodProgram) async throws -> Void
+    ) async throws {
+      let web = try Sample.workload("web", addresses: [IPAddress("10.9.12.2")!], memberships: memberships)
       let user = try Sample.workload("user", addresses: [IPAddress("10.9.12.1")!])
-      let service = try Sample.service(
-        "web", Self.service, [port(80, "http", "http"), port(81, "http2", "http2"), port(82, "tcp", "tcp")])
       let adjust: (inout AgentConfiguration) -> Void = {
         $0.replacesProxy = true
-        $0.drainSeconds = 30
+        $0.drainSeconds = drainSeconds
       }
-      try await withAgent([web, user], services: [service], keepsOnExit: true, adjust: adjust) { node in
+      try await withAgent([web, user], services: services, keepsOnExit: true, adjust: adjust) { node in
         try node.joinAgentCgroup()
         let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
         try node.announce("user", in: a, "10.9.12.1")
@@ -170,12 +166,27 @@ extension AgentTests {
         #expect(await node.becomes("enrolled", "web"))
         let apps = try node.cgroup("apps")
         let server = try PodProgram(cgroup: apps, namespace: b, Self.server)
-        let client = try PodProgram(cgroup: apps, namespace: a, Self.client)
+        let client = try PodProgram(cgroup: apps, namespace: a, program)
         defer {
           client.stop()
           server.stop()
         }
         #expect(try await server.ask("1") == "1")
+        try await body(node, client)
+      }
+    }
+
+    @Test func noRequestIsLostWhileAgentsAndProxiesFollowOneAnother() async throws {
+      func port(_ number: UInt16, _ name: String, _ proto: String) -> Service.Port {
+        Service.Port(port: number, name: name, appProtocol: proto, transport: .tcp)
+      }
+      let membership = Workload.Membership(
+        service: ServiceKey(namespace: "shop", name: "web"),
+        ports: [(80, 8080), (81, 8081), (82, 8082)].map { .init(servicePort: $0, targetPort: $1) })
+      let service = try Sample.service(
+        "web", Self.service, [port(80, "http", "http"), port(81, "http2", "http2"), port(82, "tcp", "tcp")])
+      try await withTraffic(memberships: [membership], services: [service], drainSeconds: 30, client: Self.client) {
+        node, client in
         _ = try await client.ask("start()")
         func count() async throws -> Int { Int(try await client.ask("sum(done.values())")) ?? 0 }
         let runs = try await eventually(seconds: 20) { try await count() > 100 }
@@ -206,27 +217,7 @@ extension AgentTests {
     }
 
     @Test func theProxyBeforeCarriesWhatIsOpenUntilItsTimeIsOver() async throws {
-      let web = try Sample.workload("web", addresses: [IPAddress("10.9.12.2")!])
-      let user = try Sample.workload("user", addresses: [IPAddress("10.9.12.1")!])
-      let adjust: (inout AgentConfiguration) -> Void = {
-        $0.replacesProxy = true
-        $0.drainSeconds = 6
-      }
-      try await withAgent([web, user], keepsOnExit: true, adjust: adjust) { node in
-        try node.joinAgentCgroup()
-        let (a, b) = (try lonelyNamespace("10.9.12.1"), try lonelyNamespace("10.9.12.2"))
-        try node.announce("user", in: a, "10.9.12.1")
-        try node.announce("web", in: b, "10.9.12.2")
-        #expect(await node.becomes("enrolled", "user"))
-        #expect(await node.becomes("enrolled", "web"))
-        let apps = try node.cgroup("apps")
-        let server = try PodProgram(cgroup: apps, namespace: b, Self.server)
-        let client = try PodProgram(cgroup: apps, namespace: a, "s = socket.socket()")
-        defer {
-          client.stop()
-          server.stop()
-        }
-        #expect(try await server.ask("1") == "1")
+      try await withTraffic(drainSeconds: 6, client: "s = socket.socket()") { node, client in
         _ = try await client.ask("s.connect(('10.9.12.2', 8082))")
         let echo = "(s.sendall(b'x'), s.recv(1))[1]"
         #expect(try await client.ask(echo) == "b'x'")

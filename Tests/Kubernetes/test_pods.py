@@ -3,16 +3,15 @@
 
 Usage: test_pods.py PATH-TO-weft-control, with the other programs beside it.
 """
-import json, os, sys, tempfile, unittest
+import json, os, sys, unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 os.environ["BIN"] = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.join(ROOT, ".build/debug")
 sys.path.insert(0, os.path.join(ROOT, "demo"))
 import kubernetes
 from lab import Failed, wait_for
+from policies import STRICT
 
-STRICT = {"apiVersion": "weft.dev/v1alpha1", "kind": "PeerAuthentication", "metadata": {"name": "default", "namespace": "weft-system"},
-    "spec": {"mtls": {"mode": "STRICT"}}}
 ASK = "curl -sS --fail --max-time 10 http://web/"
 
 
@@ -23,22 +22,12 @@ def container(name, command):
 class Pods(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = kubernetes.Cluster("pods")
-        cls.cluster.down()
-        cls.addClassCleanup(cls.cluster.down)
-        cls.cluster.start()
+        cls.cluster = kubernetes.Cluster.of(cls, "pods")
         kubernetes.begin(cls.cluster)
-        cls.apply(STRICT)
-
-    @classmethod
-    def apply(cls, *objects):
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump({"apiVersion": "v1", "kind": "List", "items": list(objects)}, file)
-            file.flush()
-            cls.cluster.kubectl("apply", "-f", file.name)
+        cls.cluster.apply_objects(STRICT)
 
     def pod(self, name, containers, **spec):
-        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
+        self.cluster.apply_objects({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
             "spec": {"serviceAccountName": "client", "terminationGracePeriodSeconds": 1, "containers": containers, **spec}})
         self.addCleanup(lambda: self.cluster.kubectl("delete", "pod", "-n", "shop", name, "--wait=true", timeout=60))
 
@@ -75,7 +64,7 @@ class Pods(unittest.TestCase):
         self.assertEqual([status["restartCount"] for status in self.statuses("early", "initContainerStatuses")], [0, 0])
 
     def test_a_jobs_pod_ends_and_leaves_nothing(self):
-        self.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "shop"}, "spec": {
+        self.cluster.apply_objects({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "shop"}, "spec": {
             "backoffLimit": 0, "template": {"metadata": {"labels": {"app": "once"}}, "spec": {
                 "serviceAccountName": "client", "restartPolicy": "Never", "containers": [container("main", ASK)]}}}})
         self.addCleanup(lambda: self.cluster.kubectl("delete", "job", "-n", "shop", "once", timeout=60))
@@ -101,7 +90,7 @@ class Pods(unittest.TestCase):
 
     def test_a_pod_outside_of_the_mesh_is_refused(self):
         """So that the others' answers prove something."""
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "outside"}},
+        self.cluster.apply_objects({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "outside"}},
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger", "namespace": "outside"}, "spec": {
                 "terminationGracePeriodSeconds": 1, "containers": [container("main", "sleep infinity")]}})
         self.cluster.kubectl("wait", "-n", "outside", "pod/stranger", "--for=condition=Ready", "--timeout=30s", timeout=40)

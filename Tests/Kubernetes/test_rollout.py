@@ -4,7 +4,7 @@ replaced, and an upgrade that dies in the middle can be uninstalled.
 
 Usage: test_rollout.py PATH-TO-weft-control, with the other programs beside it.
 """
-import json, os, subprocess, sys, threading, time, unittest
+import os, subprocess, sys, threading, time, unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 os.environ["BIN"] = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.join(ROOT, ".build/debug")
@@ -48,10 +48,7 @@ REQUESTS = int(os.environ.get("WEFT_ROLLOUT_REQUESTS", "10000"))
 class Rollout(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = kubernetes.Cluster("rollout")
-        cls.cluster.down()
-        cls.addClassCleanup(cls.cluster.down)
-        cls.cluster.start()
+        cls.cluster = kubernetes.Cluster.of(cls, "rollout")
         kubernetes.begin(cls.cluster)
 
     def nothing_is_lost(self, result):
@@ -64,9 +61,7 @@ class Rollout(unittest.TestCase):
     def test_2_no_request_is_lost_while_agents_and_proxies_are_replaced(self):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "echo", "namespace": "shop", "labels": {"app": "echo"}},
             "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "echo", "image": "example.org/client", "command": ["python3", "-c", ECHO]}]}}
-        with open(f"{self.cluster.folder}/echo.json", "w") as file:
-            json.dump(pod, file)
-        self.cluster.kubectl("apply", "-f", file.name)
+        self.cluster.apply_objects(pod)
         self.cluster.kubectl("wait", "-n", "shop", "pod/echo", "--for=condition=Ready", "--timeout=30s", timeout=40)
         address = self.cluster.kubectl("get", "-n", "shop", "pod/echo", "-o", "jsonpath={.status.podIP}")
         client, said = self.cluster.pod("client"), []

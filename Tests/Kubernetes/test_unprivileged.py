@@ -4,7 +4,7 @@ their sockets are in the mesh, others are told what they lack.
 
 Usage: test_unprivileged.py PATH-TO-weft-control, with the other programs beside it.
 """
-import json, os, subprocess, sys, unittest
+import os, subprocess, sys, unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 os.environ["BIN"] = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.join(ROOT, ".build/debug")
@@ -24,10 +24,7 @@ def cgroup2():
 class Unprivileged(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cluster = cls.cluster = kubernetes.Cluster("unpriv")
-        cluster.down()
-        cls.addClassCleanup(cluster.down)
-        cluster.start()
+        cluster = cls.cluster = kubernetes.Cluster.of(cls, "unpriv")
         cluster.weft_cli("install", "--overlay", "small", "--set", "agent.entersPods=false", timeout=180)
         cluster.kubectl("apply", "-f", f"{kubernetes.FILES}/shop.yaml")
         cluster.kubectl("label", "namespace", "shop", "weft.dev/mesh=enabled", "weft.dev/mode=stub")
@@ -81,9 +78,7 @@ class Unprivileged(unittest.TestCase):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare", "namespace": "shop", "labels": {"weft.dev/mode": "node"}},
             "spec": {"serviceAccountName": "client", "terminationGracePeriodSeconds": 1, "restartPolicy": "Never", "containers": [
                 {"name": "main", "image": "example.org/client", "command": ["sh", "-c", "curl -sS --max-time 3 http://web/; sleep 60"]}]}}
-        made = subprocess.run(["nsenter", f"--net=/run/netns/weft-{self.cluster.name}", "kubectl", "--kubeconfig", f"{self.cluster.folder}/kubeconfig",
-            "create", "-f", "-"], input=json.dumps(pod), text=True, capture_output=True)
-        self.assertEqual(made.returncode, 0, made.stderr)
+        self.cluster.apply_objects(pod)
         self.addCleanup(lambda: self.cluster.kubectl("delete", "pod", "-n", "shop", "bare", timeout=60))
         def reason():
             return next((entry["reason"] for entry in self.here() if entry["name"] == "bare"), "")

@@ -10,15 +10,9 @@ enum ClusterCheck {
 
 extension Check {
   func checkCluster() async throws -> CommandResult {
-    let client = try options.kubeconfig.client()
-    do {
-      let findings = ClusterCheck.findings(try await FactsGathering(client: client).facts(options))
-      await client.shutdown()
-      let text = options.output == .json ? try findings.json() : findings.text(Style.ofProcess())
-      return CommandResult(text: text, status: findings.status)
-    } catch {
-      await client.shutdown()
-      throw error
-    }
+    let facts = try await options.kubeconfig.withClient { try await FactsGathering(client: $0).facts(options) }
+    let findings = ClusterCheck.findings(facts)
+    let text = options.output == .json ? try findings.json() : findings.text(Style.ofProcess())
+    return CommandResult(text: text, status: findings.status)
   }
 }

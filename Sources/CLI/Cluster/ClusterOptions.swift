@@ -33,6 +33,19 @@ struct KubeconfigOptions: ParsableArguments {
     }
   }
 
+  /// What a client of that server is needed for; it is shut down afterwards, whatever came of it.
+  func withClient<Result>(_ body: (KubernetesClient) async throws -> Result) async throws -> Result {
+    let client = try client()
+    do {
+      let result = try await body(client)
+      await client.shutdown()
+      return result
+    } catch {
+      await client.shutdown()
+      throw error
+    }
+  }
+
   /// nil: none is there, and this is a pod. Of `$KUBECONFIG`'s files the first that exists is taken; they aren't merged.
   private func path(_ environment: [String: String]) throws(KubeconfigError) -> String? {
     if let kubeconfig { return kubeconfig }

@@ -52,17 +52,12 @@ extension AgentCommand {
 
   /// The cluster's agents that are meant.
   func askCluster() async throws -> [NodeAnswer] {
-    let client = try options.kubeconfig.client()
-    let agents = ClusterAgents(client: client)
-    do {
-      let answers = await agents.ask(try await agents.chosen(options), question)
-      await client.shutdown()
-      return answers.map { answer in
-        NodeAnswer(node: answer.node, outcome: answer.outcome.flatMap { body in filteredOutcome(body) })
-      }
-    } catch {
-      await client.shutdown()
-      throw error
+    let answers = try await options.kubeconfig.withClient { client in
+      let agents = ClusterAgents(client: client)
+      return await agents.ask(try await agents.chosen(options), question)
+    }
+    return answers.map { answer in
+      NodeAnswer(node: answer.node, outcome: answer.outcome.flatMap { body in filteredOutcome(body) })
     }
   }
 

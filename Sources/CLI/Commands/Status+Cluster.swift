@@ -5,15 +5,7 @@ import KubernetesAPI
 extension Status {
   /// The agents, and the stubs that no agent tells of.
   func ofCluster() async throws -> CommandResult {
-    let client = try options.kubeconfig.client()
-    do {
-      let result = try await ofCluster(ClusterAgents(client: client))
-      await client.shutdown()
-      return result
-    } catch {
-      await client.shutdown()
-      throw error
-    }
+    try await options.kubeconfig.withClient { try await ofCluster(ClusterAgents(client: $0)) }
   }
 
   private func ofCluster(_ source: ClusterAgents) async throws -> CommandResult {

@@ -52,16 +52,7 @@ struct Version: ResultCommand {
       let body = try await AgentClient(socketPath: path, advice: AgentSocket.advice(options)).get(Status.path)
       let status: StatusAnswer = try AgentAnswer.decode(body, from: Status.path)
       return [Entry(program: "agent", place: status.node, version: status.version)]
-    case .cluster:
-      let client = try options.kubeconfig.client()
-      do {
-        let entries = try await ofCluster(client)
-        await client.shutdown()
-        return entries
-      } catch {
-        await client.shutdown()
-        throw error
-      }
+    case .cluster: return try await options.kubeconfig.withClient { try await ofCluster($0) }
     }
   }
 

@@ -62,13 +62,13 @@ struct InstallSetting: Sendable {
       }),
     argument(
       "agent.holdUnknown", "how long a pod is held that an agent knows nothing of, 0 to 3600 seconds; 10",
-      flag: "--hold-unknown", expecting("0 to 3600, in seconds", isHold)),
+      flag: "--hold-unknown", seconds(upTo: 3600)),
     argument(
       "agent.holdUnseen", "how long new pods are held while no agent runs, 0 to 3600 seconds; 120",
-      flag: "--hold-unseen", expecting("0 to 3600, in seconds", isHold)),
+      flag: "--hold-unseen", seconds(upTo: 3600)),
     argument(
       "agent.drainSeconds", "how long a replaced proxy may finish its connections, 0 to 86400 seconds; 600",
-      flag: "--drain-seconds", expecting("0 to 86400, in seconds", isDrain)),
+      flag: "--drain-seconds", seconds(upTo: 86_400)),
     argument(
       "mesh.trustDomain", "of all identities; cluster.local", flag: "--trust-domain",
       expecting("a trust domain: 1 to 255 of a-z, 0-9, -, _ and .") { text in
@@ -146,8 +146,9 @@ struct InstallSetting: Sendable {
     return 1...12 ~= digits.count && ["", "m", "k", "M", "G", "Ki", "Mi", "Gi"].contains(text.dropFirst(digits.count))
   }
 
-  private static func isHold(_ text: String) -> Bool { UInt64(text).map { $0 <= 3600 } ?? false }
-  private static func isDrain(_ text: String) -> Bool { UInt64(text).map { $0 <= 86_400 } ?? false }
+  private static func seconds(upTo bound: UInt64) -> @Sendable (String) -> String? {
+    expecting("0 to \(bound), in seconds") { UInt64($0).map { $0 <= bound } ?? false }
+  }
 
   private static func lifetime(_ text: String) -> Bool {
     let digits = text.prefix { $0.isASCII && $0.isNumber }

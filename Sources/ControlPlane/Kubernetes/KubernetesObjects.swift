@@ -76,9 +76,7 @@ struct KubernetesObjects: Sendable {
 
   /// How every object that gets a status fares by itself.
   var statusInputs: [StatusInput] {
-    subjects.map { key, subject in
-      input(key, subject)
-    }
+    subjects.map { input($0, $1) }
   }
 
   /// How one fares by itself.
