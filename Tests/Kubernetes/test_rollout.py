@@ -4,7 +4,7 @@ replaced, and an upgrade that dies in the middle can be uninstalled.
 
 Usage: test_rollout.py PATH-TO-weft-control, with the other programs beside it.
 """
-import os, subprocess, sys, threading, time, unittest
+import os, subprocess, sys, unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 os.environ["BIN"] = os.path.dirname(os.path.abspath(sys.argv.pop(1))) if len(sys.argv) > 1 else os.path.join(ROOT, ".build/debug")
@@ -12,16 +12,18 @@ sys.path[:0] = [os.path.join(ROOT, "benchmarks/scale"), os.path.join(ROOT, "demo
 import kubernetes, rollouts
 from lab import BIN, wait_for
 
-# A connection that is never idle, until the file /told is there, and says how long it was held; the other end of it.
+# A connection that is never idle, for so many seconds at least and until the file /told is there; the other end of it.
 HELD = """
 import os, socket, sys, time
 peer = socket.create_connection((sys.argv[1], 9000), 10)
 began = time.monotonic()
-while not os.path.exists("/told") and time.monotonic() < began + 300:
+for turn in range(1500):
     peer.sendall(b"x")
     if peer.recv(1) != b"x": sys.exit("ended")
+    if not turn: print("begun", flush=True)
+    if os.path.exists("/told") and time.monotonic() > began + float(sys.argv[2]): break
     time.sleep(0.2)
-print(int(time.monotonic() - began))
+print("held")
 """
 ECHO = """
 import socket
@@ -37,6 +39,7 @@ connection = http.client.HTTPConnection("web", timeout=200)
 connection.request("GET", "/")
 connection.getresponse().read()
 began = time.monotonic()
+print("begun", flush=True)
 assert connection.sock.recv(1) == b""
 print(int(time.monotonic() - began))
 """
@@ -64,27 +67,24 @@ class Rollout(unittest.TestCase):
         self.cluster.apply_objects(pod)
         self.cluster.kubectl("wait", "-n", "shop", "pod/echo", "--for=condition=Ready", "--timeout=30s", timeout=40)
         address = self.cluster.kubectl("get", "-n", "shop", "pod/echo", "-o", "jsonpath={.status.podIP}")
-        client, said = self.cluster.pod("client"), []
-        held = threading.Thread(target=lambda: said.append(
-            self.cluster.exec(client, "python3", "-c", HELD, address, timeout=330).stdout.strip()))
-        held.start()
-        ended = []
-        idle = threading.Thread(target=lambda: ended.append(self.cluster.exec(client, "python3", "-c", IDLE, timeout=230).stdout.strip()))
-        idle.start()
-        self.addCleanup(idle.join)
-        self.addCleanup(held.join)
-        self.addCleanup(self.cluster.exec, client, "touch", "/told", check=False)
-        began = time.monotonic()
         self.addCleanup(self.cluster.kubectl, "delete", "-n", "shop", "pod/echo", "--ignore-not-found", timeout=30)
+        client = self.cluster.pod("client")
+        held, idle = (self.begun(client, *what) for what in ((HELD, address, str(SECONDS)), (IDLE,)))
         result = rollouts.of_the_agents(self.cluster, REQUESTS)
         self.assertGreaterEqual(result["proxies_replaced"], 4)
         self.nothing_is_lost(result)
-        time.sleep(max(0, SECONDS - (time.monotonic() - began)))
         self.cluster.exec(client, "touch", "/told")
-        held.join()
-        self.assertGreaterEqual(int(said[0]), SECONDS)
-        idle.join()
-        self.assertTrue(30 <= int(ended[0]) <= 120, ended)
+        self.assertEqual(held.communicate(timeout=120)[0].strip(), "held")
+        seconds = int(idle.communicate(timeout=230)[0])
+        self.assertTrue(30 <= seconds <= 120, seconds)
+
+    def begun(self, client, program, *arguments):
+        """The program, running in the client's pod, once it has said that it has begun; ended with the test."""
+        process = self.cluster.popen(client, "python3", "-c", program, *arguments)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline().strip(), "begun")
+        return process
 
     def test_3_agents_move_when_their_replica_is_gone(self):
         self.cluster.weft_cli("upgrade", "--overlay", "standard", timeout=180)
