@@ -87,7 +87,7 @@ def is_enrolled(cluster):
     def enrolled():
         return sum(entry["state"] == "enrolled" for answer in cluster.answers("workloads") for entry in answer["workloads"]) == 4
 
-    wait_for("four pods to be enrolled", enrolled, 20)
+    wait_for("four pods to be enrolled", enrolled, 60)
 
 
 # Each takes the cluster and the line that is to be typed, and says in words what was seen.

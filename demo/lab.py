@@ -30,7 +30,7 @@ class Lab:
         self._lab("up", folder, *options, timeout=90)
 
     def down(self):
-        self._lab("down", check=False)
+        self._lab("down", check=False, timeout=120)
 
     def exec(self, pod, *command, namespace="shop", **options):
         return self._lab("exec", "-n", namespace, pod, "--", *command, **options)
@@ -64,7 +64,7 @@ class Lab:
         lines = self.exec(pod, "ip", "-4", "-o", "addr", "show", "dev", "eth0", namespace=namespace).stdout.split()
         return lines[lines.index("inet") + 1].split("/")[0]
 
-    def capture(self, traffic, seconds=2):
+    def capture(self, traffic, seconds=8):
         """What crosses the link between the nodes while `traffic` runs, as bytes."""
         path = f"{self.folder}/link.pcap"
         tcpdump = subprocess.Popen(
@@ -80,12 +80,14 @@ class Lab:
 
 
 def wait_for(what, condition, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
+    """The first true value of `condition`. A machine that stalls gets three times as long, and 30 seconds at least."""
+    limit = max(30, 3 * seconds)
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise Failed(f"waited {limit} s for {what}")
         time.sleep(0.05)
-    raise Failed(f"waited {seconds} s for {what}")
+    return value
 
 
 def expect(condition, otherwise):

@@ -19,7 +19,7 @@ import Testing
     #expect(!FileManager.default.fileExists(atPath: path))
   }
 
-  /// What comes back for the bytes until the server closes, or is silent for two seconds.
+  /// What comes back for the bytes until the server closes, or is silent for ten seconds.
   private func exchange(_ request: String) async throws -> String {
     let path = self.path
     return try await onThread {
@@ -30,7 +30,7 @@ import Testing
       var buffer = [UInt8](repeating: 0, count: 64 << 10)
       while true {
         var poller = pollfd(fd: fd, events: Int16(POLLIN) | (rest.isEmpty ? 0 : Int16(POLLOUT)), revents: 0)
-        guard poll(&poller, 1, 2000) == 1 else { break }
+        guard poll(&poller, 1, 10_000) == 1 else { break }
         if poller.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
           let count = read(fd, &buffer, buffer.count)
           guard count > 0 else { break }

@@ -87,7 +87,7 @@ final class PodProgram {
 
   private static let prelude = """
     import os, socket, struct, sys, threading, time
-    socket.setdefaulttimeout(2)
+    socket.setdefaulttimeout(20)
     """
   private static let loop = """
 

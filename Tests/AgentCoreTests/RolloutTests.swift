@@ -217,7 +217,7 @@ extension AgentTests {
     }
 
     @Test func theProxyBeforeCarriesWhatIsOpenUntilItsTimeIsOver() async throws {
-      try await withTraffic(drainSeconds: 6, client: "s = socket.socket()") { node, client in
+      try await withTraffic(drainSeconds: 20, client: "s = socket.socket()") { node, client in
         _ = try await client.ask("s.connect(('10.9.12.2', 8082))")
         let echo = "(s.sendall(b'x'), s.recv(1))[1]"
         #expect(try await client.ask(echo) == "b'x'")
@@ -231,7 +231,7 @@ extension AgentTests {
         #expect(try await client.ask(echo) == "b'x'", "it goes on in the proxy before")
         let proxies = { node.proxyProcesses.split(separator: "\n").compactMap { Int32($0) } }
         #expect(Set(proxies()) == [before, after])
-        let isOver = await eventually(seconds: 20) { proxies() == [after] }
+        let isOver = await eventually(seconds: 60) { proxies() == [after] }
         #expect(isOver)
         let end = try await client.ask("(s.settimeout(5), s.recv(1))[1]")
         #expect(end.contains("reset") || end == "b''", "\(end)")

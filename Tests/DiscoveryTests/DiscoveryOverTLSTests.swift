@@ -108,13 +108,13 @@ import Testing
   @Test func aStreamEndsWithItsCertificate() async throws {
     let mesh = try MeshFixture()
     mesh.apply([try resource("a")])
-    // Five of its sixty seconds are left.
-    let ending = try mesh.authority.issue(for: mesh.node("node-a"), lifetime: 60, now: Date().addingTimeInterval(-55))
+    // Fifteen of its sixty seconds are left.
+    let ending = try mesh.authority.issue(for: mesh.node("node-a"), lifetime: 60, now: Date().addingTimeInterval(-45))
     try await mesh.serving { ports, _ in
       let client = try mesh.client(port: ports.discovery, credentials: ending)
       try await running(client) {
         try await eventually("the state") { client.status.connected && client.state.count(workloadType) == 1 }
-        try await eventually("the end") { !client.status.connected }
+        try await eventually("the end", within: 40) { !client.status.connected }
         mesh.apply([try resource("b")])
         client.use(try mesh.authority.issue(for: mesh.node("node-a")))
         try await eventually("the change") { client.status.connected && client.state.count(workloadType) == 2 }

@@ -10,7 +10,7 @@ extension EndToEnd {
         "canary", "ab", "blue-green", "dark-launch", "zone-failover", "circuit-breaker", "retry-budget",
       ])
     func example(name: String) throws {
-      let done = try TestLab.script("examples/check.py", arguments: [name], timeout: 60)
+      let done = try TestLab.script("examples/check.py", arguments: [name], timeout: 180)
       #expect(done.status == 0, "\(done.output)\(done.errors)")
     }
   }

@@ -129,8 +129,8 @@ extension EndToEnd {
       #expect(try lab.proxy("a") == proxy)
       let far = try lab.addresses("far").v4
       for _ in 0..<3 {
-        let talk = try lab.start("client", "client.py", "raw", far, "8001", "78", "2")
-        wait(3, for: "the connection by mTLS") {
+        let talk = try lab.start("client", "client.py", "raw", far, "8001", "78", "25")
+        wait(15, for: "the connection by mTLS") {
           try lab.ask("b", "connections")["connections"].list.contains {
             $0["source"].text == "shop/client" && $0["destination"].text == "shop/far" && $0["tls"].bool == true
           }

@@ -191,15 +191,17 @@ struct TestFailure: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Waits until `condition` holds; nothing it throws ends the wait.
+/// Waits until `condition` holds, on a machine that stalls three times as long, and 30 seconds at least; nothing it throws
+/// ends the wait.
 func wait(
   _ seconds: Double, for what: String, sourceLocation: SourceLocation = #_sourceLocation,
   until condition: () throws -> Bool
 ) {
-  let end = Date().addingTimeInterval(seconds)
-  while Date() < end {
+  let limit = max(30, 3 * seconds)
+  let end = Date().addingTimeInterval(limit)
+  repeat {
     if (try? condition()) == true { return }
     usleep(30_000)
-  }
-  Issue.record("waited \(seconds) s for \(what)", sourceLocation: sourceLocation)
+  } while Date() < end
+  Issue.record("waited \(limit) s for \(what)", sourceLocation: sourceLocation)
 }

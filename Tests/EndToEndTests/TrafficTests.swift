@@ -137,7 +137,7 @@ extension EndToEnd {
         let seen = try client("server_first", place)
         #expect(seen["greeting"].text == "220 ready")
         #expect(seen["answer"].text == "250 hello")
-        #expect(seen["milliseconds"].int ?? 9999 < 1000, "to \(place)")
+        #expect(seen["milliseconds"].int ?? 9999 < 6000, "to \(place)")
       }
     }
 
@@ -146,7 +146,7 @@ extension EndToEnd {
       for place in places {
         let seen = try client("attempt", place, "4")
         #expect(["refused", "reset"].contains(seen["end"].text), "port 4 of \(place): \(seen)")
-        #expect(seen["milliseconds"].int ?? 9999 < 1500, "port 4 of \(place): \(seen)")
+        #expect(seen["milliseconds"].int ?? 9999 < 6000, "port 4 of \(place): \(seen)")
       }
       let silent = try client("attempt", "10.200.0.77", "80", "30", timeout: 40)
       #expect(["refused", "reset", "end"].contains(silent["end"].text), "\(silent)")
@@ -180,7 +180,7 @@ extension EndToEnd {
       let programs = try pids + ["a", "b"].map(agent)
       // Within a node a connection costs the proxy two descriptors, of the 20,000 that a container commonly has.
       for (place, count) in [(near.v4, 2100), (far.v4, 10_000)] {
-        let seen = try client("concurrent", place, "8006", "\(count)", timeout: 180)
+        let seen = try client("concurrent", place, "8006", "\(count)", timeout: 400)
         #expect(seen["at_once"].int == count && seen["good"].int == count, "to \(place): \(seen)")
       }
       // The proxy keeps dissolved sockets for reuse, up to a bound that the burst has reached; from here on nothing may

@@ -80,12 +80,12 @@ class Clock(unittest.TestCase):
         return node
 
     def test_an_hour_behind_works_and_is_said(self):
-        node = self.works_and_says(-3600, r"this node's clock is 3(599|600|601) s behind the control plane's")
+        node = self.works_and_says(-3600, r"this node's clock is 3(59\d|60\d) s behind the control plane's")
         identity = node.agent.ask("/v1/identities")["identities"][0]
         self.assertEqual(identity["state"], "valid")
 
     def test_an_hour_ahead_works_and_is_said(self):
-        self.works_and_says(3600, r"this node's clock is 3(599|600|601) s ahead of the control plane's")
+        self.works_and_says(3600, r"this node's clock is 3(59\d|60\d) s ahead of the control plane's")
 
     def test_much_more_is_told_and_over_once_the_clock_is_set(self):
         node = self.node(-3 * 3600)

@@ -84,7 +84,7 @@ def run(target, program, seconds):
     if symbolizer:
         environment["ASAN_SYMBOLIZER_PATH"] = symbolizer
     result = subprocess.run(
-        [program, f"-max_total_time={seconds}", f"-max_len={TARGETS[target][2]}", "-timeout=5", "-rss_limit_mb=2048",
+        [program, f"-max_total_time={seconds}", f"-max_len={TARGETS[target][2]}", "-timeout=25", "-rss_limit_mb=2048",
          "-print_final_stats=1", f"-artifact_prefix={crashes}", found, seeds],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     lines = result.stdout.splitlines()

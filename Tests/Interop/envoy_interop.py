@@ -85,7 +85,7 @@ class Interop:
             with open(log) as lines:
                 lines.seek(before)
                 return [text for text in lines if reason in text]
-        self.check(line, status != 0 and bool(wait_for(told, 3)), f"\"{reason}\"")
+        self.check(line, status != 0 and bool(wait_for(told, 15)), f"\"{reason}\"")
 
     def send(self, pod, host, port, count=SEND):
         """(status, what pipe.py said)."""

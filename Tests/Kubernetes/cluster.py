@@ -78,6 +78,7 @@ class Cluster:
             return False
 
     def wait_until(self, condition, what, seconds=20):
+        seconds = max(60, 2 * seconds)  # The machine stalls now and then.
         end = time.monotonic() + seconds
         while True:
             value = condition()

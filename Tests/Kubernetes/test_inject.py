@@ -255,8 +255,8 @@ class Injection(unittest.TestCase):
             hook["clientConfig"]["caBundle"] = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n").decode()
         wrong = hooks[0]["clientConfig"]["caBundle"]
         right = before[0]["clientConfig"]["caBundle"]
-        self.cluster.call("PATCH", f"{HOOKS}/weft-injector", {"webhooks": hooks}, "application/merge-patch+json")
-        self.assertEqual(self.hooks()[0]["clientConfig"]["caBundle"], wrong)
+        patched = self.cluster.call("PATCH", f"{HOOKS}/weft-injector", {"webhooks": hooks}, "application/merge-patch+json")
+        self.assertEqual(patched["webhooks"][0]["clientConfig"]["caBundle"], wrong)
         self.control.wait("the right CA", lambda: [hook["clientConfig"]["caBundle"] for hook in self.hooks()] == [right] * 4)
         self.assertEqual(self.hooks(), before)
         # Which is the file, but for where weft-control is and what it leaves to the server.

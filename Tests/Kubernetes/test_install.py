@@ -103,7 +103,7 @@ class Install(unittest.TestCase):
         before = self.names()
         self.weft("install", "--overlay", "small")
         self.nodes.broken = {"ghcr.io/weft-mesh/weft-agent:broken"}
-        text = self.weft("upgrade", "--set", "image.tag=broken", "--timeout", "12", status=1)
+        text = self.weft("upgrade", "--set", "image.tag=broken", "--timeout", "30", status=1)
         self.assertIn("weft-agent waits: ErrImagePull: no image ghcr.io/weft-mesh/weft-agent:broken", text)
         # The others go on with what they had.
         images = [pod["spec"]["containers"][0]["image"] for pod in self.cluster.call(
@@ -120,7 +120,7 @@ class Install(unittest.TestCase):
         upgrade = subprocess.Popen([WEFT, "upgrade", "--set", "image.tag=broken", "--timeout", "60"], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "KUBECONFIG": self.config})
         self.addCleanup(upgrade.kill)
-        self.cluster.wait_until(lambda: "weft-agent:broken" in json.dumps(self.get("daemonset", "weft-agent")["spec"]), "the upgrade to reach the agents")
+        self.cluster.wait_until(lambda: "weft-agent:broken" in json.dumps(self.get("daemonset", "weft-agent")["spec"]), "the upgrade to reach the agents", 60)
         self.assertIn("3 nodes are clean", self.weft("uninstall", "--crds"))
         said = upgrade.communicate(timeout=70)[0]
         self.assertNotEqual(upgrade.returncode, 0, said)
@@ -145,7 +145,7 @@ class Install(unittest.TestCase):
         before = self.names()
         self.weft("install", "--overlay", "small")
         self.nodes.broken = {"registry.example/clean:none"}
-        text = self.weft("uninstall", "--crds", "--image", "registry.example/clean:none", "--timeout", "6", status=1)
+        text = self.weft("uninstall", "--crds", "--image", "registry.example/clean:none", "--timeout", "30", status=1)
         self.assertIn("one: weft-agent waits: ErrImagePull", text)
         self.kubectl("get", "configmap", "weft-installation", "-n", "weft-system")
         # As weft-control writes it where stubs are.
@@ -159,7 +159,7 @@ class Install(unittest.TestCase):
         self.assertIn("did you mean control.replicas?", self.weft("install", "--set", "control.replica=3", status=2))
         self.nodes.broken = {"registry.example/none/weft-control:1"}
         text = self.weft("install", "--set", "image.registry=registry.example/none", "--set", "image.tag=1",
-            "--timeout", "5", status=1)
+            "--timeout", "30", status=1)
         self.assertIn("weft-control waits: ErrImagePull", text)
         reader = self.cluster.kubeconfig()
         text = self.weft("install", "--kubeconfig", reader, status=1)

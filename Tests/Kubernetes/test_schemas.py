@@ -38,7 +38,7 @@ class Schemas(unittest.TestCase):
         cls.schema = {crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in crds}
         for namespace in ("shop", "weft-system"):
             cls.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-        cls.cluster.wait_until(lambda: cls.status_of(FULL) != 404, "the definitions", 30)
+        cls.cluster.wait_until(lambda: all(cls.status_of(policy) != 404 for policy in (FULL, STRICT)), "the definitions", 30)
 
     @classmethod
     def status_of(cls, policy):

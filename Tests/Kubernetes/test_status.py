@@ -44,6 +44,7 @@ class Status(unittest.TestCase):
 
     def setUp(self):
         self.faults.rules = []
+        self.faults.seen.clear()
         for path in (ROUTES, POLICIES):
             for item in self.cluster.call("GET", path)["items"]:
                 self.cluster.call("DELETE", f"{path}/{item['metadata']['name']}")
@@ -199,10 +200,9 @@ class Status(unittest.TestCase):
         leader.wait("the status", lambda: self.own("steady"))
         self.rest("steady")
         # Given up at the end, not waited for.
-        began = time.monotonic()
         leader.end()
         self.assertIs(self.leader(follower), follower)
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertIn("gave the Lease up", leader.lines())
         self.rest("steady")
         self.route("later")
         follower.wait("its status", lambda: self.own("later"))
@@ -246,9 +246,7 @@ class Status(unittest.TestCase):
         leader.wait("its status", lambda: self.own("same"))
         before = self.get("same")
         # The Lease is torn away: the other one leads while the first one may still believe that it does.
-        lease = self.cluster.call("GET", LEASE)
-        lease["spec"]["holderIdentity"] = ""
-        self.cluster.call("PUT", LEASE, lease)
+        self.cluster.call("PATCH", LEASE, {"spec": {"holderIdentity": ""}}, MERGE)
         for index in range(10):
             self.route(f"more-{index}")
         leader.wait("all of them", lambda: all(len(self.own(f"more-{index}")) == 1 for index in range(10)))

@@ -23,7 +23,7 @@ import Testing
       close(connection)
     }
     thread.start()
-    let client = try KubernetesClient(APIServer(url: "http://127.0.0.1:\(port)"), silence: .milliseconds(300))
+    let client = try KubernetesClient(APIServer(url: "http://127.0.0.1:\(port)"), silence: .seconds(3))
     var names: [String] = []
     try await client.watch(KubernetesResource(version: "v1", plural: "pods"), from: "1") { event in
       if case .changed(let object) = event { names.append(object.name) }

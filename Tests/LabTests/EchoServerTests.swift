@@ -122,7 +122,7 @@ import Testing
   func drain() throws {
     // A port that was free a moment ago.
     let port = try makeServer().tcpPort
-    let process = try Program.start(["echo", "--tcp", "\(port)", "--drain", "2"])
+    let process = try Program.start(["echo", "--tcp", "\(port)", "--drain", "6"])
     defer { process.terminate() }
     func connects() -> Bool { (try? Client(port: port)) != nil }
     func isSoon(_ condition: () -> Bool) -> Bool {
@@ -133,6 +133,8 @@ import Testing
       return false
     }
     #expect(isSoon(connects))
+    // It listens a moment before it knows what to do when it is told to end.
+    usleep(300_000)
     process.terminate()
     usleep(300_000)
     #expect(process.isRunning && connects())

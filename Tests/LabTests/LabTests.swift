@@ -99,7 +99,7 @@ struct LabTests {
     #expect(try exec("sh", "-c", "ls /sys/class/net >/dev/null; ip -o link | wc -l").output == "2\n")
     // A signal to the program reaches the command: it is the command by now.
     let sleeping = try Program.start(["exec", "--name", lab.name, "client", "--", "sleep", "100"])
-    let isThere = Waiting.poll(seconds: 5, uninterrupted: true) {
+    let isThere = Waiting.poll(seconds: 30, uninterrupted: true) {
       Files.text("/proc/\(sleeping.processIdentifier)/comm") == "sleep\n"
     }
     #expect(isThere)
@@ -185,7 +185,7 @@ struct LabTests {
     let pcap = try Program.start(
       ["capture", "--name", lab.name, "--between", "west", "east", "--seconds", "60", "--write", file])
     // Each is a tcpdump in the lab's cgroup; once its packet socket is there it sees everything.
-    let areListening = Waiting.poll(seconds: 10, uninterrupted: true) {
+    let areListening = Waiting.poll(seconds: 60, uninterrupted: true) {
       Cgroup.processes(lab.layout.linkCgroup).filter { pid in
         (Files.text("/proc/\(pid)/net/packet") ?? "").split(separator: "\n").count >= 3
       }.count == 2
@@ -194,10 +194,12 @@ struct LabTests {
     let answer = try Program.run(
       "exec", "--name", lab.name, "client", "--", "sh", "-c", "echo visible-secret | nc -N -w 5 10.244.1.2 9000")
     #expect(answer.output.hasSuffix("visible-secret\n"), "\(answer)")
-    let hasArrived = Waiting.poll(seconds: 5, uninterrupted: true) {
+    let hasArrived = Waiting.poll(seconds: 30, uninterrupted: true) {
       FileManager.default.contents(atPath: file)?.firstRange(of: Data("visible-secret".utf8)) != nil
     }
     #expect(hasArrived)
+    // The other one may be behind.
+    usleep(500_000)
     text.interrupt()
     pcap.interrupt()
     let printed = try Program.finish(text)
@@ -269,7 +271,7 @@ struct LabTests {
         + Sample.pod("stuck", on: "west", "\(Sample.sleeping)\n    ports: [{containerPort: 1}]")
     ])
     let process = try Program.start(["up", folder.path, "--no-mesh", "--name", lab.name])
-    let areRunning = Waiting.poll(seconds: 10, uninterrupted: true) {
+    let areRunning = Waiting.poll(seconds: 60, uninterrupted: true) {
       Cgroup.allProcesses(lab.layout.cgroup).count == 4
     }
     #expect(areRunning)

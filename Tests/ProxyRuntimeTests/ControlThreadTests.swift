@@ -286,7 +286,7 @@ extension RuntimeTests {
       try agent.send([spare]) { $0.sockets = .with { ($0.uid, $0.kind) = ("shop/a", .UNRECOGNIZED(99)) } }
       close(spare)
       _ = try agent.query("statistics")
-      #expect(try eventually { try openDescriptors() == before })
+      #expect(try eventually { try openDescriptors() <= before })
     }
 
     @Test func podsThatComeTogetherAreServedTogether() throws {
@@ -343,7 +343,7 @@ extension RuntimeTests {
         #expect(refused.uid == uid && refused.reason.contains("descriptors"))
       }
       #expect(try agent.query("dump").contains("\"pods\":[]"))
-      #expect(try eventually { try openDescriptors() == before })
+      #expect(try eventually { try openDescriptors() <= before })
     }
 
     /// Nothing is led to a pod that nobody serves, and nothing stays open.
@@ -371,7 +371,7 @@ extension RuntimeTests {
       // The listeners are kept for an agent, and no copy of them.
       #expect(try openDescriptors() == before + 5)
       try agent.send { $0.removePod.uid = "shop/a" }
-      #expect(try eventually { try openDescriptors() == before })
+      #expect(try eventually { try openDescriptors() <= before })
     }
 
     @Test func bytesThatAreNoMessageEndTheConnectionOnly() throws {
@@ -418,7 +418,7 @@ extension RuntimeTests {
       let before = try settledDescriptors()
       for index in 0..<100 { try round(index) }
       _ = try agent.query("statistics")
-      #expect(try eventually { try openDescriptors() == before })
+      #expect(try eventually { try openDescriptors() <= before })
     }
   }
 }

@@ -138,7 +138,7 @@ extension RuntimeTests {
       let before = try settledDescriptors()
       for round in 0..<50 { try send(frame([UInt8(round)]), [fd, fd, fd]) }
       #expect(eventually { log.count == 51 })
-      #expect(try eventually { try openDescriptors() == before })
+      #expect(try eventually { try openDescriptors() <= before })
     }
 
     @Test func descriptorsOfHalfAFrameAreClosedWithTheSocket() throws {

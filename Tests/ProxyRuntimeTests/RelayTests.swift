@@ -258,7 +258,7 @@ extension RuntimeTests {
       #expect(
         try eventually {
           after = try openDescriptors() - pooled()
-          return after == before
+          return after <= before
         }, "\(before) before, \(after) after")
       // A socket whose connection ended cleanly serves the next: the agent was asked a few times at most.
       #expect(node.socketRequests < 5)

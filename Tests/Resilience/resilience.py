@@ -66,7 +66,7 @@ def privileges(mesh):
 
 def strict(mesh):
     address = mesh.address("reviews")
-    plain = lambda: mesh.exec("stranger", "curl", "-sS", "--max-time", "3", f"http://{address}:8000/", namespace="street", check=False)
+    plain = lambda: mesh.exec("stranger", "curl", "-sS", "--max-time", "10", f"http://{address}:8000/", namespace="street", check=False)
     expect(plain().returncode == 0, "PERMISSIVE refuses plaintext")
     mesh.apply(STRICT % "STRICT")
     wait_for("plaintext to be refused", lambda: plain().returncode != 0, 5)
@@ -98,7 +98,7 @@ def agent_killed(mesh):
     try:
         time.sleep(0.5)
         mesh.signal("kill", "agent", "a")
-        unharmed(steady(mesh, 2), 200)
+        unharmed(steady(mesh, 2), 20)
         mesh.exec("client", "python3", "-c", NEW, mesh.address("reviews"), mesh.address("stranger", "street"))
     finally:
         outside.kill()
@@ -106,7 +106,7 @@ def agent_killed(mesh):
     load = steady(mesh, 4)
     time.sleep(0.5)
     mesh.signal("start", "agent", "a")
-    unharmed(load, 200)
+    unharmed(load, 20)
     everyone(mesh)
     expect(proxy_pid(mesh, "a") == before, "the next agent started another proxy")
     expect(held.wait(20) == 0, "a connection that was there broke")

@@ -120,7 +120,7 @@ class Pod:
             done = subprocess.run(
                 self.inside([program("weft-stub"), "status"]), capture_output=True, text=True, timeout=10)
             return json.loads(done.stdout) if done.returncode == 0 else None
-        return wait_for(ask, f"an answer of {self.name}'s stub", 5)
+        return wait_for(ask, f"an answer of {self.name}'s stub", 20)
 
     def said(self, text, since=0):
         with open(self.log) as log:

@@ -53,9 +53,9 @@ class Sniffer:
             pass
 
     def lines(self):
-        time.sleep(0.3)
+        time.sleep(1.5)
         self.process.send_signal(signal.SIGINT)
-        return [line for line in self.process.communicate(timeout=5)[0].splitlines() if line]
+        return [line for line in self.process.communicate(timeout=20)[0].splitlines() if line]
 
 
 def traffic():
@@ -233,9 +233,7 @@ def foreign_certificates(mesh):
          f"{mesh.folder}/config", "--state-dir", state, "--join-tokens", tokens, "--discovery-port", "16010",
          "--join-port", "16012"], stdout=log, stderr=log)
     try:
-        wait_for(lambda: os.path.exists(f"{state}/ca.pem") or [f for f in os.listdir(state) if "ca" in f]
-                 if os.path.isdir(state) else None, "another CA")
-        time.sleep(0.5)
+        wait_for(lambda: all(os.path.exists(f"{state}/ca.{kind}") for kind in ("pem", "key")), "another CA")
         out = f"{mesh.folder}/certificates-foreign"
         run([program("weft-control"), "issue", "--state-dir", state, "--spiffe-id", pods.SPIFFE + "b", "--out", out])
     finally:
@@ -284,36 +282,35 @@ def life():
     try:
         a, b, c = (mesh[name] for name in "abc")
         both(mesh)
-        hold = [sys.executable, os.path.join(pods.HERE, "app.py"), "hold", VIP, "80", "4"]
-        held = a.start(hold, user=1000, stdout=subprocess.PIPE, text=True)
+        hold = [sys.executable, os.path.join(pods.HERE, "app.py"), "hold", VIP, "80"]
+        held = a.start(hold + ["10"], user=1000, stdout=subprocess.PIPE, text=True)
         held.stdout.readline()
         for stub in (a.stub, b.stub):
             stub.terminate()
-        ready = run(a.inside(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
-                              "http://127.0.0.1:15021/healthz/ready"]))
-        check("SIGTERM: not ready any more", ready == "503", ready)
-        check("a connection that is open goes on until it ends", held.communicate(timeout=10)[0].strip() == "alive")
-        check("and then the stubs end by themselves", a.stub.wait(5) == 0 and b.stub.wait(5) == 0)
+        ready = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:15021/healthz/ready"]
+        check("SIGTERM: not ready any more", wait_for(lambda: run(a.inside(ready)) == "503", "the stub's refusal"))
+        check("a connection that is open goes on until it ends", held.communicate(timeout=30)[0].strip() == "alive")
+        check("and then the stubs end by themselves", a.stub.wait(20) == 0 and b.stub.wait(20) == 0)
         a.start_stub()
-        b.start_stub(None, "--linger-seconds", "4")
+        b.start_stub(None, "--linger-seconds", "12")
         b.stub.terminate()
         time.sleep(2.5)
         status, said = a.app("ask", VIP, 80)
         check("with --linger-seconds it serves on where nothing was open", status == 0, said)
-        check("and ends then", b.stub.wait(10) == 0)
+        check("and ends then", b.stub.wait(40) == 0)
         a.stub.terminate()
         a.stub.wait(10)
         a.start_stub(None, "--drain-seconds", "1")
         b.start_stub()
-        held = a.start(hold, user=1000, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        held = a.start(hold + ["40"], user=1000, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         held.stdout.readline()
         said = run(a.inside([program("weft-stub"), "quit"]))
-        check("quit ends it, at the latest after --drain-seconds", a.stub.wait(5) == 0, said.strip())
+        check("quit ends it, at the latest after --drain-seconds", a.stub.wait(20) == 0, said.strip())
         held.communicate(timeout=10)
         a.start_stub(None, "--connections", "16")
-        holds = [a.start(hold, user=1000, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        holds = [a.start(hold + ["20"], user=1000, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
                  for _ in range(20)]
-        outcomes = [process.communicate(timeout=20)[0].split() for process in holds]
+        outcomes = [process.communicate(timeout=60)[0].split() for process in holds]
         check("more connections than --connections allows are refused, and no others",
               sum("alive" in each for each in outcomes) == 16, sum("alive" in each for each in outcomes))
         a.capture()

@@ -24,7 +24,7 @@ extension EndToEnd.GatewayTests {
   /// As the API's own suite has it: all of it holds at once, soon.
   func expect(
     _ cases: [(Call, Expected)], from pod: String = "one", in namespace: String = "harbor",
-    within seconds: Double = 5, sourceLocation: SourceLocation = #_sourceLocation
+    within seconds: Double = 30, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let end = Date().addingTimeInterval(seconds)
     while true {
@@ -105,7 +105,7 @@ extension EndToEnd.GatewayTests {
     saying part: String = "", sourceLocation: SourceLocation = #_sourceLocation
   ) {
     var seen = ""
-    let end = Date().addingTimeInterval(5)
+    let end = Date().addingTimeInterval(30)
     while Date() < end {
       if let (found, message) = try? condition(type, of: route, in: namespace, kind: kind) {
         if found == verdict, part.isEmpty || message.contains(part) { return }

@@ -83,7 +83,7 @@ def ends(host):
 
 
 def noted(host, before):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if len(seen := ends(host)) > before:
             return seen[-1]
@@ -95,7 +95,8 @@ def reset_by_client(host):
     before = len(ends(host))
     s = connect(host, 8005)
     s.sendall(b"12345")
-    time.sleep(0.2)
+    # A reset discards what hasn't been read on its way.
+    time.sleep(1.5)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     s.close()
     return noted(host, before)
@@ -122,6 +123,8 @@ def backpressure(host):
                 last = time.monotonic()
             except BlockingIOError:
                 time.sleep(0.01)
+            except ConnectionError:
+                break
         return {"sent": sent}
 
 
@@ -161,16 +164,16 @@ def datagram(host, port="9000"):
 
 
 async def one(host, port, gate=None):
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 30)
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 120)
     try:
-        await asyncio.wait_for(reader.readline(), 30)
+        await asyncio.wait_for(reader.readline(), 120)
         writer.write(b"ping\n")
-        answer = await asyncio.wait_for(reader.readline(), 30)
+        answer = await asyncio.wait_for(reader.readline(), 120)
         if gate:
             gate[0] += 1
             await gate[1].wait()
             writer.write(b"pong\n")
-            answer = await asyncio.wait_for(reader.readline(), 30)
+            answer = await asyncio.wait_for(reader.readline(), 120)
             return answer == b"pong\n"
         return answer == b"ping\n"
     finally:
@@ -180,15 +183,8 @@ async def one(host, port, gate=None):
 async def concurrent(host, port, count):
     """`count` connections open at once, each used at the beginning and again when all are there."""
     gate = [0, asyncio.Event()]
-    limit = asyncio.Semaphore(200)
-
-    async def limited():
-        async with limit:
-            pass
-        return await one(host, port, gate)
-
-    tasks = [asyncio.create_task(limited()) for _ in range(count)]
-    deadline = time.monotonic() + 60
+    tasks = [asyncio.create_task(one(host, port, gate)) for _ in range(count)]
+    deadline = time.monotonic() + 150
     while gate[0] < count and time.monotonic() < deadline and not any(t.done() for t in tasks):
         await asyncio.sleep(0.05)
     at_once = gate[0]

@@ -30,7 +30,7 @@ found = {}
 for name, message in MESSAGES.items():
     data, started = b"", time.monotonic()
     try:
-        with socket.create_connection((host, port), 3) as s:
+        with socket.create_connection((host, port), 12) as s:
             try:
                 s.sendall(message)
                 s.shutdown(socket.SHUT_WR)

@@ -156,11 +156,11 @@ extension EndToEnd.ProtocolTests {
         return seen.count == 3 && seen.allSatisfy { $0["draining"].bool == true }
       }
       // The proxy's threads take it within the same moment, and what asks now may have begun before.
-      usleep(500_000)
+      usleep(2_000_000)
       try enter("draining")
-      usleep(1_500_000)
+      usleep(4_000_000)
       try enter("over")
-      usleep(500_000)
+      usleep(4_000_000)
       try lab.act("delete", "Pod/leaver", "-n", "shop")
       usleep(300_000)
       try enter("end")

@@ -103,7 +103,7 @@ extension EndToEnd.ProtocolTests {
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     var seen: [String: String] = [:]
-    let end = Date().addingTimeInterval(5)
+    let end = Date().addingTimeInterval(30)
     repeat {
       let names = expected.keys.sorted()
       let done = try lab.exec(

@@ -53,7 +53,7 @@ extension RuntimeTests {
         .web {
           $0.adaptiveConcurrency = AdaptiveConcurrency(minimum: 1, maximum: 1)
           switch ending {
-          case .timeout: $0.timeouts = Timeouts(request: 100)
+          case .timeout: $0.timeouts = Timeouts(request: 2000)
           case .rateLimit: $0.rateLimits = [RateLimit(requests: 1, interval: 3_600_000, burst: 1)]
           case .faultAbort: $0.faults = [Fault(effect: .abort(418), header: .init(name: "x-fault", value: "yes"))]
           default: break

@@ -94,8 +94,8 @@ extension RuntimeTests {
       #expect(try lab.outstanding() == 0)
       #expect(try eventually { try lab.count(.requests) == 0 })
       #expect(client.isSilent(for: 50))
-      for round in 0..<4 { #expect(try client.ask("/\(round)").text == "/\(round)") }
       #expect(try lab.node.on { $0.statistics.retries } == 1)
+      for round in 0..<4 { #expect(try client.ask("/\(round)").text == "/\(round)") }
       client.close()
       origin.stop()
       try lab.finish()

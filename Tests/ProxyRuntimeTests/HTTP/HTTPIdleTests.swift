@@ -9,7 +9,7 @@ extension RuntimeTests {
   /// Requests and answers that stand still. The worker looks every few seconds.
   @Suite struct HTTPIdleTests {
     @Test func whatStandsStillEnds() throws {
-      let lab = try HTTPLab(policies: [.web { $0.timeouts = Timeouts(idle: 2000) }])
+      let lab = try HTTPLab(policies: [.web { $0.timeouts = Timeouts(idle: 6000) }])
       var all: [(client: HTTPPeer, backend: HTTPPeer)] = []
       for name in ["unanswered", "stuck", "moving", "idle"] {
         let client = try lab.connect()

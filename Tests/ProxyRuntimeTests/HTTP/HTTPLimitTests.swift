@@ -122,7 +122,7 @@ extension RuntimeTests {
       let lab = try HTTPLab(policies: [
         .web {
           $0.circuitBreaker = CircuitBreaker(maxConnections: 1)
-          $0.timeouts = Timeouts(perTry: 300, connect: 5000)
+          $0.timeouts = Timeouts(perTry: 3000, connect: 20_000)
         }
       ])
       let first = try lab.connect()

@@ -16,7 +16,7 @@ extension RuntimeTests {
           .web {
             $0.outlierDetection = detection
             $0.loadBalancer = LoadBalancer(algorithm: .roundRobin)
-            $0.timeouts = Timeouts(perTry: 500)
+            $0.timeouts = Timeouts(perTry: 3000)
           }
         ])
     }

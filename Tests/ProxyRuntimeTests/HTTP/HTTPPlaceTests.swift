@@ -129,7 +129,7 @@ extension RuntimeTests {
       let lab = try HTTPLab(policies: [
         .web {
           $0.circuitBreaker = CircuitBreaker(maxConnections: 1)
-          $0.timeouts = Timeouts(idle: 1500, connect: 20_000)
+          $0.timeouts = Timeouts(idle: 6000, connect: 20_000)
         }
       ])
       let client = try lab.connect()

@@ -90,7 +90,7 @@ extension RuntimeTests {
       // All of it can be used again.
       let calm = LabOrigin(lab) { _ in .answer(afterMilliseconds: 20) }
       let again = LabLoad(lab, clients: 12)
-      #expect(eventually { calm.counts.mostUnderWay == 6 })
+      #expect(eventually { calm.counts.mostUnderWay >= 6 })
       #expect(again.stop() == [])
       calm.stop()
       try lab.finish()

@@ -9,7 +9,7 @@ import Testing
 extension RuntimeTests {
   /// The time of a try is for the whole response: a server that stalls in the middle of one has failed.
   @Suite struct HTTPStallTests {
-    private func lab(_ speaking: String, byRoute: Bool, perTry: UInt32 = 300) throws -> HTTPLab {
+    private func lab(_ speaking: String, byRoute: Bool, perTry: UInt32 = 900) throws -> HTTPLab {
       var rule = RouteRule.to("web")
       rule.backendRequestTimeout = perTry
       return try HTTPLab(
@@ -25,7 +25,7 @@ extension RuntimeTests {
     }
 
     /// Above a second it is the loop's timer that looks.
-    @Test(arguments: [(false, 300), (true, 300), (false, 1100)])
+    @Test(arguments: [(false, 900), (true, 900), (false, 1100)])
     func aResponseThatStalls(byRoute: Bool, perTry: UInt32) throws {
       let lab = try lab("http", byRoute: byRoute, perTry: perTry)
       let client = try lab.connect()
@@ -46,7 +46,7 @@ extension RuntimeTests {
       try lab.finish()
     }
 
-    @Test(arguments: [300, 1100]) func aStreamThatStalls(perTry: UInt32) throws {
+    @Test(arguments: [900, 1100]) func aStreamThatStalls(perTry: UInt32) throws {
       let lab = try lab("http2", byRoute: false, perTry: perTry)
       let client = try lab.talk()
       let id = try client.request()

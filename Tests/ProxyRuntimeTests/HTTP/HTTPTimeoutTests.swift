@@ -14,7 +14,7 @@ extension RuntimeTests {
     @Test(arguments: [true, false]) func aTryThatTakesTooLong(isRetried: Bool) throws {
       let lab = try HTTPLab(policies: [
         .web {
-          $0.timeouts = Timeouts(perTry: 60)
+          $0.timeouts = Timeouts(perTry: 1000)
           if isRetried { $0.retry = .soon }
         }
       ])
@@ -32,7 +32,7 @@ extension RuntimeTests {
         let answer = try client.read()
         #expect(answer.status == 504 && answer["weft-reason"]?.hasPrefix("UT: ") == true)
       }
-      #expect(EventLoop.clock() - began >= .milliseconds(55))
+      #expect(EventLoop.clock() - began >= .milliseconds(995))
       client.close()
       first.close()
       try lab.finish()
@@ -50,14 +50,14 @@ extension RuntimeTests {
       try client.get()
       let answer = try client.read()
       #expect(answer.status == 504 && answer["weft-reason"]?.hasPrefix("UT: ") == true)
-      #expect(EventLoop.clock() - began < .seconds(2))
+      #expect(EventLoop.clock() - began < .seconds(9))
       client.close()
       try lab.finish()
     }
 
     /// A head that came in time doesn't help a body that doesn't.
     @Test func anAnswerThatTakesTooLongBreaksOff() throws {
-      let lab = try HTTPLab(policies: [.web { $0.timeouts = Timeouts(request: 100) }])
+      let lab = try HTTPLab(policies: [.web { $0.timeouts = Timeouts(request: 2000) }])
       let client = try lab.connect()
       try client.get()
       let backend = try lab.accept()
@@ -78,7 +78,7 @@ extension RuntimeTests {
         backends: 2,
         policies: [
           .web {
-            $0.hedging = Hedging(percentile: 50, minimumDelay: 20)
+            $0.hedging = Hedging(percentile: 50, minimumDelay: 300)
             $0.loadBalancer = LoadBalancer(algorithm: .roundRobin)
           }
         ])

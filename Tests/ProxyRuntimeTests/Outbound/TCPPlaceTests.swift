@@ -110,7 +110,7 @@ extension RuntimeTests {
     }
 
     @Test func whatStandsStillEnds() throws {
-      let lab = try lab(CircuitBreaker(maxConnections: 2), Timeouts(idle: 1500))
+      let lab = try lab(CircuitBreaker(maxConnections: 2), Timeouts(idle: 6000))
       let (silent, busy) = (try lab.connect(), try lab.connect())
       let (one, two) = (try lab.accept(), try lab.accept())
       // Whichever is whose.

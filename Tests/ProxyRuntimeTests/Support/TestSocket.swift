@@ -142,9 +142,9 @@ func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
   }
 }
 
-/// Asks until `condition` holds, for ten seconds at most.
+/// Asks until `condition` holds, for half a minute at most.
 func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-  for _ in 0..<5000 {
+  for _ in 0..<15_000 {
     if try condition() { return true }
     usleep(2000)
   }

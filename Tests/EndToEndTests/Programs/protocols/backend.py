@@ -91,7 +91,7 @@ class Connection:
             self.send_text("early", "403 No", [("Connection", "close")])
             await self.writer.drain()
             try:
-                await asyncio.wait_for(self.note_end("early"), 1)
+                await asyncio.wait_for(self.note_end("early"), 10)
             except TimeoutError:
                 pass
             return False

@@ -24,9 +24,9 @@ def talk(host, port, words, greeting_end):
 
 
 def best(host, port, *arguments):
-    """The median of five, by time: the machine is busy."""
-    found = sorted((talk(host, port, *arguments) for _ in range(5)), key=lambda each: each.get("milliseconds", 1 << 20))
-    return found[2]
+    """The quickest of nine: the machine is busy, and what waits by design never is quicker."""
+    found = sorted((talk(host, port, *arguments) for _ in range(9)), key=lambda each: each.get("milliseconds", 1 << 20))
+    return next((each for each in found if "error" in each), found[0])
 
 
 host = sys.argv[1]

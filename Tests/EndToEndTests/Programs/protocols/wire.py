@@ -107,7 +107,7 @@ def report(host, forget=False):
     return json.loads(data)
 
 
-def until(condition, seconds=5):
+def until(condition, seconds=20):
     """The first true value of `condition`, or its last one."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
