@@ -37,22 +37,45 @@ extension Agent {
     renew()
   }
 
-  func use(node identity: HeldIdentity) {
+  func use(node identity: HeldIdentity, trustBundle: TrustBundle? = nil) {
     nodeIdentity = identity
     var random = SystemRandomNumberGenerator()
     nodeSchedule.succeeded(identity.certificate, now: Date(), using: &random)
-    client?.use(identity)
+    client?.use(identity, trustBundle: trustBundle)
   }
 
   /// Exchanges the join token for the node's certificate.
   private func join() async throws {
+    let roots = trustBundle.believed(file: configuration.trustFile)
     let token = try JoinToken.read(configuration.joinTokenFile)
     let (credentials, bundle) = try await DiscoveryClient.join(
-      node: configuration.node, at: configuration.join, token: token, trustBundle: trustBundle)
+      node: configuration.node, at: configuration.join, token: token, trustBundle: roots)
+    if roots != trustBundle {
+      logger.warning("the mesh was cut over to another CA: every certificate is asked for anew")
+      identities.renewAll(now: Date())
+    }
     take(bundle)
     attempt("saved identities") { try identityStore.save(credentials) }
-    use(node: credentials)
+    use(node: credentials, trustBundle: bundle)
     problems["join"] = nil
+  }
+
+  /// While the control plane is away: it may have gone over to a CA that the file has and nothing here chains to. Nothing
+  /// changes unless a control plane of that CA answers.
+  func followCutOver() {
+    guard let client, !client.status.connected, !isJoiningAnew,
+      trustBundle.believed(file: configuration.trustFile) != trustBundle
+    else { return }
+    isJoiningAnew = true
+    Task {
+      do {
+        try await join()
+      } catch {
+        if problems["join"] != "\(error)" { logger.error("can't join the mesh anew", metadata: ["error": "\(error)"]) }
+        problems["join"] = "\(error)"
+      }
+      isJoiningAnew = false
+    }
   }
 
   /// Takes an update; what this agent or its proxy can't use is refused, and the last good version stays.

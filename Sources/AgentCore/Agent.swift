@@ -98,6 +98,7 @@ public actor Agent {
   var rollout = Rollout.undecided
   var troubles = PodTroubles()
   var isReporting = false
+  var isJoiningAnew = false
   private var leftoversAreGone = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
@@ -275,6 +276,7 @@ public actor Agent {
       tickRollout(now: now)
       if count % 10 == 0, isProxyHealthy(now) { attempt("heartbeat") { try engine.heartbeat() } }
       if count % 20 == 0 { Task { await askForHealth() } }
+      if count % 50 == 0 { followCutOver() }
       // A part of the mesh would be taken for the whole of it by the next agent.
       if meshIsSettled, snapshot.isDue(now) { await saveSnapshot() }
       count += 1

@@ -58,6 +58,12 @@ struct Identities {
     entries[id]?.schedule.failed(reason, now: now, using: &random)
   }
 
+  /// Those that are held serve until others have come; what is on disk is of no use any more.
+  mutating func renewAll(now: Date) {
+    stored = [:]
+    for id in Array(entries.keys) { entries[id]?.schedule = RotationSchedule(now: now) }
+  }
+
   /// The control plane is there again: what waits for a retry is asked for at once.
   mutating func retry(now: Date) {
     for id in Array(entries.keys) { entries[id]?.schedule.retry(now: now) }

@@ -92,10 +92,11 @@ public final class DiscoveryClient: Sendable {
   /// The roots that peers may chain to, as the control plane last said.
   public var trustBundle: TrustBundle { shared.withLock { $0.bundle } }
 
-  /// Uses a renewed node certificate: the stream reconnects with it and resumes.
-  public func use(_ credentials: HeldIdentity) {
+  /// Uses a renewed node certificate, and the roots that came with it: the stream reconnects with them and resumes.
+  public func use(_ credentials: HeldIdentity, trustBundle: TrustBundle? = nil) {
     shared.withLock {
       $0.credentials = credentials
+      if let trustBundle { $0.bundle = trustBundle }
       $0.reconnect?.finish()
     }
   }

@@ -6,10 +6,10 @@ from cluster import free_port
 class Control:
     """One replica, with everything that it keeps in memory alone."""
 
-    def __init__(self, program, cluster, name="one", server=None, arguments=()):
+    def __init__(self, program, cluster, name="one", server=None, arguments=(), ports=None):
         self.cluster, self.name, self.ended = cluster, name, False
         self.folder = tempfile.mkdtemp(prefix=f"weft-control-{name}-", dir=cluster.folder)
-        self.ports = {port: free_port() for port in ("discovery", "join", "health", "webhook")}
+        self.ports = ports or {port: free_port() for port in ("discovery", "join", "health", "webhook")}
         self.log = f"{self.folder}/log"
         log = open(self.log, "wb")
         self.process = subprocess.Popen(

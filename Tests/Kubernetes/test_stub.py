@@ -16,6 +16,7 @@ from control import Control
 
 CONTROL = os.path.abspath(sys.argv.pop(1))
 STUB = os.path.join(os.path.dirname(CONTROL), "weft-stub")
+LIFETIME = ["--certificate-lifetime", "60s"]
 POD_IP, SHOP = "10.88.0.1", "/api/v1/namespaces/shop"
 
 
@@ -32,13 +33,13 @@ class Stub(unittest.TestCase):
         call = cls.cluster.call
         call("POST", "/api/v1/namespaces", {"metadata": {"name": "shop", "labels": {"weft.dev/mesh": "enabled"}}})
         call("POST", f"{SHOP}/serviceaccounts", {"metadata": {"name": "web"}})
-        for name, mode in (("web-1", {"weft.dev/injected": "tunnel"}), ("web-2", {})):
+        for name, mode in (("web-1", {"weft.dev/injected": "tunnel"}), ("web-2", {}), ("web-3", {"weft.dev/injected": "tunnel"})):
             call("POST", f"{SHOP}/pods", {
                 "metadata": {"name": name, "annotations": mode},
                 "spec": {"nodeName": "virtual", "serviceAccountName": "web", "containers": [{"name": "c", "image": "i"}]}})
             call("PATCH", f"{SHOP}/pods/{name}/status", {"status": {"phase": "Running", "podIP": POD_IP}},
                 "application/merge-patch+json")
-        cls.control = Control(CONTROL, cls.cluster, arguments=["--certificate-lifetime", "60s"]).ready()
+        cls.control = Control(CONTROL, cls.cluster, arguments=LIFETIME).ready()
         cls.addClassCleanup(cls.control.end)
 
     def token(self, pod):
@@ -52,9 +53,7 @@ class Stub(unittest.TestCase):
         folder = self.cluster.folder
         with open(f"{folder}/token", "w") as file:
             file.write(token + "\n")
-        roots = f"{folder}/roots.pem"
-        with open(roots, "w") as file:
-            file.write(self.roots())
+        roots = self.write_roots()
         stub = subprocess.Popen(
             [STUB, "run", "--pod", f"shop/{pod}", "--pod-ip", POD_IP, "--service-account", "web",
                 "--control", f"127.0.0.1:{self.control.ports['discovery']}", "--join",
@@ -67,6 +66,12 @@ class Stub(unittest.TestCase):
             stub.wait()
         self.addCleanup(end)
         return stub
+
+    def write_roots(self):
+        path = f"{self.cluster.folder}/roots.pem"
+        with open(path, "w") as file:
+            file.write(self.roots())
+        return path
 
     def roots(self):
         """The bundle as the leader publishes it."""
@@ -100,6 +105,23 @@ class Stub(unittest.TestCase):
         wait(lambda: self.status()["control"]["connected"], "discovery with the renewed one")
         self.cluster.call("DELETE", f"{SHOP}/pods/web-1?gracePeriodSeconds=0")
         wait(lambda: self.status()["certificate_error"], "a refusal once the pod has gone", 45)
+
+    def test_a_mesh_that_is_cut_over_to_another_ca(self):
+        self.start("web-3", self.token("web-3"))
+        first = self.cluster.wait_until(lambda: self.status().get("certificate_expires"), "a certificate")
+        self.cluster.wait_until(lambda: self.status()["ready"], "the mesh")
+        before = self.roots()
+        self.control.end()
+        # Nobody puts it back.
+        self.cluster.call("DELETE", "/api/v1/namespaces/weft-system/secrets/weft-ca")
+        type(self).control = Control(CONTROL, self.cluster, "anew", arguments=LIFETIME, ports=self.control.ports).ready()
+        self.addClassCleanup(self.control.end)
+        self.control.wait("other roots", lambda: self.roots() != before)
+        self.assertFalse(self.status()["control"]["connected"])
+        # As the kubelet refreshes what is mounted.
+        self.write_roots()
+        self.cluster.wait_until(lambda: self.status()["control"]["connected"] and self.status()["certificate_expires"] != first,
+            "a certificate of the new CA, and the mesh by it", 90)
 
     def test_the_token_of_a_pod_that_is_no_stub_is_refused(self):
         self.start("web-2", self.token("web-2"))

@@ -8,6 +8,9 @@ final class CertificateSource {
   private(set) var renewal: Renewal
   private var call: GRPCCall?
   private var modified: Int64 = 0
+  /// The next question is verified by the CA file, whatever roots are held.
+  private var usesFile = false
+  private var rootsModified: Int64 = 0
 
   init(stub: Stub) {
     self.stub = stub
@@ -22,6 +25,13 @@ final class CertificateSource {
       // Whoever renews the files does it at times of his own.
       let changed = modificationTime(certificate)
       if changed != modified, changed != 0 { return attempt(time) }
+    }
+    if case .join = stub.options.credentials, stub.tunnels.credentials != nil, call == nil, !stub.control.isConnected,
+      modificationTime(stub.options.caFile) != rootsModified
+    {
+      // The control plane is away and the roots have changed: the mesh may have been cut over to another CA.
+      usesFile = true
+      return attempt(time)
     }
     if renewal.isDue(now: time) { attempt(time) }
   }
@@ -50,7 +60,10 @@ final class CertificateSource {
     guard !token.isEmpty else { throw CredentialsFailure("\(tokenFile) is empty") }
     // The bundle that answers bring may be newer than the file's.
     var roots = stub.tunnels.credentials?.roots ?? []
-    if roots.isEmpty { roots = try readFile(stub.options.caFile) }
+    if roots.isEmpty || usesFile {
+      rootsModified = modificationTime(stub.options.caFile)
+      roots = try readFile(stub.options.caFile)
+    }
     let context = try TLSContext(chain: [], key: [], roots: roots, isServer: false)
     let (key, request) = try makeRequest(stub.options.identity.description)
     let call = GRPCCall(
@@ -68,7 +81,12 @@ final class CertificateSource {
     call.onEnd = { [weak self] reason in
       guard let self else { return }
       self.call = nil
-      guard reason == nil, let answer else { return fail(reason ?? "the join port answered nothing") }
+      guard reason == nil, let answer else {
+        // The control plane of either CA may be the next that answers.
+        usesFile.toggle()
+        return fail(reason ?? "the join port answered nothing")
+      }
+      usesFile = false
       do throws(CredentialsFailure) {
         accept(
           try Credentials(chain: try pem(answer.chain), key: key, roots: try pem(answer.roots)))
