@@ -3,7 +3,7 @@
 
 Usage: test_authority.py PATH-TO-weft-control; the API server is build.sh's.
 """
-import base64, os, signal, subprocess, sys, unittest
+import base64, os, signal, subprocess, sys, time, unittest
 from cluster import Cluster
 from control import Control
 
@@ -162,6 +162,44 @@ class Authority(unittest.TestCase):
         self.put({"ca.key": second_key, "ca.pem": second, "roots.pem": first}, "PUT")
         control.wait("the new root", lambda: self.roots() == second + first)
         self.assertChains(control, second)
+
+    def soon_over(self, seconds):
+        """A CA's certificate and key that end so soon: `openssl req` counts days."""
+        folder, key = f"{self.cluster.folder}/short", self.key()
+        os.makedirs(f"{folder}/certs")
+        for name, text in (("key", key), ("index", ""), ("serial", "01"), ("config",
+            f"[ca]\ndefault_ca=own\n[own]\ndatabase={folder}/index\nserial={folder}/serial\nnew_certs_dir={folder}/certs\ndefault_md=sha256\n"
+            "policy=any\nx509_extensions=root\n[any]\ncommonName=supplied\n[root]\nbasicConstraints=critical,CA:TRUE\n"
+            "keyUsage=critical,keyCertSign,cRLSign\nsubjectAltName=URI:spiffe://cluster.local\n")):
+            with open(f"{folder}/{name}", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(text)
+        self.openssl("req", "-new", "-key", f"{folder}/key", "-subj", "/CN=short", "-out", f"{folder}/request")
+        at = lambda offset: time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + offset))
+        return key, self.openssl("ca", "-batch", "-selfsign", "-notext", "-config", f"{folder}/config", "-keyfile", f"{folder}/key",
+            "-in", f"{folder}/request", "-startdate", at(-60), "-enddate", at(seconds))
+
+    def test_a_ca_that_has_expired_is_made_anew_once_its_secret_is_deleted(self):
+        key, certificate = self.soon_over(25)
+        self.put({"ca.key": key, "ca.pem": certificate, "roots.pem": certificate})
+        controls = [self.start(name).ready() for name in ("one", "two")]
+        controls[0].wait("the roots", self.roots)
+        # What `weft check` says to do then.
+        controls[0].wait("its end", lambda: any("delete secret weft-ca" in control.lines() for control in controls), 60)
+        late = self.start("late")
+        late.wait("its complaint", lambda: "delete secret weft-ca" in late.lines())
+        self.cluster.call("DELETE", SECRET)
+        controls[0].wait("other roots", lambda: self.roots() not in (None, certificate))
+        late.ready()
+        roots = self.roots()
+        for control in (*controls, late):
+            control.wait("a certificate of the new CA", lambda: self.chains(control, roots))
+
+    def chains(self, control, roots):
+        try:
+            self.assertChains(control, roots)
+            return True
+        except subprocess.CalledProcessError:
+            return False
 
     def test_a_secret_that_cannot_be_a_ca_is_named_and_left_alone(self):
         key, other = self.key(), self.key()

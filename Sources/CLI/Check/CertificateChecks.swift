@@ -24,8 +24,9 @@ enum CertificateChecks {
     case .found(let map):
       return judge(
         map["data"]?["ca.pem"]?.text ?? "", check: check, place: place, now: facts.now,
-        repair: "kubectl -n weft-system delete secret weft-ca && kubectl -n weft-system rollout restart "
-          + "deployment/weft-control daemonset/weft-agent")
+        // A CA that has ended can't be taken over from; weft-control, agents and stubs go over to the new one by themselves.
+        repair: "kubectl -n weft-system delete secret weft-ca",
+        early: "rotate it before: a new root beside the old one in the Secret weft-ca (README, Deploy to Kubernetes)")
     }
   }
 
@@ -52,10 +53,15 @@ enum CertificateChecks {
     }
   }
 
-  /// - Parameter pem: certificates one after another.
-  private static func judge(_ pem: String, check: String, place: String, now: Date, repair: String) -> [Finding] {
+  /// - Parameters:
+  ///   - pem: certificates one after another.
+  ///   - early: what is to be done before they have expired, where that is something else.
+  private static func judge(
+    _ pem: String, check: String, place: String, now: Date, repair: String, early: String? = nil
+  ) -> [Finding] {
     func finding(_ severity: Finding.Severity, _ reason: String) -> [Finding] {
-      [Finding(severity: severity, check: check, place: place, reason: reason, repair: severity == .ok ? "" : repair)]
+      let repair = severity == .warning ? early ?? repair : repair
+      return [Finding(severity: severity, check: check, place: place, reason: reason, repair: repair)]
     }
     let certificates: [Certificate]
     do {

@@ -48,7 +48,14 @@ struct AuthorityStore: Sendable {
   private func read() async throws -> AuthorityMaterial? {
     let secret = try await client.object(AuthoritySecret.secrets, namespace: namespace, name: AuthoritySecret.name)
     guard let secret else { return nil }
-    return try AuthoritySecret.material(secret, trustDomain: trustDomain, namespace: namespace, now: Date())
+    do throws(IdentityError) {
+      return try AuthoritySecret.material(secret, trustDomain: trustDomain, namespace: namespace, now: Date())
+    } catch {
+      guard error.kind == .expired else { throw error }
+      throw ControlPlaneError(
+        "\(error); put another CA there, or have weft-control make one: kubectl -n \(namespace) delete secret "
+          + AuthoritySecret.name)
+    }
   }
 
   /// - Returns: false: there is one already.
@@ -101,13 +108,20 @@ struct AuthorityStore: Sendable {
 
   private func refresh(_ authority: CertificateAuthority) async throws {
     let held = authority.material
+    // Nothing that chains to it is believed any more: there is nothing to cut apart.
+    let isOver = held.notAfter <= Date()
     guard let found = try await read() else {
+      guard !isOver else {
+        let made = try await openOnce()
+        try authority.use(made)
+        return logger.notice("the CA had expired: took another")
+      }
       // Lost with etcd, or deleted: the mesh's certificates chain to the one in memory, so a new one would cut it apart.
       if try await create(held) { logger.warning("the Secret \(AuthoritySecret.name) was gone; put the CA back") }
       return
     }
     guard found != held else { return }
-    guard AuthorityChange.isSafe(from: held.bundle, to: found.bundle) else {
+    guard isOver || AuthorityChange.isSafe(from: held.bundle, to: found.bundle) else {
       throw ControlPlaneError(
         "the Secret \(namespace)/\(AuthoritySecret.name) has a CA that peers don't trust yet, without the root in use; "
           + "rotate with both roots in roots.pem, or restart weft-control to cut the mesh over at once")
