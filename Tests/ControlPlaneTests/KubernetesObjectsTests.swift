@@ -1,3 +1,4 @@
+import Foundation
 import KubernetesAPI
 import Testing
 
@@ -102,5 +103,61 @@ import Testing
           "/apis/gateway.networking.k8s.io/\($0)/namespaces/shop/httproutes/r"
         })
     #expect(Kind.allCases.filter(\.isCustom).count == 7)
+  }
+
+  private func named(_ uid: String, port: String) throws -> KubernetesObject {
+    let text = String(decoding: try service("a", port: port).content.bytes, as: UTF8.self)
+    return try object(text.replacingOccurrences(of: #""name":"a""#, with: #""name":"a","uid":"\#(uid)""#))
+  }
+
+  @Test func aReplicaThatStartsLaterHasTheSameLastGoodVersions() throws {
+    var first = complete()
+    _ = first.take(.changed(try named("u", port: "80")), of: .service)
+    #expect(first.keeps.isEmpty)
+    #expect(first.take(.changed(try named("u", port: "\"x\"")), of: .service).changes.isEmpty)
+    let kept = first.keeps
+    #expect(Array(kept.keys) == ["u"])
+    // Another that has never seen it good: with what is kept, whether that or the objects come first.
+    for keptFirst in [true, false] {
+      var second = KubernetesObjects(awaitsKept: true)
+      if keptFirst { #expect(second.take(kept: kept).changes.isEmpty) }
+      for kind in Kind.allCases where kind != .service { _ = second.take(.all([]), of: kind) }
+      var changes = second.take(.all([try named("u", port: "\"x\"")]), of: .service).changes
+      #expect(second.isComplete == keptFirst)
+      if !keptFirst { changes = second.take(kept: kept).changes }
+      #expect(changes.map(\.key.name.name) == ["a"] && changes[0].object != nil && second.isComplete)
+      #expect(second.registry.refusal(of: "Service/shop/a") == first.registry.refusal(of: "Service/shop/a"))
+      // It keeps the same, until the object is good again or gone.
+      #expect(second.keeps == kept)
+      _ = second.take(.changed(try named("u", port: "81")), of: .service)
+      #expect(second.keeps.isEmpty)
+    }
+    // One that is told later, and one that is another object of that name.
+    var third = complete()
+    #expect(third.take(.changed(try named("u", port: "\"x\"")), of: .service).changes.isEmpty)
+    #expect(third.take(kept: kept).changes.map(\.key.name.name) == ["a"])
+    #expect(third.take(kept: kept).changes.isEmpty)
+    var fourth = complete()
+    _ = fourth.take(kept: kept)
+    #expect(fourth.take(.changed(try named("v", port: "\"x\"")), of: .service).changes.isEmpty)
+    #expect(fourth.take(kept: ["v": "nonsense", "u": kept["u"]!]).changes.isEmpty)
+    #expect(first.take(.deleted(try named("u", port: "80")), of: .service).changes.map(\.key.name.name) == ["a"])
+    #expect(first.keeps.isEmpty)
+  }
+
+  @Test func whatIsKeptIsBounded() throws {
+    var objects = complete()
+    let long = String(repeating: "x", count: LastGood.maximumText)
+    for (uid, annotation) in [("u", long), ("v", "short")] {
+      func version(_ port: String) throws -> KubernetesObject {
+        let text = String(decoding: try service(uid, port: port).content.bytes, as: UTF8.self)
+        return try object(
+          text.replacingOccurrences(
+            of: #""name":"\#(uid)""#, with: #""name":"\#(uid)","uid":"\#(uid)","annotations":{"a":"\#(annotation)"}"#))
+      }
+      _ = objects.take(.changed(try version("80")), of: .service)
+      _ = objects.take(.changed(try version("\"x\"")), of: .service)
+    }
+    #expect(Array(objects.keeps.keys) == ["v"])
   }
 }

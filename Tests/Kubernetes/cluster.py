@@ -147,7 +147,7 @@ class Cluster:
         own = [
             {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["create"]},
             {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["weft-ca"], "verbs": ["get"]},
-            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["weft-roots", "weft-deliveries"], "verbs": ["get", "patch"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["weft-roots", "weft-deliveries", "weft-last-good"], "verbs": ["get", "patch"]},
             {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "patch"]},
         ]
         base = "/apis/rbac.authorization.k8s.io/v1"

@@ -14,6 +14,8 @@ final class ClusterWriting: Sendable {
     parts.withLock { $0 = Parts(leadership: leadership, writer: writer, recorder: recorder) }
   }
 
+  var isLeader: Bool { parts.withLock { $0 }?.leadership.isLeader ?? false }
+
   /// This replica leads, or does no more.
   func leads(_ mesh: MeshState) {
     guard let parts = parts.withLock({ $0 }) else { return }

@@ -14,6 +14,7 @@ extension ControlPlane {
       defer { group.cancelAll() }
       group.addTask { try await self.answerProbes() }
       group.addTask { await self.follow(client, opened) }
+      group.addTask { await self.keepLastGood(client, opened) }
       group.addTask {
         opened.authority = await store.open()
         self.beginIfComplete(opened)
@@ -94,6 +95,19 @@ extension ControlPlane {
       self.writing.took(outcome, self.mesh)
       self.beginIfComplete(opened)
     }
+  }
+
+  /// Keeps what every replica falls back to where an object is refused.
+  private func keepLastGood(_ client: KubernetesClient, _ opened: Opened) async {
+    let (mesh, writing) = (mesh, writing)
+    await LastGoodStore(client: client, namespace: configuration.namespace, logger: logger).run(
+      isLeader: { writing.isLeader }, wanted: { mesh.keeps },
+      take: { kept in
+        let outcome = mesh.take(kept: kept)
+        self.report(outcome)
+        writing.took(outcome, mesh)
+        self.beginIfComplete(opened)
+      })
   }
 
   /// Nodes must never be served a part.

@@ -8,7 +8,6 @@ import Synchronization
 /// leader too, for the one after it, which reads them.
 final class ReplicaReports: Sendable {
   static let name = "weft-deliveries"
-  private static let resource = KubernetesResource(version: "v1", plural: "configmaps")
   /// What has changed is written once in this time; the leader reads as often as it renews its Lease. Seconds.
   private static let pause = Duration.seconds(1)
   private static let reading = 2.0
@@ -32,8 +31,7 @@ final class ReplicaReports: Sendable {
     var wasRead = false
   }
 
-  private let client: KubernetesClient
-  private let namespace: String
+  private let map: SharedMap
   private let key: String
   private let own: @Sendable () -> DeliveryReport
   private let isLeader: @Sendable () -> Bool
@@ -50,8 +48,7 @@ final class ReplicaReports: Sendable {
     client: KubernetesClient, namespace: String, replica: String, isLeader: @escaping @Sendable () -> Bool,
     logger: Logger, own: @escaping @Sendable () -> DeliveryReport, onChange: @escaping @Sendable () -> Void
   ) {
-    self.client = client
-    self.namespace = namespace
+    map = SharedMap(client: client, namespace: namespace, name: Self.name)
     key = replica
     self.own = own
     self.isLeader = isLeader
@@ -89,7 +86,7 @@ final class ReplicaReports: Sendable {
         }
         hasFailed = false
       } catch {
-        logger.log(level: hasFailed ? .debug : .warning, "the ConfigMap \(namespace)/\(Self.name): \(error)")
+        logger.log(level: hasFailed ? .debug : .warning, "the ConfigMap \(map.namespace)/\(Self.name): \(error)")
         hasFailed = true
       }
       try? await Task.sleep(for: Self.pause)
@@ -100,14 +97,12 @@ final class ReplicaReports: Sendable {
   func leave() async { try? await write(nil) }
 
   private func read() async throws(KubernetesError) {
-    let map = try await client.object(Self.resource, namespace: namespace, name: Self.name)
-    var told: [(name: String, text: String)] = []
-    if case .object(let members)? = map?["data"] { told = members.map { ($0.key, $0.value.text ?? "") } }
+    let told = try await map.read()
     let now = now
     var (isNew, gone): (Bool, [String]) = (false, [])
     known.withLock { known in
       var next: [String: Seen] = [:]
-      for (name, text) in told where name != key {
+      for (name, text) in told.sorted(by: { $0.key < $1.key }) where name != key {
         var entry = Seen(text: text, report: ReplicaReport(text: text), since: now)
         if let before = known.replicas[name], before.text == text { entry.since = before.since }
         guard now < entry.since + Self.memory, next.count < Self.maximumReplicas else {
@@ -121,29 +116,14 @@ final class ReplicaReports: Sendable {
     }
     if isNew { onChange() }
     if !gone.isEmpty {
-      try await patch(.object(gone.map { JSONNode.Member(key: $0, value: .null) }))
+      try await map.write([:], removing: gone, creates: false)
     }
   }
 
   /// - Parameter report: nil: none any more.
   private func write(_ report: ReplicaReport?) async throws(KubernetesError) {
-    let value = report.map { JSONNode.text($0.text) } ?? .null
-    try await patch(.object([JSONNode.Member(key: key, value: value)]), creates: report != nil)
-  }
-
-  private func patch(_ data: JSONNode, creates: Bool = false) async throws(KubernetesError) {
-    do throws(KubernetesError) {
-      try await client.merge(
-        ["data": data], into: Self.resource, namespace: namespace, name: Self.name, manager: ClusterNames.manager)
-    } catch {
-      guard case .notFound = error else { throw error }
-      guard creates else { return }
-      try await client.create(
-        [
-          "apiVersion": "v1", "kind": "ConfigMap",
-          "metadata": ["name": .text(Self.name), "namespace": .text(namespace)], "data": data,
-        ], as: Self.resource, namespace: namespace)
-    }
+    guard let report else { return try await map.write([:], removing: [key], creates: false) }
+    try await map.write([key: report.text], creates: true)
   }
 
   private var now: Double { (ContinuousClock.now - start) / .seconds(1) }

@@ -28,6 +28,14 @@ extension Kind {
     }
   }
 
+  /// Written by people: an edit may be refused, and then the version before holds.
+  var isEdited: Bool {
+    switch self {
+    case .pod, .endpointSlice, .node: false
+    default: true
+    }
+  }
+
   /// Of a CustomResourceDefinition, which may not be installed.
   var isCustom: Bool {
     switch self {

@@ -14,9 +14,17 @@ struct KubernetesObjects: Sendable {
   private var listed: [Kind: [String: DecodedFile?]] = [:]
   /// The objects that get a status, refused ones too.
   private(set) var subjects: [ObjectKey: StatusSubject] = [:]
+  private var lastGood = LastGood()
+  private var awaitsKept: Bool
+
+  /// - Parameter awaitsKept: whether nothing is in force before `take(kept:)` either.
+  init(awaitsKept: Bool = false) { self.awaitsKept = awaitsKept }
 
   /// Whether every kind has been told.
-  var isComplete: Bool { awaited.isEmpty }
+  var isComplete: Bool { awaited.isEmpty && !awaitsKept }
+
+  /// Last good versions that other replicas are to know, by UID.
+  var keeps: [String: String] { isComplete ? lastGood.wanted : [:] }
 
   /// The changes that are in force now, and whose statuses are new.
   typealias Outcome = (changes: [ObjectChange], touched: [String])
@@ -27,10 +35,13 @@ struct KubernetesObjects: Sendable {
     for object in part.objects {
       let (name, version) = Self.decode(object, kind)
       listed[kind, default: [:]][name] = .some(version)
-      note(object, kind)
+      note(object, kind, name, version)
     }
     guard part.isLast, let whole = listed.removeValue(forKey: kind) else { return ([], []) }
-    for name in names[kind, default: []] where whole[name] == nil { versions[name] = .some(nil) }
+    for name in names[kind, default: []] where whole[name] == nil {
+      versions[name] = .some(nil)
+      lastGood.forget(name)
+    }
     names[kind] = Set(whole.keys)
     if kind.getsStatus { subjects = subjects.filter { $0.key.kind != kind || whole[Self.name($0.key)] != nil } }
     versions.merge(whole) { $1 }
@@ -47,12 +58,23 @@ struct KubernetesObjects: Sendable {
       let (name, version) = Self.decode(object, kind)
       names[kind, default: []].insert(name)
       versions[name] = .some(version)
-      note(object, kind)
+      note(object, kind, name, version)
     case .deleted(let object):
       let name = Self.name(object, kind)
       names[kind]?.remove(name)
       subjects[Self.key(object, kind)] = nil
+      lastGood.forget(name)
       versions[name] = .some(nil)
+    }
+    return settle()
+  }
+
+  /// Takes the last good versions that are kept for every replica, by UID.
+  mutating func take(kept: [String: String]) -> Outcome {
+    lastGood.read(kept)
+    awaitsKept = false
+    for name in lastGood.refused.keys where versions[name] == nil && !registry.hasLastGood(name) {
+      if let latest = registry.latest(name) { versions[name] = .some(latest) }
     }
     return settle()
   }
@@ -61,10 +83,25 @@ struct KubernetesObjects: Sendable {
     guard isComplete else { return ([], []) }
     let touched = versions.keys.sorted()
     defer { versions = [:] }
-    return (registry.update(versions), touched)
+    let restored = restoreLastGood()
+    return (restored + registry.update(versions), touched)
   }
 
-  private mutating func note(_ object: KubernetesObject, _ kind: Kind) {
+  /// Of what is refused and was never seen good here, the version that is kept comes first.
+  private mutating func restoreLastGood() -> [ObjectChange] {
+    var restored: [String: DecodedFile?] = [:]
+    for name in lastGood.refused.keys where versions[name] != nil && !registry.hasLastGood(name) {
+      guard let kind = name.split(separator: "/").first.flatMap({ Kind(rawValue: String($0)) }),
+        let object = lastGood.restore(name)
+      else { continue }
+      let (found, version) = Self.decode(object, kind)
+      if found == name, !version.isRefused { restored[name] = .some(version) }
+    }
+    return restored.isEmpty ? [] : registry.update(restored)
+  }
+
+  private mutating func note(_ object: KubernetesObject, _ kind: Kind, _ name: String, _ version: DecodedFile) {
+    if kind.isEdited { lastGood.note(object, name, isRefused: version.isRefused) }
     guard kind.getsStatus, let subject = StatusSubject(object.content, kind) else { return }
     subjects[Self.key(object, kind)] = subject
   }

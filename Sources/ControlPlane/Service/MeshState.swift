@@ -24,7 +24,7 @@ final class MeshState: Sendable {
 
   /// - Parameter folder: nil: `take` is told what an API server has.
   init(folder: String?, config: MeshConfig, cache: SnapshotCache) {
-    input = Mutex(folder.map { .folder(ConfigFolder(path: $0)) } ?? .cluster(KubernetesObjects()))
+    input = Mutex(folder.map { .folder(ConfigFolder(path: $0)) } ?? .cluster(KubernetesObjects(awaitsKept: true)))
     compiler = Mutex(MeshCompiler(config: config))
     self.cache = cache
   }
@@ -80,6 +80,26 @@ final class MeshState: Sendable {
       input = .cluster(objects)
       return outcome
     }
+  }
+
+  /// Takes the last good versions that are kept for every replica, by UID, and distributes what changed.
+  func take(kept: [String: String]) -> Outcome {
+    input.withLock { input in
+      guard case .cluster(var objects) = input else { return Outcome() }
+      input = .cluster(KubernetesObjects())
+      let (changes, touched) = objects.take(kept: kept)
+      var outcome = Outcome(changedFiles: touched)
+      settle(changes, objects.registry, &outcome)
+      outcome.touchesStatus = true
+      outcome.refused = objects.refusals(touched)
+      input = .cluster(objects)
+      return outcome
+    }
+  }
+
+  /// Last good versions that are to be kept for every replica, by UID.
+  var keeps: [String: String] {
+    input.withLock { if case .cluster(let objects) = $0 { objects.keeps } else { [:] } }
   }
 
   /// Whether the whole state has been read once.

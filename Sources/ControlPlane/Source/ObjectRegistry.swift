@@ -142,6 +142,11 @@ struct ObjectRegistry: Sendable {
     return file.good.isEmpty ? text : "\(text); its last good version stays in force"
   }
 
+  /// Whether a file whose newest version is refused has a good one in force.
+  func hasLastGood(_ name: String) -> Bool { files[name].map { !$0.good.isEmpty } ?? false }
+
+  func latest(_ name: String) -> DecodedFile? { files[name]?.latest }
+
   /// What of a file of one object this program doesn't know, and so doesn't apply; empty: nothing.
   func omission(of name: String) -> String {
     files[name]?.latest.entries.first.map(Self.omission) ?? ""
