@@ -14,6 +14,13 @@ import pods
 from pods import CONTROL, Failed, Mesh, program, run, wait_for
 
 VIP, MANY, SEND = "10.96.0.10", "10.96.0.20", 20 << 20
+# Forty connections to a stub's health port that ask nothing.
+IDLE = """
+import socket, sys, time
+crowd = [socket.create_connection((sys.argv[1], 15021)) for _ in range(40)]
+print("open", flush=True)
+time.sleep(30)
+"""
 
 
 def check(line, holds, detail=""):
@@ -282,12 +289,19 @@ def life():
     try:
         a, b, c = (mesh[name] for name in "abc")
         both(mesh)
+        ready = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:15021/healthz/ready"]
+        crowd = c.start([sys.executable, "-c", IDLE, a.address], user=1000, stdout=subprocess.PIPE, text=True)
+        is_there = crowd.stdout.readline().strip() == "open"
+        asked = subprocess.run(a.inside([program("weft-stub"), "status"]), capture_output=True, text=True)
+        check("forty idle connections to the health port keep nobody from the local socket",
+              is_there and asked.returncode == 0 and json.loads(asked.stdout)["ready"], asked.stderr.strip())
+        check("nor a probe from the port", run(a.inside(ready)) == "200")
+        c.end(crowd)
         hold = [sys.executable, os.path.join(pods.HERE, "app.py"), "hold", VIP, "80"]
         held = a.start(hold + ["10"], user=1000, stdout=subprocess.PIPE, text=True)
         held.stdout.readline()
         for stub in (a.stub, b.stub):
             stub.terminate()
-        ready = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:15021/healthz/ready"]
         check("SIGTERM: not ready any more", wait_for(lambda: run(a.inside(ready)) == "503", "the stub's refusal"))
         check("a connection that is open goes on until it ends", held.communicate(timeout=30)[0].strip() == "alive")
         check("and then the stubs end by themselves", a.stub.wait(20) == 0 and b.stub.wait(20) == 0)

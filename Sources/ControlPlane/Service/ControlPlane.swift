@@ -187,7 +187,10 @@ public final class ControlPlane: Sendable {
   /// Answers probes until the task is cancelled.
   func answerProbes() async throws {
     guard let port = configuration.healthPort else { return }
-    try await HealthServer.run(host: configuration.server.host, port: port, health: health)
+    try await HealthServer.run(
+      host: configuration.server.host, port: port, health: health,
+      // Waits for whoever reads the mesh or changes it.
+      work: { [mesh] in _ = mesh.isComplete })
   }
 
   private func runOnFolder() async throws {

@@ -4,7 +4,11 @@ import Synchronization
 
 /// What the probes are told.
 final class Health: Sendable {
+  /// Longer than anything takes but a hang: 100,000 Pods are compiled in 20 s.
+  static let patience = TimeAmount.seconds(60)
+
   private let ready = Atomic(false)
+  private let lastBeat = Atomic(NIODeadline.now().uptimeNanoseconds)
 
   /// Everything has been read once, and it is served.
   var isReady: Bool {
@@ -12,11 +16,19 @@ final class Health: Sendable {
     set { ready.store(newValue, ordering: .relaxed) }
   }
 
+  /// The program's work goes on.
+  func beat(now: NIODeadline = .now()) { lastBeat.store(now.uptimeNanoseconds, ordering: .relaxed) }
+
   /// - Returns: status and text.
-  func answer(_ method: HTTPMethod, _ uri: String) -> (HTTPResponseStatus, String) {
+  func answer(_ method: HTTPMethod, _ uri: String, now: NIODeadline = .now()) -> (HTTPResponseStatus, String) {
     let path = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false).first ?? ""
     switch (path, isReady) {
-    case ("/healthz/live", _), ("/healthz/ready", true): break
+    case ("/healthz/live", _):
+      let silence = now - NIODeadline.uptimeNanoseconds(lastBeat.load(ordering: .relaxed))
+      guard silence <= Self.patience else {
+        return (.serviceUnavailable, "hangs for \(silence.nanoseconds / 1_000_000_000) s\n")
+      }
+    case ("/healthz/ready", true): break
     case ("/healthz/ready", false): return (.serviceUnavailable, "not ready: the log says what is waited for\n")
     default: return (.notFound, "/healthz/live and /healthz/ready are here\n")
     }
@@ -27,16 +39,32 @@ final class Health: Sendable {
 
 /// The kubelet's probes, over plain HTTP/1.1.
 enum HealthServer {
-  /// At a time; more are closed at once.
+  /// At a time; see `BoundedServer`.
   static let maximumConnections = 64
 
   /// Until the task is cancelled; throws where the port can't be had.
-  static func run(host: String, port: Int, health: Health) async throws {
+  /// - Parameters:
+  ///   - work: returns while the program's work goes on; called each second.
+  ///   - listens: told the port.
+  static func run(
+    host: String, port: Int, health: Health, work: @escaping @Sendable () -> Void, listens: (Int) -> Void = { _ in }
+  ) async throws {
+    health.beat()
+    let heart = Task {
+      while !Task.isCancelled {
+        work()
+        health.beat()
+        try? await Task.sleep(for: .seconds(1))
+      }
+    }
+    defer { heart.cancel() }
+    // No request is told of here: a connection ends within the patience, whatever it sends.
     try await BoundedServer.run(
-      to: "answer probes", host: host, port: port, maximumConnections: maximumConnections
-    ) { pipeline in
+      to: "answer probes", host: host, port: port, maximumConnections: maximumConnections, patience: .seconds(10),
+      listens: listens
+    ) { pipeline, _ in
       try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-      try pipeline.addHandlers(IdleStateHandler(readTimeout: .seconds(10)), HealthHandler(health))
+      try pipeline.addHandler(HealthHandler(health))
     }
   }
 }
@@ -67,11 +95,6 @@ private final class HealthHandler: ChannelInboundHandler {
       let loop = NIOLoopBound(context, eventLoop: context.eventLoop)
       context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in loop.value.close(promise: nil) }
     }
-  }
-
-  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-    guard event is IdleStateHandler.IdleStateEvent else { return context.fireUserInboundEventTriggered(event) }
-    context.close(promise: nil)
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

@@ -11,9 +11,7 @@ struct WebhookServer: Sendable {
   static let path = "/inject"
   /// Bytes of a review: etcd takes objects of 1.5 MiB.
   static let maximumBody = 3 << 20
-  /// At a time; more are closed at once.
-  static let maximumConnections = 256
-  /// Without a byte of a request; and from its first byte to its last.
+  /// From a connection's start to its first request's head; and from a request's head to its end.
   static let patience = TimeAmount.seconds(10)
 
   typealias Judge = @Sendable (AdmissionReview.Request) async throws -> AdmissionReview.Answer
@@ -21,17 +19,24 @@ struct WebhookServer: Sendable {
   let certificate: ServerCertificate
   let judge: Judge
   let logger: Logger
+  /// At a time; see `BoundedServer`.
+  var maximumConnections = 256
 
   /// Until the task is cancelled; throws where the port can't be had.
-  func run(host: String, port: Int) async throws {
+  /// - Parameter listens: told the port.
+  func run(host: String, port: Int, listens: (Int) -> Void = { _ in }) async throws {
     try await BoundedServer.run(
-      to: "serve the webhook", host: host, port: port, maximumConnections: Self.maximumConnections,
-      listens: { logger.info("serving the webhook", metadata: ["port": "\($0)"]) },
-      handlers: { pipeline in
+      to: "serve the webhook", host: host, port: port, maximumConnections: maximumConnections, patience: Self.patience,
+      listens: { port in
+        logger.info("serving the webhook", metadata: ["port": "\(port)"])
+        listens(port)
+      },
+      handlers: { pipeline, connection in
         try pipeline.addHandler(NIOSSLServerHandler(context: try context()))
         try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
         try pipeline.addHandlers(
-          IdleStateHandler(readTimeout: .seconds(60)), WebhookHandler(judge: judge, logger: logger))
+          IdleStateHandler(readTimeout: .seconds(60)),
+          WebhookHandler(judge: judge, logger: logger, connection: connection))
       })
   }
 
@@ -54,15 +59,17 @@ private final class WebhookHandler: ChannelInboundHandler {
 
   private let judge: WebhookServer.Judge
   private let logger: Logger
+  private let connection: BoundedConnection
   private var head: HTTPRequestHead?
   private var body = ByteBuffer()
   /// Why the request is answered before it has been read.
   private var rejection: (status: HTTPResponseStatus, text: String)?
   private var deadline: Scheduled<Void>?
 
-  init(judge: @escaping WebhookServer.Judge, logger: Logger) {
+  init(judge: @escaping WebhookServer.Judge, logger: Logger, connection: BoundedConnection) {
     self.judge = judge
     self.logger = logger
+    self.connection = connection
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -84,6 +91,7 @@ private final class WebhookHandler: ChannelInboundHandler {
   private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
     self.head = head
     body.clear()
+    connection.requestBegins()
     let loop = NIOLoopBound(context, eventLoop: context.eventLoop)
     deadline = context.eventLoop.scheduleTask(in: WebhookServer.patience) { loop.value.close(promise: nil) }
     let path = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false).first ?? ""
@@ -106,6 +114,7 @@ private final class WebhookHandler: ChannelInboundHandler {
   }
 
   private func decide(_ context: ChannelHandlerContext) {
+    connection.requestIsWhole()
     let bytes = body.readBytes(length: body.readableBytes) ?? []
     let (judge, logger) = (judge, logger)
     let reply = context.eventLoop.makeFutureWithTask { () -> (HTTPResponseStatus, String, [UInt8]) in
@@ -133,6 +142,7 @@ private final class WebhookHandler: ChannelInboundHandler {
   private func answer(
     _ context: ChannelHandlerContext, _ status: HTTPResponseStatus, _ type: String, _ bytes: [UInt8], closes: Bool
   ) {
+    connection.requestIsAnswered()
     var fields: HTTPHeaders = ["content-type": type, "content-length": "\(bytes.count)"]
     if closes { fields.add(name: "connection", value: "close") }
     context.write(wrapOutboundOut(.head(.init(version: .http1_1, status: status, headers: fields))), promise: nil)

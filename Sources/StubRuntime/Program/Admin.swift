@@ -35,9 +35,10 @@ final class LocalListener: EventSource {
 /// One question, one answer: an HTTP/1 request on the health port, or a word on the local socket.
 final class Answering: EventSource {
   private static let requestBytes = 4096
+  /// Of the port's connections; and of the local socket's.
   private static let bound = 32
-  /// Only the loop's thread counts.
-  nonisolated(unsafe) private static var open = 0
+  /// The oldest first. Only the loop's thread uses it.
+  nonisolated(unsafe) private static var open: [Answering] = []
 
   private unowned let stub: Stub
   private let isLocal: Bool
@@ -45,8 +46,12 @@ final class Answering: EventSource {
   private var request: [UInt8] = []
   private let deadline: Int64
 
+  /// Where there is no room for one more, the oldest of its kind goes: anybody reaches the port, and must keep out
+  /// neither probes nor those at the local socket.
   static func start(_ fd: Int32, stub: Stub, isLocal: Bool, peer: SocketAddress) {
-    guard open < bound, (try? Answering(fd, stub, isLocal, peer)) != nil else { return _ = close(fd) }
+    let others = open.filter { $0.isLocal == isLocal }
+    if others.count >= bound { others[0].end() }
+    if (try? Answering(fd, stub, isLocal, peer)) == nil { close(fd) }
   }
 
   private init(_ fd: Int32, _ stub: Stub, _ isLocal: Bool, _ peer: SocketAddress) throws(SystemFailure) {
@@ -56,7 +61,7 @@ final class Answering: EventSource {
     deadline = stub.loop.now + 5_000_000_000
     super.init(fd: fd)
     try stub.loop.add(self)
-    Self.open += 1
+    Self.open.append(self)
   }
 
   override func sweep(now: Int64) {
@@ -65,7 +70,7 @@ final class Answering: EventSource {
 
   private func end() {
     guard isRegistered else { return }
-    Self.open -= 1
+    Self.open.removeAll { $0 === self }
     stub.loop.close(self)
   }
 
