@@ -75,6 +75,13 @@ public final class KubernetesClient: Sendable {
 
   // MARK: Reading
 
+  /// As `document`, with the server's clock as it answers (`Date`, RFC 9110 §6.6.1); nil: it tells none.
+  public func datedDocument(_ path: String) async throws(KubernetesError) -> (content: JSONNode, date: Date?) {
+    let response = try await get(path, timeout: .seconds(30))
+    let date = response.headers.first(name: "date").flatMap(HTTPDate.read)
+    return (try await json(of: response), date)
+  }
+
   /// Whether the server has a kind in that version.
   public func knows(_ resource: KubernetesResource) async throws(KubernetesError) -> Bool {
     let path = resource.group.isEmpty ? "/api/\(resource.version)" : "/apis/\(resource.group)/\(resource.version)"
@@ -131,8 +138,13 @@ public final class KubernetesClient: Sendable {
 
   // MARK: HTTP
 
-  /// nil: requests carry none. Blocks for a plugin's run.
-  func bearerToken() throws(KubernetesError) -> String? { try tokens.token() }
+  /// Who asks: of every request's header, `exec`'s too. Blocks for a plugin's run.
+  func callerFields() throws(KubernetesError) -> HTTPHeaders {
+    var fields: HTTPHeaders = ["user-agent": "weft"]
+    if let token = try tokens.token() { fields.add(name: "authorization", value: "Bearer \(token)") }
+    if let impersonation = server.impersonation { fields.add(contentsOf: impersonation.fields) }
+    return fields
+  }
 
   /// With the client's certificate of now. Blocks for a plugin's run.
   func tlsConfiguration() throws(KubernetesError) -> TLSConfiguration {
@@ -158,7 +170,11 @@ public final class KubernetesClient: Sendable {
       request.headers.add(name: "content-type", value: type)
       request.body = .bytes(content.bytes)
     }
-    let bytes = try await body(of: try await send(request, timeout: .seconds(30)))
+    return try await json(of: try await send(request, timeout: .seconds(30)))
+  }
+
+  private func json(of response: HTTPClientResponse) async throws(KubernetesError) -> JSONNode {
+    let bytes = try await body(of: response)
     do {
       return try JSONReader.read(bytes, skipping: KubernetesObject.skipped)
     } catch {
@@ -175,8 +191,7 @@ public final class KubernetesClient: Sendable {
   ) async throws(KubernetesError) -> HTTPClientResponse {
     var request = request
     request.headers.add(name: "accept", value: "application/json")
-    request.headers.add(name: "user-agent", value: "weft")
-    if let token = try tokens.token() { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+    request.headers.add(contentsOf: try callerFields())
     // Others' is that of all connections.
     if case .plugin = server.credential, let certificate = try tokens.certificate() {
       request.tlsConfiguration = try tlsConfiguration(certificate)

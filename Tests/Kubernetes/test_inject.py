@@ -59,7 +59,7 @@ class Selectors(unittest.TestCase):
             with self.subTest(namespace=namespace, pod=pod):
                 hook = "mesh" if namespace.get("weft.dev/mesh") == "enabled" else "mode" if STUB.items() <= namespace.items() else \
                     "pod" if STUB.items() <= pod.items() else "account"
-                opts_out = hook == "mode" and pod.get("weft.dev/mode") == "node" or hook in ("mode", "pod") and pod.get("weft.dev/mesh") == "disabled"
+                opts_out = hook in ("mesh", "mode") and pod.get("weft.dev/mode") == "node" or hook != "account" and pod.get("weft.dev/mesh") == "disabled"
                 self.assertEqual(matching(namespace, pod), [] if opts_out else [hook])
                 for system in ("kube-system", "kube-public", "kube-node-lease", "weft-system"):
                     self.assertEqual(matching({**namespace, "kubernetes.io/metadata.name": system}, pod), [])
@@ -235,6 +235,8 @@ class Injection(unittest.TestCase):
             self.assertEqual(self.ignored(), ["mesh"] * 3 + ["account"] * 3)
             self.configure(mesh="Fail")  # as deploy/overlays/stub-only does
             self.assertIn('failed calling webhook "mesh.injector.weft.dev"', self.refusal("mesh", pod("stopped")))
+            for number, labels in enumerate(({"weft.dev/mode": "node"}, {"weft.dev/mesh": "disabled"})):
+                self.make("mesh", pod(f"out-{number}", labels))
         finally:
             type(self).control = Control(CONTROL, self.cluster, arguments=["--advertise", "127.0.0.1", "--certificate-lifetime", "60s"]).ready()
         self.configure()

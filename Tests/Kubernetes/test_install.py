@@ -154,6 +154,50 @@ class Install(unittest.TestCase):
         self.kubectl("get", "configmap", "weft-roots", "-n", "default", status=1)
         self.assertEqual(self.names(), before)
 
+    def test_nodes_that_are_left_out_get_no_agent_and_are_cleaned_of_the_one_that_they_had(self):
+        before = self.names()
+        for name, labels in (("apart", {"weft.dev/agent": "disabled"}), ("virtual", {"type": "virtual-kubelet"})):
+            self.nodes.add(name, labels)
+            self.addCleanup(self.nodes.remove, name)
+        self.assertIn("2 nodes without an agent by choice: apart, virtual", self.weft("check", "--pre", status=None))
+        self.assertIn("weft-agent: 3 of 3 nodes", self.weft("install", "--overlay", "small"))
+        self.assertEqual(self.agents(), ["one", "three", "two"])
+        self.kubectl("label", "node", "three", "weft.dev/agent=disabled")
+        self.addCleanup(self.kubectl, "label", "node", "three", "weft.dev/agent-")
+        self.assertIn("weft-agent: 2 of 2 nodes", self.weft("upgrade", "--set", "agent.cpu=150m"))
+        self.cluster.wait_until(lambda: self.agents() == ["one", "two"], "the agent of the node that is left out now to go")
+        # Nothing ran on `virtual`, and nothing can.
+        self.assertIn("4 nodes are clean", self.weft("uninstall", "--crds"))
+        self.assertEqual(self.names(), before)
+
+    def test_a_node_that_is_not_ready_stops_nothing_but_its_own_cleaning(self):
+        before = self.names()
+        self.nodes.add("away", away=True)
+        self.addCleanup(self.nodes.remove, "away")
+        text = self.weft("install", "--overlay", "small")
+        self.assertIn("weft-agent: 3 of 4 nodes", text)
+        self.assertIn("nodes that aren't ready get their agent once they are: away\n", text)
+        # It counts as the one that may be unavailable.
+        text = self.weft("upgrade", "--set", "agent.cpu=150m", "--timeout", "30", status=1)
+        self.assertIn("unavailable: away; weft upgrade --set agent.maxUnavailable=2 goes on with the other nodes", text)
+        text = self.weft("upgrade", "--set", "agent.maxUnavailable=2")
+        for node in ("one", "two", "three"):
+            self.assertIn(f"{node}: its agent is replaced", text)
+        self.assertIn("nodes that aren't ready get their agent once they are: away\n", text)
+        self.assertEqual(self.get("daemonset", "weft-agent")["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], 2)
+        text = self.weft("uninstall", "--crds", "--timeout", "40", status=1)
+        self.assertIn("  away: isn't ready\n", text)
+        self.assertIn("3 nodes are clean, 1 are waited for", text)
+        text = self.weft("uninstall", "--crds", "--skip-nodes", "away")
+        self.assertIn("3 nodes are clean", text)
+        self.assertIn("Not cleaned: away.", text)
+        self.assertEqual(self.names(), before)
+
+    def agents(self):
+        """The nodes that have one."""
+        return sorted(pod["spec"].get("nodeName", "") for pod in self.cluster.call(
+            "GET", "/api/v1/namespaces/weft-system/pods?labelSelector=app.kubernetes.io/name=weft-agent")["items"])
+
     def test_what_can_not_be_done_says_why(self):
         self.assertIn("isn't installed here", self.weft("upgrade", status=1))
         self.assertIn("did you mean control.replicas?", self.weft("install", "--set", "control.replica=3", status=2))

@@ -45,6 +45,9 @@ class Status(unittest.TestCase):
     def setUp(self):
         self.faults.rules = []
         self.faults.seen.clear()
+        # A replica that was killed is waited for, a minute and a half: not by the next test too.
+        if self.cluster.exists(DELIVERIES):
+            self.cluster.call("DELETE", DELIVERIES)
         for path in (ROUTES, POLICIES):
             for item in self.cluster.call("GET", path)["items"]:
                 self.cluster.call("DELETE", f"{path}/{item['metadata']['name']}")

@@ -32,7 +32,7 @@ import Testing
     await client.shutdown()
   }
 
-  private static func listen() throws -> (descriptor: Int32, port: UInt16) {
+  static func listen() throws -> (descriptor: Int32, port: UInt16) {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)

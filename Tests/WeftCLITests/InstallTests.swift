@@ -21,11 +21,17 @@ import Testing
     }
   }
 
+  private func maxUnavailable(_ values: InstallValues) throws -> JSONNode? {
+    let agent = try Rendering(values: values).manifests().first { $0.identity.kind == .daemonSet }
+    return agent?.content[["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]]
+  }
+
   @Test func everySettingChangesWhatItSays() throws {
     let values = try InstallValues([
       "image.registry=registry.example:5000/mesh", "image.tag=9.9", "image.pullPolicy=Always", "control.replicas=5",
       "control.cpu=1", "control.memory=3Gi", "agent.cpu=2", "agent.memory=4Gi",
-      "agent.entersPods=false", "agent.holdUnknown=0", "agent.holdUnseen=600", "agent.drainSeconds=60",
+      "agent.entersPods=false", "agent.maxUnavailable=25%", "agent.holdUnknown=0", "agent.holdUnseen=600",
+      "agent.drainSeconds=60",
       "mesh.trustDomain=corp",
       "mesh.clusterDomain=corp.example", "mesh.certificateLifetime=90m", "log.level=debug",
       "webhook.failurePolicy=Ignore",
@@ -55,6 +61,9 @@ import Testing
     #expect(flags.contains("--drain-seconds=60"))
     let privileges = agent[["securityContext", "capabilities", "add"]]?.elements.compactMap(\.text) ?? []
     #expect(privileges.contains("NET_ADMIN") && !privileges.contains("SYS_ADMIN") && !privileges.contains("SYS_PTRACE"))
+    #expect(try maxUnavailable(values) == "25%")
+    #expect(try maxUnavailable(InstallValues(["agent.maxUnavailable=3"])) == 3)
+    #expect(try maxUnavailable(InstallValues()) == 1)
     let deployment = manifests.first { $0.identity.kind == .deployment }
     #expect(deployment?.content[["spec", "replicas"]]?.integer == 5)
     let webhooks = manifests.last?.content["webhooks"]?.elements ?? []
@@ -66,7 +75,10 @@ import Testing
     ("control.replica=3", "did you mean control.replicas?"), ("colour=red", "known are image.registry"),
     ("control.replicas", "give NAME=VALUE"), ("control.replicas=0", "a whole number from 1 to 9"),
     ("control.replicas=-1", "a whole number from 1 to 9"), ("image.tag=a b", "a tag of"),
-    ("agent.entersPods=no", "one of true, false"), ("agent.holdUnseen=2m", "in seconds"),
+    ("agent.entersPods=no", "one of true, false"), ("agent.maxUnavailable=0", "1 to 1000, or 1% to 100%"),
+    ("agent.maxUnavailable=101%", "1 to 1000, or 1% to 100%"), ("agent.maxUnavailable=1001", "1 to 1000"),
+    ("agent.maxUnavailable=-1", "1 to 1000"), ("agent.maxUnavailable=%", "1 to 1000"),
+    ("agent.holdUnseen=2m", "in seconds"),
     ("agent.holdUnknown=3601", "0 to 3600"), ("agent.drainSeconds=86401", "0 to 86400"),
     ("image.registry=HTTPS://x", "a registry"),
     ("image.registry=", "a registry"), ("agent.memory=lots", "a quantity"),

@@ -26,6 +26,7 @@ import Testing
     #expect(check.detail.contains("b has 4.18.0"))
     #expect(!check.detail.contains("a has"))
     #expect(check.repair?.contains("weft.dev/mode: stub") == true)
+    #expect(check.repair?.contains("kubectl label node NODE weft.dev/agent=disabled") == true)
     #expect(Preflight.kernels([try node("a", "6.1"), try node("w", "10.0", "windows")]).ok)
     #expect(!Preflight.kernels([]).ok)
   }

@@ -24,7 +24,10 @@ struct ClusterFacts: Sendable {
     var workloads: [WorkloadsAnswer.Entry] = []
   }
 
+  /// The API server's clock, by which the cluster's times are judged; where it tells none, this machine's.
   var now: Date
+  /// Seconds by which this machine's clock is ahead of that.
+  var clockLead = 0.0
   /// This program's.
   var version = WeftVersion.current
   /// How it was installed; absent: by kubectl.
@@ -83,6 +86,8 @@ extension JSONNode {
   /// The object's name.
   var name: String { self["metadata"]?["name"]?.text ?? "" }
   var namespace: String { self["metadata"]?["namespace"]?.text ?? "" }
+  /// Of a pod; empty: it has none yet.
+  var nodeName: String { self["spec"]?["nodeName"]?.text ?? "" }
   func label(_ name: String) -> String? { self["metadata"]?["labels"]?[name]?.text }
   func annotation(_ name: String) -> String? { self["metadata"]?["annotations"]?[name]?.text }
 }

@@ -3,8 +3,27 @@ import KubernetesAPI
 
 /// The control plane's replicas, its leader, and its rights.
 enum ControlPlaneChecks {
+  /// Seconds that two clocks may differ by: as agents judge theirs.
+  private static let clockTolerance = 30.0
+
   static func findings(_ facts: ClusterFacts) -> [Finding] {
-    replicas(facts) + leader(facts) + access(facts)
+    clock(facts) + replicas(facts) + leader(facts) + access(facts)
+  }
+
+  // MARK: Clock
+
+  /// The cluster's times are judged by its own clock, so a wrong one of this machine is told, and no more.
+  static func clock(_ facts: ClusterFacts) -> [Finding] {
+    let difference = abs(facts.clockLead)
+    guard difference > clockTolerance else { return [] }
+    let side = facts.clockLead > 0 ? "ahead of" : "behind"
+    return [
+      Finding(
+        severity: .warning, check: "clock",
+        reason:
+          "this machine's is \(Text.duration(difference)) \(side) the API server's, which is the one that counts here",
+        repair: "set this machine's clock, or the API server's if that one is wrong")
+    ]
   }
 
   // MARK: Replicas

@@ -9,9 +9,14 @@ struct FactsGathering: Sendable {
   var client: KubernetesClient
 
   func facts(_ options: GlobalOptions) async throws -> ClusterFacts {
-    var facts = ClusterFacts(now: Date())
+    let clock: Date?
     // One question that has to be answered, or nothing can be said at all.
-    do { _ = try await client.document("/version") } catch { throw AgentExec.failure(.api(error), "/version") }
+    do { clock = try await client.datedDocument("/version").date } catch {
+      throw AgentExec.failure(.api(error), "/version")
+    }
+    let own = Date()
+    var facts = ClusterFacts(now: clock ?? own)
+    facts.clockLead = own.timeIntervalSince(facts.now)
     let system = Rendering.namespace
     facts.record = await object("", "configmaps", system, Rendering.record)
     facts.deployment = await object("apps", "deployments", system, "weft-control")

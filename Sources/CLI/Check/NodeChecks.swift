@@ -27,14 +27,24 @@ enum NodeChecks {
     guard let nodes = facts.nodes.value else { return facts.nodes.ignorance(of: check) }
     let pods = facts.pods(of: "weft-agent")
     var findings: [Finding] = []
-    let meant = nodes.filter { ($0.label("kubernetes.io/os") ?? "linux") == "linux" }
+    let linux = nodes.filter(isLinux)
+    let meant = linux.filter { !AgentNodes.isLeftOut($0) }
     for node in meant {
-      let own = pods.filter { $0["spec"]?["nodeName"]?.text == node.name }
+      guard !AgentNodes.isUnready(node) else {
+        let message = AgentNodes.readiness(node)?["message"]?.text ?? ""
+        findings.append(
+          Finding(
+            severity: .warning, check: check, place: "node \(node.name)",
+            reason: "isn't ready\(message.isEmpty ? "" : " (\(message))"); its agent follows by itself once it is",
+            repair: "kubectl describe node \(node.name)"))
+        continue
+      }
+      let own = pods.filter { $0.nodeName == node.name }
       guard let pod = own.first else {
         findings.append(
           Finding(
             severity: .error, check: check, place: "node \(node.name)", reason: "no pod of the DaemonSet is on it",
-            repair: "kubectl -n weft-system describe daemonset weft-agent"))
+            repair: "kubectl -n weft-system describe daemonset weft-agent; \(leavingOut(node))"))
         continue
       }
       guard !own.contains(where: { PodTrouble.reason($0) == nil }), let reason = PodTrouble.reason(pod) else {
@@ -43,9 +53,18 @@ enum NodeChecks {
       findings.append(
         Finding(
           severity: .error, check: check, place: "node \(node.name)", reason: "its agent \(pod.name) \(reason)",
-          repair: "kubectl -n weft-system logs \(pod.name) --all-containers --tail=50"))
+          repair: "kubectl -n weft-system logs \(pod.name) --all-containers --tail=50; \(leavingOut(node))"))
     }
-    return findings.isEmpty ? [.ok(check, "\(meant.count) of \(meant.count) nodes have one")] : findings.cut()
+    let result: [Finding] =
+      findings.isEmpty ? [.ok(check, "\(meant.count) of \(meant.count) nodes have one")] : findings.cut()
+    guard let remark = AgentNodes.remark(leftOut: linux.filter(AgentNodes.isLeftOut).map(\.name)) else { return result }
+    return result + [.ok(check, remark)]
+  }
+
+  private static func isLinux(_ node: JSONNode) -> Bool { (node.label("kubernetes.io/os") ?? "linux") == "linux" }
+
+  private static func leavingOut(_ node: JSONNode) -> String {
+    "where no agent can run: kubectl label node \(node.name) \(AgentNodes.label)=disabled"
   }
 
   // MARK: Kernels
@@ -53,7 +72,7 @@ enum NodeChecks {
   static func kernels(_ facts: ClusterFacts) -> [Finding] {
     guard let nodes = facts.nodes.value else { return [] }
     let old = nodes.filter { node in
-      guard (node.label("kubernetes.io/os") ?? "linux") == "linux",
+      guard isLinux(node), !AgentNodes.isLeftOut(node),
         let kernel = node["status"]?["nodeInfo"]?["kernelVersion"]?.text, let version = kernelVersion(kernel)
       else { return false }
       return version < oldestKernel
@@ -61,7 +80,9 @@ enum NodeChecks {
       Finding(
         severity: .error, check: "kernels", place: "node \(node.name)",
         reason: "runs Linux \(node["status"]?["nodeInfo"]?["kernelVersion"]?.text ?? ""): agents need 5.15 or newer",
-        repair: "a newer kernel, or stubs for the pods there: kubectl label namespace NAMESPACE weft.dev/mode=stub")
+        repair:
+          "a newer kernel, or no agent there: kubectl label node \(node.name) \(AgentNodes.label)=disabled, with stubs for its "
+          + "pods: kubectl label namespace NAMESPACE weft.dev/mode=stub")
     }
     return old.isEmpty ? [.ok("kernels", "5.15 or newer")] : old.cut()
   }
@@ -76,9 +97,12 @@ enum NodeChecks {
 
   static func agents(_ facts: ClusterFacts) -> [Finding] {
     var findings: [Finding] = []
+    let unready = Set((facts.nodes.value ?? []).filter(AgentNodes.isUnready).map(\.name))
     for agent in facts.agents {
       let place = "node \(agent.node)"
       switch agent.status {
+      // Its node is told of above.
+      case .failure where unready.contains(agent.node): break
       case .failure(let failure):
         findings.append(
           Finding(

@@ -5,7 +5,10 @@ import KubernetesAPI
 /// Which API server is meant: as kubectl has it.
 struct KubeconfigOptions: ParsableArguments {
   @Option(
-    help: "The kubeconfig file. Default: $KUBECONFIG, or ~/.kube/config; in a pod without either, its own account.")
+    help: """
+      The kubeconfig file. Default: $KUBECONFIG's files, merged as kubectl does it, or ~/.kube/config; in a pod without \
+      either, its own account.
+      """)
   var kubeconfig: String?
 
   @Option(help: "The kubeconfig's context. Default: its current one.", completion: .custom(Completion.contexts))
@@ -17,8 +20,8 @@ struct KubeconfigOptions: ParsableArguments {
   /// - Throws: `Failure` of usage where no configuration is found, or it can't be used.
   func server(environment: [String: String] = ProcessInfo.processInfo.environment) throws -> APIServer {
     do throws(KubeconfigError) {
-      guard let path = try path(environment) else { return try APIServer.inCluster(environment: environment) }
-      return try Kubeconfig(path: path).server(context: context ?? "")
+      guard let paths = paths(environment) else { return try APIServer.inCluster(environment: environment) }
+      return try Kubeconfig(paths: paths).server(context: context ?? "")
     } catch {
       throw Failure(message: "\(error).", status: .usage)
     }
@@ -46,24 +49,36 @@ struct KubeconfigOptions: ParsableArguments {
     }
   }
 
-  /// nil: none is there, and this is a pod. Of `$KUBECONFIG`'s files the first that exists is taken; they aren't merged.
-  private func path(_ environment: [String: String]) throws(KubeconfigError) -> String? {
-    if let kubeconfig { return kubeconfig }
-    let files = FileManager.default
-    let named = (environment["KUBECONFIG"] ?? "").split(separator: ":").map(String.init)
-    if let first = named.first { return named.first(where: files.fileExists) ?? first }
-    let standard = (environment["HOME"] ?? "/root") + "/.kube/config"
-    if files.fileExists(atPath: standard) || context != nil { return standard }
-    return environment["KUBERNETES_SERVICE_HOST"] == nil ? standard : nil
+  /// nil: none is there, and this is a pod.
+  private func paths(_ environment: [String: String]) -> [String]? {
+    if let kubeconfig { return [kubeconfig] }
+    let existing = Self.standardPaths(environment)
+    guard existing.isEmpty else { return existing }
+    // To be told that it isn't there.
+    if let first = Self.named(environment).first { return [first] }
+    guard context != nil || environment["KUBERNETES_SERVICE_HOST"] == nil else { return nil }
+    return [Self.standard(environment)]
   }
 }
 
 extension KubeconfigOptions {
-  /// The file that is read where the arguments name none; nil: there is none.
+  /// The files that are read where the arguments name none: those of `$KUBECONFIG` that exist, or the standard one.
+  static func standardPaths(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> [String] {
+    let places = named(environment)
+    return (places.isEmpty ? [standard(environment)] : places).filter { FileManager.default.fileExists(atPath: $0) }
+  }
+
+  /// The first of these; nil: there is none.
   static func standardPath(_ environment: [String: String] = ProcessInfo.processInfo.environment) -> String? {
-    let named = (environment["KUBECONFIG"] ?? "").split(separator: ":").map(String.init)
-    let places = named.isEmpty ? [(environment["HOME"] ?? "/root") + "/.kube/config"] : named
-    return places.first(where: FileManager.default.fileExists)
+    standardPaths(environment).first
+  }
+
+  private static func named(_ environment: [String: String]) -> [String] {
+    (environment["KUBECONFIG"] ?? "").split(separator: ":").map(String.init)
+  }
+
+  private static func standard(_ environment: [String: String]) -> String {
+    (environment["HOME"] ?? "/root") + "/.kube/config"
   }
 }
 

@@ -60,6 +60,26 @@ struct InstallCluster {
     return try await list("\(pods)?labelSelector=app.kubernetes.io/name%3D\(name)&limit=500")
   }
 
+  /// The names of the nodes that aren't ready.
+  /// - Parameter withAgents: only of those that are to have an agent.
+  func unreadyNodes(withAgents: Bool = false) async throws -> Set<String> {
+    let nodes = try await list("/api/v1/nodes?limit=500").filter {
+      AgentNodes.isUnready($0) && !(withAgents && AgentNodes.isLeftOut($0))
+    }
+    return Set(nodes.map(\.name))
+  }
+
+  /// How the pods of a DaemonSet's newest template are labelled; empty: its controller hasn't told yet.
+  func revision(of daemonSet: JSONNode) async throws -> String {
+    let path = "/apis/apps/v1/namespaces/\(Rendering.namespace)/controllerrevisions?limit=500"
+    let uid = daemonSet["metadata"]?["uid"]
+    let own = try await list(path).filter { revision in
+      (revision["metadata"]?["ownerReferences"]?.elements ?? []).contains { $0["uid"] == uid }
+    }
+    let newest = own.max { ($0["revision"]?.integer ?? 0) < ($1["revision"]?.integer ?? 0) }
+    return newest?.label(Rollout.revisionLabel) ?? ""
+  }
+
   /// All pages; none where the server doesn't know the kind.
   func list(_ path: String) async throws -> [JSONNode] {
     var elements: [JSONNode] = []
@@ -93,6 +113,14 @@ struct InstallCluster {
   func delete(_ resource: KubernetesResource, _ identity: Manifest.Identity) async throws -> Bool {
     try await asking("\(identity)") { () throws(KubernetesError) in
       try await client.delete(resource, namespace: identity.namespace, name: identity.name)
+    }
+  }
+
+  /// Deletes a pod without waiting for its node to say that it has ended; a node that comes back ends it then.
+  func forget(_ pod: JSONNode) async throws {
+    _ = try await asking("Pod \(pod.namespace)/\(pod.name)") { () throws(KubernetesError) in
+      try await client.delete(
+        KubernetesResource(version: "v1", plural: "pods"), namespace: pod.namespace, name: pod.name, graceSeconds: 0)
     }
   }
 

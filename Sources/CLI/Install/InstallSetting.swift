@@ -60,6 +60,15 @@ struct InstallSetting: Sendable {
           container.set(["securityContext", "seccompProfile", "type"], to: .text("Unconfined"))
         }
       }),
+    InstallSetting(
+      name: "agent.maxUnavailable",
+      meaning:
+        "agents that an upgrade may replace at a time, with those of nodes that aren't ready, 1 to 1000 or 1% to 100%; 1",
+      problem: expecting("a whole number from 1 to 1000, or 1% to 100%") { share($0) != nil },
+      change: { value, manifest in
+        guard manifest.identity.kind == .daemonSet else { return }
+        manifest.content.set(["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"], to: share(value))
+      }),
     argument(
       "agent.holdUnknown", "how long a pod is held that an agent knows nothing of, 0 to 3600 seconds; 10",
       flag: "--hold-unknown", seconds(upTo: 3600)),
@@ -144,6 +153,15 @@ struct InstallSetting: Sendable {
   private static func isQuantity(_ text: String) -> Bool {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     return 1...12 ~= digits.count && ["", "m", "k", "M", "G", "Ki", "Mi", "Gi"].contains(text.dropFirst(digits.count))
+  }
+
+  /// A number of nodes or a percentage, as the API takes it; nil for anything else.
+  private static func share(_ text: String) -> JSONNode? {
+    let isPercentage = text.hasSuffix("%")
+    guard let count = Int(isPercentage ? text.dropLast() : text[...]), 1...(isPercentage ? 100 : 1000) ~= count else {
+      return nil
+    }
+    return isPercentage ? .text("\(count)%") : .number("\(count)")
   }
 
   private static func seconds(upTo bound: UInt64) -> @Sendable (String) -> String? {

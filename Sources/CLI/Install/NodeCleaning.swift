@@ -7,7 +7,8 @@ enum NodeCleaning {
 
   /// - Parameters:
   ///   - agent: the installation's DaemonSet, which says how a node is reached and by which image.
-  static func manifest(from agent: Manifest) -> Manifest? {
+  ///   - skipped: names of nodes that are left as they are.
+  static func manifest(from agent: Manifest, skipping skipped: Set<String> = []) -> Manifest? {
     var content = agent.content
     let labels: JSONNode = ["app.kubernetes.io/name": .text(name), Rendering.label: .text(Rendering.labelValue)]
     content.set(["metadata", "name"], to: .text(name))
@@ -18,6 +19,16 @@ enum NodeCleaning {
     // All nodes at once: nothing is kept running.
     content.set(["spec", "updateStrategy"], to: ["type": "OnDelete"])
     content.set(["spec", "minReadySeconds"], to: nil)
+    content.editElements(AgentNodes.terms) { term in
+      // A node that was left out after it had an agent still has what that left there; elsewhere nothing is found.
+      term.removeElements(["matchExpressions"]) { $0["key"]?.text == AgentNodes.label }
+      guard !skipped.isEmpty else { return }
+      // One requirement each: the API takes one value in it.
+      term.set(
+        ["matchFields"],
+        to: .array(
+          skipped.sorted().map { ["key": "metadata.name", "operator": "NotIn", "values": .array([.text($0)])] }))
+    }
     // The folders that hold an agent's own, so that these go too.
     let folders: [(String, String)] = [
       ("bpf", "/sys/fs/bpf"), ("cgroup", "/sys/fs/cgroup"), ("run", "/run"), ("state", "/var/lib"),

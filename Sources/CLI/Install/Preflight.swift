@@ -35,23 +35,31 @@ enum Preflight {
   /// - Parameter nodes: of the API.
   static func kernels(_ nodes: [JSONNode]) -> CheckAnswer.Entry {
     var old: [String] = []
+    var leftOut: [String] = []
     for node in nodes {
       let name = node["metadata"]?["name"]?.text ?? ""
       let info = node[["status", "nodeInfo"]]
       let kernel = info?["kernelVersion"]?.text ?? ""
       if let system = info?["operatingSystem"]?.text, system != "linux" { continue }
+      guard !AgentNodes.isLeftOut(node) else {
+        leftOut.append(name)
+        continue
+      }
       if !isNewEnough(kernel) { old.append("\(name) has \(kernel.isEmpty ? "an unknown kernel" : kernel)") }
     }
     let wanted = "\(oldestKernel.0).\(oldestKernel.1)"
     guard !nodes.isEmpty else {
       return entry("nodes", false, "there are none", "add nodes, or check the rights to list them")
     }
-    return entry(
-      "nodes", old.isEmpty,
+    var detail =
       old.isEmpty
-        ? "\(nodes.count), with kernels from \(wanted) on; they don't tell their cgroup version, which has to be 2"
-        : "an agent needs Linux \(wanted): \(old.prefix(10).joined(separator: ", "))",
-      "there pods take part by a stub of their own (weft.dev/mode: stub)")
+      ? "\(nodes.count), with kernels from \(wanted) on; they don't tell their cgroup version, which has to be 2"
+      : "an agent needs Linux \(wanted): \(old.prefix(10).joined(separator: ", "))"
+    if let remark = AgentNodes.remark(leftOut: leftOut) { detail += "; \(remark)" }
+    return entry(
+      "nodes", old.isEmpty, detail,
+      "leave such a node without an agent: kubectl label node NODE \(AgentNodes.label)=disabled; pods there take part by a "
+        + "stub of their own (weft.dev/mode: stub)")
   }
 
   static func isNewEnough(_ kernel: String) -> Bool {

@@ -26,6 +26,11 @@ final class Progress {
     last = ""
   }
 
+  /// What is left for later.
+  func warn(_ text: String) {
+    note("\(style.warning) \(text)")
+  }
+
   /// What has failed, or has to be known.
   func note(_ text: String) {
     emit("\(isTerminal ? "\r\u{1B}[K" : "")\(text)\n")

@@ -10,6 +10,11 @@ struct Rollout: Hashable, Sendable {
   var isDone: Bool
   /// Why no pod can be made; empty where nothing says so.
   var problem = ""
+  /// Nodes that aren't ready and whose pod isn't either: it follows by itself, and isn't waited for.
+  var late: [String] = []
+
+  /// Says of a DaemonSet's pod of which template it is.
+  static let revisionLabel = "controller-revision-hash"
 
   static func of(deployment: JSONNode) -> Rollout {
     let status = deployment["status"]
@@ -33,6 +38,26 @@ struct Rollout: Hashable, Sendable {
     let available = status?["numberAvailable"]?.integer ?? 0
     let isDone = isObserved(daemonSet) && updated == wanted && available == wanted
     return Rollout(ready: isObserved(daemonSet) ? min(updated, available) : 0, wanted: wanted, isDone: isDone)
+  }
+
+  /// The same where some nodes aren't ready.
+  /// - Parameters:
+  ///   - pods: the DaemonSet's.
+  ///   - revision: the label of those of the newest template.
+  ///   - unready: the nodes' names.
+  static func of(daemonSet: JSONNode, pods: [JSONNode], revision: String, unready: Set<String>) -> Rollout {
+    var rollout = of(daemonSet: daemonSet)
+    guard isObserved(daemonSet), !rollout.isDone else { return rollout }
+    func isNew(_ pod: JSONNode) -> Bool { pod.label(revisionLabel) == revision }
+    func isReady(_ pod: JSONNode) -> Bool { PodTrouble.reason(pod) == nil }
+    let late = pods.filter { unready.contains($0.nodeName) && !(isNew($0) && isReady($0)) }
+    // The status counts them where they are one of both: an old one that still runs, a new one that doesn't run yet.
+    let updated = (daemonSet["status"]?["updatedNumberScheduled"]?.integer ?? 0) - late.filter(isNew).count
+    let available = (daemonSet["status"]?["numberAvailable"]?.integer ?? 0) - late.filter(isReady).count
+    rollout.late = Set(late.map(\.nodeName)).sorted()
+    rollout.ready = max(0, min(updated, available))
+    rollout.isDone = rollout.ready + rollout.late.count >= rollout.wanted
+    return rollout
   }
 
   /// The status is of this generation of the object.

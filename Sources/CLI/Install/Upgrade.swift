@@ -8,7 +8,8 @@ struct Upgrade: ResultCommand {
     discussion: """
       Keeps the overlay and the settings that it was installed with, under those given now. Shows what changes, replaces \
       the control planes, then the agents node by node, and removes what older versions had. It stops where a replica or an \
-      agent doesn't become healthy: the others then stay as they are. --set takes:
+      agent doesn't become healthy: the others then stay as they are. A node that isn't ready counts as one, unless \
+      agent.maxUnavailable allows more; it gets its agent once it is. --set takes:
 
       \(InstallOptions.settingsHelp)
 

@@ -69,15 +69,40 @@ final class EventRecorder: Sendable {
         event.event(of: object, replica: replica, time: time), as: EventText.resource, namespace: event.eventNamespace)
     } catch {
       guard case .conflict = error else { throw error }
-      // Said before, by whichever replica: it still holds.
-      try await client.merge(
-        ["lastTimestamp": .text(time)], into: EventText.resource, namespace: event.eventNamespace,
-        name: event.eventName, manager: ClusterNames.manager)
+      try await sendAgain(event, time: time)
     }
+  }
+
+  /// Said before, by whichever replica: it still holds.
+  private func sendAgain(_ event: EventText, time: String) async throws(KubernetesError) {
+    // weft-control may patch Events, not read them: a patch of nothing is answered with what is there.
+    let known = try await merge([:], into: event)
+    do throws(KubernetesError) {
+      _ = try await merge(EventText.repetition(of: known, time: time), into: event)
+    } catch {
+      // Another replica has counted it in between: that it holds has been said.
+      guard case .conflict = error else { throw error }
+    }
+  }
+
+  private func merge(_ patch: JSONNode, into event: EventText) async throws(KubernetesError) -> JSONNode {
+    try await client.merge(
+      patch, into: EventText.resource, namespace: event.eventNamespace, name: event.eventName,
+      manager: ClusterNames.manager)
   }
 }
 
 extension EventText {
+  /// The patch of an Event that is said once more; only if it is still as it is known, so that each time is counted.
+  static func repetition(of known: JSONNode, time: String) -> JSONNode {
+    // The API's count is an int32.
+    let count = min(max(known["count"]?.integer ?? 1, 1), Int(Int32.max) - 1) + 1
+    let version: JSONNode = known["metadata"]?["resourceVersion"] ?? .null
+    return [
+      "metadata": ["resourceVersion": version], "lastTimestamp": .text(time), "count": .number(String(count)),
+    ]
+  }
+
   /// An object that is refused.
   init?(refused key: ObjectKey, _ reason: String) {
     guard let resource = key.kind.resources.first else { return nil }

@@ -23,6 +23,8 @@ public struct APIServer: Sendable {
   /// `insecure-skip-tls-verify`
   public var isUnverified = false
   public var credential = Credential.none
+  /// nil: requests are the credential's own.
+  public var impersonation: Impersonation?
   /// Where objects are meant that say none.
   public var namespace = "default"
 
@@ -38,6 +40,22 @@ public struct APIServer: Sendable {
 public struct ClientCertificate: Hashable, Sendable {
   public var chain: [UInt8]
   public var key: [UInt8]
+}
+
+/// As whom one acts (Kubernetes' user impersonation): the server asks whether the credential's own user may.
+public struct Impersonation: Hashable, Sendable {
+  public var user: String
+  /// Empty: none is said.
+  public var uid = ""
+  public var groups: [String] = []
+
+  /// Of each request's header.
+  var fields: [(String, String)] {
+    var fields = [("impersonate-user", user)]
+    if !uid.isEmpty { fields.append(("impersonate-uid", uid)) }
+    for group in groups { fields.append(("impersonate-group", group)) }
+    return fields
+  }
 }
 
 /// A configuration that can't be used, in one sentence.

@@ -11,6 +11,14 @@ public struct ExecPlugin: Sendable, Decodable, Hashable {
   public var command: String
   public var args: [String]?
   public var env: [Variable]?
+  /// Whether it is told for which cluster it is asked.
+  public var provideClusterInfo: Bool?
+  /// What it is told of that.
+  var cluster: JSONNode?
+
+  private enum CodingKeys: String, CodingKey {
+    case apiVersion, command, args, env, provideClusterInfo
+  }
 
   private static let maximumOutput = 1 << 20
 
@@ -30,8 +38,7 @@ public struct ExecPlugin: Sendable, Decodable, Hashable {
     process.arguments = [command] + (args ?? [])
     var environment = ProcessInfo.processInfo.environment
     for variable in env ?? [] { environment[variable.name] = variable.value }
-    environment["KUBERNETES_EXEC_INFO"] =
-      "{\"apiVersion\":\"\(apiVersion)\",\"kind\":\"ExecCredential\",\"spec\":{\"interactive\":false}}"
+    environment["KUBERNETES_EXEC_INFO"] = String(decoding: question.bytes, as: UTF8.self)
     process.environment = environment
     let output = Pipe()
     process.standardOutput = output
@@ -49,6 +56,28 @@ public struct ExecPlugin: Sendable, Decodable, Hashable {
     } catch {
       throw KubeconfigError("the credential plugin \(command) can't be run: \(error)")
     }
+  }
+
+  /// An `ExecCredential` without its status.
+  var question: JSONNode {
+    var spec: [JSONNode.Member] = []
+    if let cluster { spec.append(.init(key: "cluster", value: cluster)) }
+    spec.append(.init(key: "interactive", value: false))
+    return ["apiVersion": .text(apiVersion), "kind": "ExecCredential", "spec": .object(spec)]
+  }
+
+  /// The `Cluster` of client.authentication.k8s.io, the same in v1 and v1beta1. Its `config` would be an extension in the
+  /// kubeconfig, of which none is read.
+  static func cluster(of server: APIServer) -> JSONNode {
+    var members: [JSONNode.Member] = [.init(key: "server", value: .text(server.url))]
+    if !server.serverName.isEmpty { members.append(.init(key: "tls-server-name", value: .text(server.serverName))) }
+    if server.isUnverified { members.append(.init(key: "insecure-skip-tls-verify", value: true)) }
+    if !server.authorities.isEmpty {
+      let data = Data(server.authorities).base64EncodedString()
+      members.append(.init(key: "certificate-authority-data", value: .text(data)))
+    }
+    members.append(.init(key: "config", value: .null))
+    return .object(members)
   }
 
   private func outcome(of output: [UInt8]) throws(KubeconfigError) -> Outcome {

@@ -27,12 +27,15 @@ extension APIServer {
 enum BoundedFile {
   static let maximumBytes = 1 << 20
 
-  static func read(_ path: String) throws(KubeconfigError) -> [UInt8] {
+  /// - Parameter mayBeEmpty: a token or certificate may not: its file is being written, and it would stand for none.
+  static func read(_ path: String, mayBeEmpty: Bool = false) throws(KubeconfigError) -> [UInt8] {
     guard let handle = FileHandle(forReadingAtPath: path) else { throw KubeconfigError("\(path) can't be opened") }
     defer { try? handle.close() }
-    guard let data = try? handle.read(upToCount: maximumBytes + 1) else {
+    let data: Data
+    do { data = try handle.read(upToCount: maximumBytes + 1) ?? Data() } catch {
       throw KubeconfigError("\(path) can't be read")
     }
+    guard mayBeEmpty || !data.isEmpty else { throw KubeconfigError("\(path) is empty") }
     guard data.count <= maximumBytes else { throw KubeconfigError("\(path) has more than 1 MiB") }
     return Array(data)
   }

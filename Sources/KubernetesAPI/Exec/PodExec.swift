@@ -87,11 +87,9 @@ extension KubernetesClient {
 
   private func requestHead(_ place: Endpoint, _ path: String) throws(ExecError) -> HTTPRequestHead {
     let host = place.host.contains(":") ? "[\(place.host)]" : place.host
-    var headers: HTTPHeaders = [
-      "host": "\(host):\(place.port)", "user-agent": "weft", "sec-websocket-protocol": Self.protocols,
-    ]
+    var headers: HTTPHeaders = ["host": "\(host):\(place.port)", "sec-websocket-protocol": Self.protocols]
     do throws(KubernetesError) {
-      if let token = try bearerToken() { headers.add(name: "authorization", value: "Bearer \(token)") }
+      headers.add(contentsOf: try callerFields())
     } catch {
       throw .api(error)
     }
