@@ -19,10 +19,10 @@ PARALLEL = {
 }
 # The step that is no module. Longer: `make fuzz`.
 FUZZ, FUZZ_SECONDS = "Fuzz", 5
-# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy; wrong clocks; then all that needs the API server
+# Steps that are programs of their own: the stub by itself, and with node proxies and Envoy; wrong clocks; another CA; then all that needs the API server
 # that `make deps-kubernetes` builds, last README's own walk.
 SCRIPTS = {
-    "Stub": ["Tests/Stub/test_stub.py"], "StubInterop": ["Tests/Interop/stub_interop.py"], "Clock": ["Tests/Faults/test_clock.py"],
+    "Stub": ["Tests/Stub/test_stub.py"], "StubInterop": ["Tests/Interop/stub_interop.py"], "Clock": ["Tests/Faults/test_clock.py"], "CutOver": ["Tests/Faults/test_cutover.py"],
 }
 KUBERNETES = {
     **{os.path.basename(path)[:-3].replace("test_", "Kubernetes."): [path, ".build/debug/weft-control"]
@@ -32,6 +32,7 @@ KUBERNETES = {
 # Who speaks gRPC from Python.
 PACKAGES = "Tests/EndToEndTests/Programs/packages.py"
 SKIPPED = re.compile(r"^\S+ (Test|Suite) .* skipped")
+PROGRAM_SKIPPED = re.compile(r"\.\.\. skipped ")
 FAILED = re.compile(r"^\S+ Test .* (recorded an issue|failed after)")
 
 
@@ -67,6 +68,18 @@ def swift(*arguments, again=True):
     return status, skipped, failed
 
 
+def program(script):
+    """Runs a Python program of tests, passing its output on; returns (status, lines of skipped tests)."""
+    skipped = []
+    process = subprocess.Popen([sys.executable, *script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if PROGRAM_SKIPPED.search(line):
+            skipped.append(f"{script[0]}: {line.strip()}")
+    return process.wait(), skipped
+
+
 def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     os.chdir(root)
@@ -93,7 +106,8 @@ def main():
             if module in KUBERNETES and subprocess.run([sys.executable, PACKAGES]).returncode != 0:
                 return 1
             print(f"\n{module}", flush=True)
-            status = subprocess.run([sys.executable, *script]).returncode
+            status, skips = program(script)
+            skipped += skips
             summary.append((module, status, time.monotonic() - started))
             failures += [f"{module}: {' '.join(script)}"] if status else []
             continue

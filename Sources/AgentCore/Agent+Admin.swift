@@ -14,7 +14,10 @@ extension Agent {
       return mesh.knowsEveryType
         ? AdminAnswer(status: 200, body: Data("{}".utf8)) : .failure(503, "the control plane hasn't told the mesh yet")
     case "/v1/status": return made(await statusDocument())
-    case "/v1/workloads": return made(workloadsDocument())
+    case "/v1/workloads": return made(workloadsDocument(mesh.workloads.values))
+    // Of a large mesh the rest is tens of megabytes.
+    case "/v1/workloads/local":
+      return made(workloadsDocument(mesh.workloads.values.filter { $0.node == configuration.node }))
     case "/v1/pods": return made(podsDocument())
     case "/v1/services": return made(servicesDocument())
     case "/v1/identities": return made(identitiesDocument())
@@ -83,8 +86,8 @@ extension Agent {
       .map { .init(uid: $0.id, mode: $0.mode.name, reason: reason(of: $0)) }
   }
 
-  private func workloadsDocument() -> AdminDocument.Workloads {
-    let entries = mesh.workloads.values.sorted { $0.id < $1.id }.map { workload in
+  private func workloadsDocument(_ workloads: some Sequence<Workload>) -> AdminDocument.Workloads {
+    let entries = workloads.sorted { $0.id < $1.id }.map { workload in
       let pod = pods[workload.id]
       let isLocal = workload.node == configuration.node
       return AdminDocument.Workloads.Entry(
@@ -251,7 +254,7 @@ extension Agent {
       if let json { parts.append("\"\(name)\":" + String(decoding: json, as: UTF8.self)) }
     }
     add("status", AdminDocument.encode(await statusDocument()))
-    add("workloads", AdminDocument.encode(workloadsDocument()))
+    add("workloads", AdminDocument.encode(workloadsDocument(mesh.workloads.values)))
     add("pods", AdminDocument.encode(podsDocument()))
     add("services", AdminDocument.encode(servicesDocument()))
     add("identities", AdminDocument.encode(identitiesDocument()))

@@ -4,47 +4,22 @@ clock is set. The agent's clock is shifted by a preloaded library, everything el
 
 Usage: test_clock.py; the programs are those of $BIN (default: .build/debug). As root.
 """
-import json, os, subprocess, sys, tempfile, time, unittest
+import os, sys, tempfile, time, unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 os.environ.setdefault("BIN", os.path.join(ROOT, ".build/debug"))
 sys.path[:0] = [os.path.join(ROOT, "benchmarks/scale"), os.path.join(ROOT, "benchmarks")]
-import enrolment
-
-# The wall clock only: timers go by the monotonic one, which nobody sets.
-SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-int clock_gettime(clockid_t id, struct timespec *t) {
-  static int (*real)(clockid_t, struct timespec *);
-  if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-  int result = real(id, t);
-  const char *path = getenv("CLOCK_SHIFT_FILE");
-  if (result == 0 && id == CLOCK_REALTIME && path) {
-    FILE *file = fopen(path, "re");
-    long shift = 0;
-    if (file) { if (fscanf(file, "%ld", &shift) != 1) shift = 0; fclose(file); }
-    t->tv_sec += shift;
-  }
-  return result;
-}
-"""
-
+import clock, enrolment
 
 class ShiftedNode(enrolment.Node):
     def __init__(self, library, shift):
         super().__init__(1)
         self.file = f"{self.folder}/shift"
-        self.agent.environment |= {"LD_PRELOAD": library, "CLOCK_SHIFT_FILE": self.file}
+        self.agent.environment |= clock.environment(library, self.file)
         self.set(shift)
 
     def set(self, shift):
-        with open(self.file + ".new", "w") as file:
-            file.write(str(shift))
-        os.rename(self.file + ".new", self.file)
+        clock.shift(self.file, shift)
 
     def check(self, name):
         return next((check for check in self.agent.ask("/v1/check")["checks"] if check["name"] == name), None)
@@ -55,8 +30,7 @@ class Clock(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.folder.cleanup)
-        cls.library = f"{cls.folder.name}/shift.so"
-        subprocess.run(["clang-14", "-shared", "-fPIC", "-O2", "-x", "c", "-", "-o", cls.library, "-ldl"], input=SHIM, text=True, check=True)
+        cls.library = clock.library(cls.folder.name)
 
     def node(self, shift):
         node = ShiftedNode(self.library, shift)

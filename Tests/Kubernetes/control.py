@@ -6,7 +6,7 @@ from cluster import free_port
 class Control:
     """One replica, with everything that it keeps in memory alone."""
 
-    def __init__(self, program, cluster, name="one", server=None, arguments=(), ports=None):
+    def __init__(self, program, cluster, name="one", server=None, arguments=(), ports=None, environment={}):
         self.cluster, self.name, self.ended = cluster, name, False
         self.folder = tempfile.mkdtemp(prefix=f"weft-control-{name}-", dir=cluster.folder)
         self.ports = ports or {port: free_port() for port in ("discovery", "join", "health", "webhook")}
@@ -16,7 +16,7 @@ class Control:
             [program, "--kubeconfig", cluster.kubeconfig(server=server), "--namespace", "weft-system", "--pod-name", name,
                 "--state-dir", f"{self.folder}/state", "--listen", "127.0.0.1",
                 *(part for port, number in self.ports.items() for part in (f"--{port}-port", str(number))), *arguments],
-            stdout=log, stderr=log, cwd=self.folder)
+            stdout=log, stderr=log, cwd=self.folder, env={**os.environ, **environment})
         log.close()
 
     def lines(self):

@@ -103,7 +103,7 @@ class Install(unittest.TestCase):
         before = self.names()
         self.weft("install", "--overlay", "small")
         self.nodes.broken = {"ghcr.io/weft-mesh/weft-agent:broken"}
-        text = self.weft("upgrade", "--set", "image.tag=broken", "--timeout", "30", status=1)
+        text = self.weft("upgrade", "--set", "image.tag=broken", "--timeout", "20", status=1)
         self.assertIn("weft-agent waits: ErrImagePull: no image ghcr.io/weft-mesh/weft-agent:broken", text)
         # The others go on with what they had.
         images = [pod["spec"]["containers"][0]["image"] for pod in self.cluster.call(
@@ -145,7 +145,7 @@ class Install(unittest.TestCase):
         before = self.names()
         self.weft("install", "--overlay", "small")
         self.nodes.broken = {"registry.example/clean:none"}
-        text = self.weft("uninstall", "--crds", "--image", "registry.example/clean:none", "--timeout", "30", status=1)
+        text = self.weft("uninstall", "--crds", "--image", "registry.example/clean:none", "--timeout", "15", status=1)
         self.assertIn("one: weft-agent waits: ErrImagePull", text)
         self.kubectl("get", "configmap", "weft-installation", "-n", "weft-system")
         # As weft-control writes it where stubs are.
@@ -178,14 +178,14 @@ class Install(unittest.TestCase):
         self.assertIn("weft-agent: 3 of 4 nodes", text)
         self.assertIn("nodes that aren't ready get their agent once they are: away\n", text)
         # It counts as the one that may be unavailable.
-        text = self.weft("upgrade", "--set", "agent.cpu=150m", "--timeout", "30", status=1)
+        text = self.weft("upgrade", "--set", "agent.cpu=150m", "--timeout", "20", status=1)
         self.assertIn("unavailable: away; weft upgrade --set agent.maxUnavailable=2 goes on with the other nodes", text)
         text = self.weft("upgrade", "--set", "agent.maxUnavailable=2")
         for node in ("one", "two", "three"):
             self.assertIn(f"{node}: its agent is replaced", text)
         self.assertIn("nodes that aren't ready get their agent once they are: away\n", text)
         self.assertEqual(self.get("daemonset", "weft-agent")["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], 2)
-        text = self.weft("uninstall", "--crds", "--timeout", "40", status=1)
+        text = self.weft("uninstall", "--crds", "--timeout", "30", status=1)
         self.assertIn("  away: isn't ready\n", text)
         self.assertIn("3 nodes are clean, 1 are waited for", text)
         text = self.weft("uninstall", "--crds", "--skip-nodes", "away")
@@ -203,7 +203,7 @@ class Install(unittest.TestCase):
         self.assertIn("did you mean control.replicas?", self.weft("install", "--set", "control.replica=3", status=2))
         self.nodes.broken = {"registry.example/none/weft-control:1"}
         text = self.weft("install", "--set", "image.registry=registry.example/none", "--set", "image.tag=1",
-            "--timeout", "30", status=1)
+            "--timeout", "15", status=1)
         self.assertIn("weft-control waits: ErrImagePull", text)
         reader = self.cluster.kubeconfig()
         text = self.weft("install", "--kubeconfig", reader, status=1)

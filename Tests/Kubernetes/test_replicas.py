@@ -42,6 +42,29 @@ class Replicas(Meshed):
         self.connect(agent, three)
         self.assertEqual((agent.received, agent.state), (0, before))
 
+    def test_a_refused_edit_keeps_its_last_good_version_also_where_a_replica_starts_later(self):
+        service = "/api/v1/namespaces/shop/services"
+        kept = lambda: (self.cluster.exists("/api/v1/namespaces/weft-system/configmaps/weft-last-good") or {}).get("data") or {}
+        self.cluster.call("POST", service, {"metadata": {"name": "edited"}, "spec": {"ports": [{"port": 80}]}})
+        self.addCleanup(self.cluster.call, "DELETE", f"{service}/edited")
+        one = self.start("one").ready()
+        agent = self.connect(self.join(one, "two"), one)
+        self.assertIn("shop/edited", [name for names in agent.state.values() for name in names])
+        before = {url: dict(names) for url, names in agent.state.items()}
+        self.cluster.call("PATCH", f"{service}/edited", {"metadata": {"annotations": {"weft.dev/protocol": "htp"}}}, "application/merge-patch+json")
+        one.wait("its refusal", lambda: "stays in force" in one.lines())
+        one.wait("what is kept", lambda: len(kept()) == 1)
+        agent.close()
+        # All are gone; the next has never seen it good.
+        one.end(signal.SIGKILL)
+        two = self.start("two").ready()
+        self.assertIn("stays in force", two.lines())
+        self.connect(agent, two)
+        self.assertEqual((agent.received, agent.state), (0, before))
+        agent.close()
+        self.cluster.call("PATCH", f"{service}/edited", {"metadata": {"annotations": {"weft.dev/protocol": "http"}}}, "application/merge-patch+json")
+        two.wait("nothing more to keep", lambda: not kept())
+
     def test_a_replica_that_ends_lets_its_agents_go_first(self):
         one, two = (self.start(name).ready() for name in ("one", "two"))
         agent = self.connect(self.join(one), one)

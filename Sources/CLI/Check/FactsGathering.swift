@@ -70,11 +70,20 @@ struct FactsGathering: Sendable {
     let statuses = await source.ask(chosen, "/v1/status")
     let answering = zip(chosen, statuses).filter { if case .success = $1.outcome { true } else { false } }.map(\.0)
     var checks = await source.ask(answering, "/v1/check")[...]
-    var workloads = await source.ask(answering, "/v1/workloads")[...]
+    var workloads = await Self.localWorkloads(of: answering, source)[...]
     facts.agents = statuses.map { status in
       guard case .success = status.outcome else { return Self.agent(status, nil, nil) }
       return Self.agent(status, checks.popFirst(), workloads.popFirst())
     }
+  }
+
+  /// Of each agent's own node; an agent of a version before tells of the whole mesh.
+  private static func localWorkloads(of agents: [ClusterAgents.Agent], _ source: ClusterAgents) async -> [NodeAnswer] {
+    var answers = await source.ask(agents, "/v1/workloads/local")
+    let older = answers.indices.filter { if case .failure = answers[$0].outcome { true } else { false } }
+    let whole = await source.ask(older.map { agents[$0] }, "/v1/workloads")
+    for (index, answer) in zip(older, whole) { answers[index] = answer }
+    return answers
   }
 
   /// One that answers the first question and not the others is known no better than one that doesn't answer.

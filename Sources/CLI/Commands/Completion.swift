@@ -37,7 +37,6 @@ struct Completion: ParsableCommand {
   }
 
   @Sendable static func contexts(_ arguments: [String], _ index: Int, _ prefix: String) -> [String] {
-    let file = KubeconfigOptions.standardPath()
-    return file.flatMap { try? Kubeconfig(path: $0).contexts } ?? []
+    (try? Kubeconfig(paths: KubeconfigOptions.standardPaths()).contexts) ?? []
   }
 }
