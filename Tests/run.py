@@ -6,7 +6,7 @@ Kernel tests count descriptors and move their process between cgroups: modules m
 time, so each runs after the other. Under CI=true a test that skips counts as a failure: there, everything that it needs
 has to be present.
 """
-import glob, os, re, resource, subprocess, sys, time
+import glob, os, re, resource, subprocess, sys, threading, time
 
 MODULES = [
     "MeshModelTests", "ProxyCoreTests", "IdentityTests", "KubernetesAPITests", "InjectionTests", "ControlPlaneTests", "WeftCLITests", "StubCoreTests", "AgentCoreTests",
@@ -72,12 +72,19 @@ def program(script):
     """Runs a Python program of tests, passing its output on; returns (status, lines of skipped tests)."""
     skipped = []
     process = subprocess.Popen([sys.executable, *script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    for line in process.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        if PROGRAM_SKIPPED.search(line):
-            skipped.append(f"{script[0]}: {line.strip()}")
-    return process.wait(), skipped
+
+    def read():
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            if PROGRAM_SKIPPED.search(line):
+                skipped.append(f"{script[0]}: {line.strip()}")
+    # What a test has left behind may hold the pipe.
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    status = process.wait()
+    reader.join(10)
+    return status, skipped
 
 
 def main():

@@ -44,38 +44,65 @@ extension Agent {
     client?.use(identity, trustBundle: trustBundle)
   }
 
-  /// Exchanges the join token for the node's certificate.
+  /// Exchanges the join token for the node's certificate: with a control plane that the roots verify which are held, or those
+  /// that the file has come to have.
   private func join() async throws {
-    let roots = trustBundle.believed(file: configuration.trustFile)
+    do {
+      try await join(by: trustBundle)
+    } catch {
+      guard let roots = changedRoots() else { throw error }
+      try await join(by: roots)
+    }
+  }
+
+  private func join(by roots: TrustBundle) async throws {
+    let modified = Self.modified(configuration.trustFile)
     let token = try JoinToken.read(configuration.joinTokenFile)
     let (credentials, bundle) = try await DiscoveryClient.join(
       node: configuration.node, at: configuration.join, token: token, trustBundle: roots)
-    if roots != trustBundle {
+    attempt("saved identities") { try identityStore.save(credentials) }
+    if !Set(trustBundle.roots).isSubset(of: bundle.roots) {
       logger.warning("the mesh was cut over to another CA: every certificate is asked for anew")
+      // An agent after this one mustn't take them for good.
+      for id in identities.entries.keys { attempt("saved identities") { try identityStore.remove(.workload(id)) } }
       identities.renewAll(now: Date())
     }
+    if roots != trustBundle { trustFileModified = modified }
     take(bundle)
-    attempt("saved identities") { try identityStore.save(credentials) }
     use(node: credentials, trustBundle: bundle)
     problems["join"] = nil
   }
 
-  /// While the control plane is away: it may have gone over to a CA that the file has and nothing here chains to. Nothing
-  /// changes unless a control plane of that CA answers.
+  /// While the control plane is away: it may have gone over to a CA that the file has come to have. Nothing changes unless a
+  /// control plane of that CA answers.
   func followCutOver() {
-    guard let client, !client.status.connected, !isJoiningAnew,
-      trustBundle.believed(file: configuration.trustFile) != trustBundle
-    else { return }
+    guard let client, !client.status.connected, !isJoiningAnew, let roots = changedRoots() else { return }
     isJoiningAnew = true
     Task {
       do {
-        try await join()
+        try await join(by: roots)
       } catch {
         if problems["join"] != "\(error)" { logger.error("can't join the mesh anew", metadata: ["error": "\(error)"]) }
         problems["join"] = "\(error)"
       }
       isJoiningAnew = false
     }
+  }
+
+  /// The file's roots, where it was written since they were looked at and has others of the same trust domain. One that
+  /// stays as it was says nothing: the mesh's roots may have been rotated without it. nil: nothing of the kind.
+  private func changedRoots() -> TrustBundle? {
+    guard Self.modified(configuration.trustFile) != trustFileModified,
+      let file = try? TrustBundle(file: configuration.trustFile), file.trustDomain == trustBundle.trustDomain,
+      Set(file.roots) != Set(trustBundle.roots)
+    else { return nil }
+    return file
+  }
+
+  /// nil: there is no such file.
+  static func modified(_ path: String) -> Date? {
+    (try? FileManager.default.attributesOfItem(atPath: (path as NSString).resolvingSymlinksInPath))?[.modificationDate]
+      as? Date
   }
 
   /// Takes an update; what this agent or its proxy can't use is refused, and the last good version stays.

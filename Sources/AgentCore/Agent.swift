@@ -99,6 +99,8 @@ public actor Agent {
   var troubles = PodTroubles()
   var isReporting = false
   var isJoiningAnew = false
+  /// Of the roots' file, when it was looked at.
+  var trustFileModified: Date?
   private var leftoversAreGone = false
   private var proxyWaiters: [CheckedContinuation<Void, Never>] = []
   private var proxyHasAnswered = false
@@ -115,6 +117,7 @@ public actor Agent {
     lock = try RunLock(directory: configuration.runDirectory)
     identityStore = try IdentityStore(directory: configuration.stateDirectory + "/identities")
     var loaded = identityStore.load()
+    trustFileModified = Self.modified(configuration.trustFile)
     trustBundle = try loaded.chooseTrust(file: configuration.trustFile, logger)
     self.loaded = loaded
     snapshotStore = try SnapshotStore(path: configuration.stateDirectory + "/snapshot/mesh.bin")

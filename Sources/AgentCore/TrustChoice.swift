@@ -21,14 +21,3 @@ extension IdentityStore.Loaded {
     return fromFile
   }
 }
-
-extension TrustBundle {
-  /// What to verify a control plane by that isn't known: the file's roots where they are of another CA than these, of the
-  /// same trust domain. A file that can't be read changes nothing.
-  func believed(file path: String) -> TrustBundle {
-    guard let file = try? TrustBundle(file: path), file.trustDomain == trustDomain,
-      Set(file.roots).isDisjoint(with: roots)
-    else { return self }
-    return file
-  }
-}

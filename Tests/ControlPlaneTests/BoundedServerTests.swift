@@ -161,7 +161,7 @@ private final class Echo: ChannelInboundHandler {
 
   @Test func idleConnectionsKeepNoProbeOut() async throws {
     try await serve({ listens in
-      try await HealthServer.run(host: "127.0.0.1", port: 0, health: Health(), work: {}, listens: listens)
+      try await HealthServer.run(host: "127.0.0.1", port: 0, health: Health(), work: { true }, listens: listens)
     }) { port in
       let idle = try (0..<HealthServer.maximumConnections).map { _ in try Client(port) }
       for _ in 0..<3 {

@@ -29,9 +29,20 @@ class CutOver(unittest.TestCase):
         node.programs.remove(control)
         os.unlink(f"{node.folder}/control/ca.key")
         os.unlink(f"{node.folder}/control/ca.pem")
-        # Nobody of it answers yet: what is held stays, and the new file alone makes nobody leave it.
-        time.sleep(6)
+        # Nobody of it answers yet: what is held stays, and another file alone makes nobody leave it.
+        other = f"{node.folder}/other"
+        subprocess.run(["cp", "-r", f"{node.folder}/control", other], check=True)
+        elsewhere = [arguments[0]]
+        for name, value in zip(arguments[1::2], arguments[2::2]):
+            elsewhere += [name, {"--state-dir": other, "--discovery-port": str(enrolment.free_port()), "--join-port": str(enrolment.free_port())}.get(name, value)]
+        maker = subprocess.Popen(elsewhere, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        node.wait("another CA", lambda: os.path.exists(f"{other}/ca.key") and os.path.exists(f"{other}/ca.pem"))
+        maker.terminate()
+        maker.wait(20)
+        shutil.copy(f"{other}/ca.pem", f"{node.folder}/control/ca.pem")
+        time.sleep(8)
         self.assertEqual((serials(), self.roots(node)), (before, roots))
+        shutil.copy(f"{other}/ca.key", f"{node.folder}/control/ca.key")
         node.run("weft-control", *arguments[1:])
         node.wait("every certificate, by the new CA", lambda: set(serials()) == set(before) and not set(serials().values()) & set(before.values()))
         self.assertNotEqual(self.roots(node), roots)

@@ -25,7 +25,8 @@ enum CertificateChecks {
       return judge(
         map["data"]?["ca.pem"]?.text ?? "", check: check, place: place, now: facts.now,
         // A CA that has ended can't be taken over from; weft-control, agents and stubs go over to the new one by themselves.
-        repair: "kubectl -n weft-system delete secret weft-ca",
+        repair: "kubectl -n weft-system rollout restart deployment/weft-control",
+        expired: "kubectl -n weft-system delete secret weft-ca",
         early: "rotate it before: a new root beside the old one in the Secret weft-ca (README, Deploy to Kubernetes)")
     }
   }
@@ -55,9 +56,10 @@ enum CertificateChecks {
 
   /// - Parameters:
   ///   - pem: certificates one after another.
-  ///   - early: what is to be done before they have expired, where that is something else.
+  ///   - expired: what is to be done once they have expired, and `early` before, where that is something else.
   private static func judge(
-    _ pem: String, check: String, place: String, now: Date, repair: String, early: String? = nil
+    _ pem: String, check: String, place: String, now: Date, repair: String, expired: String? = nil,
+    early: String? = nil
   ) -> [Finding] {
     func finding(_ severity: Finding.Severity, _ reason: String) -> [Finding] {
       let repair = severity == .warning ? early ?? repair : repair
@@ -74,7 +76,10 @@ enum CertificateChecks {
       return finding(.error, "holds no certificate")
     }
     let end = last.formatted(.iso8601)
-    if last < now { return finding(.error, "its last certificate has expired, at \(end)") }
+    if last < now {
+      let reason = "its last certificate has expired, at \(end)"
+      return [Finding(severity: .error, check: check, place: place, reason: reason, repair: expired ?? repair)]
+    }
     if first > now { return finding(.error, "isn't valid before \(first.formatted(.iso8601)): is a clock wrong?") }
     if last < now.addingTimeInterval(notice) {
       return finding(.warning, "expires in \(Text.duration(last.timeIntervalSince(now))), at \(end)")

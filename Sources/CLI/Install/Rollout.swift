@@ -56,7 +56,8 @@ struct Rollout: Hashable, Sendable {
     let available = (daemonSet["status"]?["numberAvailable"]?.integer ?? 0) - late.filter(isReady).count
     rollout.late = Set(late.map(\.nodeName)).sorted()
     rollout.ready = max(0, min(updated, available))
-    rollout.isDone = rollout.ready + rollout.late.count >= rollout.wanted
+    // Where none runs nobody can say that it works.
+    rollout.isDone = rollout.ready > 0 && rollout.ready + rollout.late.count >= rollout.wanted
     return rollout
   }
 

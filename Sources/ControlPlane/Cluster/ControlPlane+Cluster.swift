@@ -101,7 +101,7 @@ extension ControlPlane {
   private func keepLastGood(_ client: KubernetesClient, _ opened: Opened) async {
     let (mesh, writing) = (mesh, writing)
     await LastGoodStore(client: client, namespace: configuration.namespace, logger: logger).run(
-      isLeader: { writing.isLeader }, wanted: { mesh.keeps },
+      isLeader: { writing.isLeader }, mayGoWithout: { mesh.hasEveryKind }, wanted: { mesh.keeps },
       take: { kept in
         let outcome = mesh.take(kept: kept)
         self.report(outcome)

@@ -5,9 +5,9 @@ import Logging
 /// it serves.
 struct LastGoodStore: Sendable {
   static let name = "weft-last-good"
-  /// Between two looks, and between two readings. Seconds.
-  private static let pause = Duration.seconds(1)
+  /// Looks, a second apart, between two readings; and failures at the start before it goes without.
   private static let reading = 10
+  private static let patience = 15
 
   private let map: SharedMap
   private let logger: Logger
@@ -19,41 +19,43 @@ struct LastGoodStore: Sendable {
 
   /// Until the task is cancelled.
   /// - Parameters:
-  ///   - wanted: what is to be kept, by UID.
+  ///   - mayGoWithout: whether nothing else is waited for at the start: rights that an older installation doesn't give, or a
+  ///     server that can't tell it, then keep nobody from serving for long.
+  ///   - wanted: what is to be kept, by UID; nil: not known at this moment.
   ///   - take: is given what is kept, at the beginning and where it has changed.
   func run(
-    isLeader: @Sendable () -> Bool, wanted: @Sendable () -> [String: String],
+    isLeader: @Sendable () -> Bool, mayGoWithout: @Sendable () -> Bool, wanted: @Sendable () -> [String: String]?,
     take: @Sendable ([String: String]) -> Void
   ) async {
     var known: [String: String]?
     var looks = 0
+    var failures = 0
     var last = ""
     while !Task.isCancelled {
+      var pause = 1.0
       do throws(KubernetesError) {
         if known == nil || looks % Self.reading == 0 {
-          let read = try await self.read()
+          let read = try await map.read()
           if read != known { take(read) }
           known = read
         }
-        if isLeader(), let before = known { known = try await write(wanted(), over: before) }
+        if isLeader(), let before = known, let wanted = wanted() { known = try await write(wanted, over: before) }
+        failures = 0
         last = ""
       } catch {
         if "\(error)" != last { logger.warning("the ConfigMap \(map.namespace)/\(map.name): \(error)") }
         last = "\(error)"
+        failures += 1
+        if known == nil, mayGoWithout(), failures >= Self.patience {
+          logger.error("begins without the last good versions of refused objects: \(error)")
+          take([:])
+          known = [:]
+        }
+        // The start doesn't wait longer than it must.
+        if known != nil { pause = min(30, Double(1 << min(failures, 5))) }
       }
       looks += 1
-      try? await Task.sleep(for: Self.pause)
-    }
-  }
-
-  /// Rights that an older installation doesn't give keep nobody from serving.
-  private func read() async throws(KubernetesError) -> [String: String] {
-    do throws(KubernetesError) {
-      return try await map.read()
-    } catch {
-      guard case .refused = error else { throw error }
-      logger.warning("last good versions are not kept for other replicas: \(error)")
-      return [:]
+      try? await Task.sleep(for: .seconds(pause))
     }
   }
 

@@ -23,6 +23,9 @@ struct KubernetesObjects: Sendable {
   /// Whether every kind has been told.
   var isComplete: Bool { awaited.isEmpty && !awaitsKept }
 
+  /// Whether all that is missing is what is kept of refused objects.
+  var hasEveryKind: Bool { awaited.isEmpty }
+
   /// Last good versions that other replicas are to know, by UID.
   var keeps: [String: String] { isComplete ? lastGood.wanted : [:] }
 

@@ -9,6 +9,8 @@ struct LastGood: Sendable {
   /// Bytes of one object, and of all.
   static let maximumText = 32 << 10
   static let maximumWhole = 512 << 10
+  /// Of all good versions that this replica holds to keep one: beyond it what is new isn't held.
+  static let maximumHeld = 64 << 20
 
   private struct Version: Sendable {
     var uid: String
@@ -17,6 +19,7 @@ struct LastGood: Sendable {
 
   /// Of each object its newest good version, by its name in the registry.
   private var good: [String: Version] = [:]
+  private var heldBytes = 0
   /// The UIDs of those whose newest version is refused.
   private(set) var refused: [String: String] = [:]
   /// What all replicas read, by UID.
@@ -27,13 +30,18 @@ struct LastGood: Sendable {
     refused[name] = isRefused ? uid : nil
     guard !isRefused else { return }
     let bytes = object.content.bytes
-    good[name] =
-      bytes.count <= Self.maximumText ? Version(uid: uid, text: String(decoding: bytes, as: UTF8.self)) : nil
+    let fits = bytes.count <= Self.maximumText && heldBytes + bytes.count <= Self.maximumHeld
+    hold(fits ? Version(uid: uid, text: String(decoding: bytes, as: UTF8.self)) : nil, name)
   }
 
   mutating func forget(_ name: String) {
     refused[name] = nil
-    good[name] = nil
+    hold(nil, name)
+  }
+
+  private mutating func hold(_ version: Version?, _ name: String) {
+    heldBytes += (version?.text.utf8.count ?? 0) - (good[name]?.text.utf8.count ?? 0)
+    good[name] = version
   }
 
   /// Takes what is kept, by UID.
@@ -41,11 +49,11 @@ struct LastGood: Sendable {
 
   /// What is kept of a refused object that this replica has never seen good; nil: nothing of the same object.
   mutating func restore(_ name: String) -> KubernetesObject? {
-    guard let uid = refused[name], let text = kept[uid], text.utf8.count <= Self.maximumText,
+    guard let uid = refused[name], let text = good[name].flatMap({ $0.uid == uid ? $0.text : nil }) ?? kept[uid], text.utf8.count <= Self.maximumText,
       let content = try? JSONReader.read(Array(text.utf8)), content["metadata"]?["uid"]?.text == uid,
       let object = try? KubernetesObject(content)
     else { return nil }
-    good[name] = Version(uid: uid, text: text)
+    hold(Version(uid: uid, text: text), name)
     return object
   }
 

@@ -189,8 +189,7 @@ public final class ControlPlane: Sendable {
     guard let port = configuration.healthPort else { return }
     try await HealthServer.run(
       host: configuration.server.host, port: port, health: health,
-      // Waits for whoever reads the mesh or changes it.
-      work: { [mesh] in _ = mesh.isComplete })
+      work: { [mesh] in mesh.isFree })
   }
 
   private func runOnFolder() async throws {

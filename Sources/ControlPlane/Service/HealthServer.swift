@@ -44,16 +44,15 @@ enum HealthServer {
 
   /// Until the task is cancelled; throws where the port can't be had.
   /// - Parameters:
-  ///   - work: returns while the program's work goes on; called each second.
+  ///   - work: whether the program's work goes on; asked each second, and mustn't wait: a minute without is a hang.
   ///   - listens: told the port.
   static func run(
-    host: String, port: Int, health: Health, work: @escaping @Sendable () -> Void, listens: (Int) -> Void = { _ in }
+    host: String, port: Int, health: Health, work: @escaping @Sendable () -> Bool, listens: (Int) -> Void = { _ in }
   ) async throws {
     health.beat()
     let heart = Task {
       while !Task.isCancelled {
-        work()
-        health.beat()
+        if work() { health.beat() }
         try? await Task.sleep(for: .seconds(1))
       }
     }

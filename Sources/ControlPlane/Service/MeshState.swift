@@ -97,10 +97,18 @@ final class MeshState: Sendable {
     }
   }
 
-  /// Last good versions that are to be kept for every replica, by UID.
-  var keeps: [String: String] {
-    input.withLock { if case .cluster(let objects) = $0 { objects.keeps } else { [:] } }
+  /// Last good versions that are to be kept for every replica, by UID; nil: a change is being made, which isn't waited for.
+  var keeps: [String: String]? {
+    input.withLockIfAvailable { if case .cluster(let objects) = $0 { objects.keeps } else { [:] } }
   }
+
+  /// Whether every kind of object has been read once; not while a change is being made.
+  var hasEveryKind: Bool {
+    input.withLockIfAvailable { if case .cluster(let objects) = $0 { objects.hasEveryKind } else { true } } ?? false
+  }
+
+  /// Whether nobody reads or changes it at this moment.
+  var isFree: Bool { input.withLockIfAvailable { _ in true } ?? false }
 
   /// Whether the whole state has been read once.
   var isComplete: Bool {

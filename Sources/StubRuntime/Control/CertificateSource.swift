@@ -31,6 +31,7 @@ final class CertificateSource {
     {
       // The control plane is away and the roots have changed: the mesh may have been cut over to another CA.
       usesFile = true
+      rootsModified = modificationTime(stub.options.caFile)
       return attempt(time)
     }
     if renewal.isDue(now: time) { attempt(time) }
@@ -49,7 +50,10 @@ final class CertificateSource {
         fail(error.description)
       }
     case .join(let control, let tokenFile):
-      do throws(CredentialsFailure) { try join(control, tokenFile) } catch { fail(error.description) }
+      do throws(CredentialsFailure) { try join(control, tokenFile) } catch {
+        usesFile = false
+        fail(error.description)
+      }
     }
   }
 
