@@ -40,7 +40,8 @@ extension AgentTests {
     /// Of a static pod the UID is its file's hash.
     @Test(arguments: [KubeTree.uid(1), "0123456789abcdef0123456789abcdef"])
     func aPodIsFoundHeldAndEnrolledByItsUID(uid: String) async throws {
-      try await withAgent([try Sample.workload("web", podUID: uid)], inCgroups: true) { node in
+      let resources = [try Sample.workload("web", podUID: uid), try Sample.workload("afar", node: "elsewhere")]
+      try await withAgent(resources, inCgroups: true) { node in
         let tree = try #require(node.tree)
         let network = try PodNetwork()
         defer { network.close() }
@@ -53,6 +54,8 @@ extension AgentTests {
         #expect(await node.becomes("enrolled", "web"))
         let workloads = String(decoding: await node.agent.answer("/v1/workloads").body, as: UTF8.self)
         #expect(workloads.contains(#""found":"cgroup""#) && workloads.contains(#""mode":"node""#), "\(workloads)")
+        let local = String(decoding: await node.agent.answer("/v1/workloads/local").body, as: UTF8.self)
+        #expect(workloads.contains("shop/afar") && !local.contains("shop/afar") && local.contains("shop/web"), "\(local)")
         let passes = await eventually { await node.agent.verdict(uid) == .enrolled }
         #expect(passes)
         let known = try await node.agent.known()
