@@ -103,11 +103,13 @@ extension RuntimeTests {
       let client = try lab.connect()
       // More than its sockets hold, and it reads nothing.
       let size = 32 << 20
+      let body = [UInt8](repeating: 7, count: size)
       try client.write("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: \(size)\r\n\r\n")
-      let socket = client.socket
-      let writing = inBackground { try socket.write(pattern(size)) }
+      // Both are connected: what waits for a connection is bounded too.
       let backend = try lab.accept()
       let copy = try lab.accept("copy")
+      let socket = client.socket
+      let writing = inBackground { try socket.write(body) }
       #expect(try backend.read().body.count == size)
       try writing.get()
       try backend.respond(200, "answer")

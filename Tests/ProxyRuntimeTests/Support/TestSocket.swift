@@ -4,13 +4,13 @@ import MeshModel
 
 @testable import ProxyRuntime
 
-/// A blocking socket as an application would use it; every call gives up after ten seconds.
+/// A blocking socket as an application would use it; every call gives up after half a minute.
 struct TestSocket: Sendable {
   let fd: Int32
 
   init(fd: Int32) {
     self.fd = fd
-    var timeout = timeval(tv_sec: 10, tv_usec: 0)
+    var timeout = timeval(tv_sec: 30, tv_usec: 0)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
   }
@@ -136,10 +136,15 @@ struct TestSocket: Sendable {
 /// Bytes that tell where a stream was cut, doubled or swapped.
 func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
   var state = UInt32(seed) &+ 12_345
-  return (0..<count).map { _ in
+  // A prime: no piece that is lost or doubled is as long as it. Made once, since a debug build takes seconds for megabytes.
+  let piece = (0..<min(count, 65_521)).map { _ in
     state = state &* 1_664_525 &+ 1_013_904_223
     return UInt8(truncatingIfNeeded: state >> 24)
   }
+  var bytes: [UInt8] = []
+  bytes.reserveCapacity(count)
+  while bytes.count < count { bytes += piece.prefix(count - bytes.count) }
+  return bytes
 }
 
 /// Asks until `condition` holds, for half a minute at most.
