@@ -21,7 +21,7 @@ class CutOver(unittest.TestCase):
         identities = lambda: (node.agent.ask("/v1/identities") or {"identities": []})["identities"]
         serials = lambda: {entry["spiffe_id"]: entry["serial"] for entry in identities() if entry["state"] == "valid"}
         node.wait("two certificates", lambda: len(serials()) == 2)
-        before, roots = serials(), self.roots(node)
+        before = serials()
         control = node.programs[0]
         arguments = control.args
         control.terminate()
@@ -41,16 +41,12 @@ class CutOver(unittest.TestCase):
         maker.wait(20)
         shutil.copy(f"{other}/ca.pem", f"{node.folder}/control/ca.pem")
         time.sleep(8)
-        self.assertEqual((serials(), self.roots(node)), (before, roots))
+        self.assertEqual(serials(), before)
         shutil.copy(f"{other}/ca.key", f"{node.folder}/control/ca.key")
         node.run("weft-control", *arguments[1:])
         node.wait("every certificate, by the new CA", lambda: set(serials()) == set(before) and not set(serials().values()) & set(before.values()))
-        self.assertNotEqual(self.roots(node), roots)
         node.wait("the control plane", lambda: node.agent.ask("/v1/status")["control"]["connected"])
         self.assertIn("cut over to another CA", node.log("weft-agent"))
-
-    def roots(self, node):
-        return sorted(root["not_after"] for root in node.agent.ask("/v1/identities")["trust_bundle"])
 
 
 if __name__ == "__main__":
