@@ -49,7 +49,9 @@ struct LastGood: Sendable {
 
   /// What is kept of a refused object that this replica has never seen good; nil: nothing of the same object.
   mutating func restore(_ name: String) -> KubernetesObject? {
-    guard let uid = refused[name], let text = good[name].flatMap({ $0.uid == uid ? $0.text : nil }) ?? kept[uid], text.utf8.count <= Self.maximumText,
+    guard let uid = refused[name],
+      let text = good[name].flatMap({ $0.uid == uid ? $0.text : nil }) ?? kept[uid],
+      text.utf8.count <= Self.maximumText,
       let content = try? JSONReader.read(Array(text.utf8)), content["metadata"]?["uid"]?.text == uid,
       let object = try? KubernetesObject(content)
     else { return nil }
