@@ -2,6 +2,7 @@ import Discovery
 import DiscoveryAPI
 import Foundation
 import Identity
+import Logging
 import MeshModel
 
 /// The control plane: joining it, following it, and the certificates that it signs.
@@ -12,8 +13,7 @@ extension Agent {
       do {
         try await join()
       } catch {
-        if problems["join"] != "\(error)" { logger.error("can't join the mesh", metadata: ["error": "\(error)"]) }
-        problems["join"] = "\(error)"
+        joinFailed("can't join the mesh", error)
         try? await Task.sleep(for: backoff * Double.random(in: 0.5...1))
         backoff = min(backoff * 2, .seconds(10))
       }
@@ -82,11 +82,16 @@ extension Agent {
       do {
         try await join(by: roots)
       } catch {
-        if problems["join"] != "\(error)" { logger.error("can't join the mesh anew", metadata: ["error": "\(error)"]) }
-        problems["join"] = "\(error)"
+        joinFailed("can't join the mesh anew", error)
       }
       isJoiningAnew = false
     }
+  }
+
+  /// Logged where it's another failure than the last.
+  private func joinFailed(_ what: Logger.Message, _ error: any Error) {
+    if problems["join"] != "\(error)" { logger.error(what, metadata: ["error": "\(error)"]) }
+    problems["join"] = "\(error)"
   }
 
   /// The file's roots, where it was written since they were looked at and has others of the same trust domain. One that

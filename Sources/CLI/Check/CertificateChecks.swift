@@ -24,8 +24,8 @@ enum CertificateChecks {
     case .found(let map):
       return judge(
         map["data"]?["ca.pem"]?.text ?? "", check: check, place: place, now: facts.now,
-        // A CA that has ended can't be taken over from; weft-control, agents and stubs go over to the new one by themselves.
         repair: "kubectl -n weft-system rollout restart deployment/weft-control",
+        // What has ended can't be taken over from; weft-control, agents and stubs go over to the new one by themselves.
         expired: "kubectl -n weft-system delete secret weft-ca",
         early: "rotate it before: a new root beside the old one in the Secret weft-ca (README, Deploy to Kubernetes)")
     }
